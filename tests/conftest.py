@@ -1,0 +1,86 @@
+"""What holds for every test: no network but loopback, seeds that are printed, no process left behind.
+
+Fixtures here must be useful to tests of more than one package; anything else lives beside its tests.
+"""
+
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+#: Rewritten asserts in the contract suites that ship with the packages.
+pytest.register_assert_rewrite("grpcflow_coordinator.testing")
+
+CLUSTER = Path(__file__).parent / "cluster"
+SEED_VARIABLE = "GRPCFLOW_TEST_SEED"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks everything in tests/cluster: those tests start real processes."""
+    for item in items:
+        if CLUSTER in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+def pytest_report_header() -> str:
+    """Says which seed random tests use, so that a failure can be run again."""
+    return f"seed: {session_seed()} (set {SEED_VARIABLE} to use it again)"
+
+
+def session_seed() -> int:
+    """Returns the seed of this test session; children of the session see the same one."""
+    return int(os.environ.setdefault(SEED_VARIABLE, str(random.SystemRandom().randrange(2**32))))
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A seed of this test's own, made from the session's; printed, so that a failing test shows it."""
+    value = random.Random(f"{session_seed()} {request.node.nodeid}").randrange(2**32)
+    print(f"seed of {request.node.name}: {value} (from {SEED_VARIABLE}={session_seed()})")
+    return value
+
+
+@pytest.fixture
+def rng(seed: int) -> random.Random:
+    """A random generator seeded with the test's own seed."""
+    return random.Random(seed)
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that returns a port of 127.0.0.1 that nobody listens on right now."""
+
+    def pick() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return pick
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuses Python sockets that connect elsewhere than to this machine (gRPC's own sockets are not Python's)."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else None
+        if host is not None and host not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to connect to {host}; tests stay on loopback")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_process_left() -> Iterator[None]:
+    """Fails the session when a process that a test started is still running at its end."""
+    yield
+    children = psutil.Process().children(recursive=True)
+    _, alive = psutil.wait_procs(children, timeout=5)
+    left = [" ".join(child.cmdline()) for child in alive if "grpcflow" in " ".join(child.cmdline())]
+    assert not left, f"processes left behind by tests: {left}"
