@@ -39,6 +39,8 @@ def main() -> int:
             print(f"durable as {accepted.ids[0]}", file=sys.stderr)
             return show(watch(stub, graph_id, options.timeout))
         except grpc.RpcError as error:
+            if not isinstance(error, grpc.Call):
+                raise
             print(f"{error.code().name}: {error.details()}", file=sys.stderr)
             return 69
 
@@ -73,8 +75,8 @@ def watch(stub: services.ClientServiceStub, graph_id: bytes, timeout: float) -> 
     """Waits until node 0 of the graph has settled and returns how."""
     nodes = client.NodeSet(graph=graph_id, ranges=[graph.Range(first=0, count=1)])
     for response in stub.Watch(client.WatchRequest(nodes=nodes), timeout=timeout):
-        for result in response.results:
-            return result
+        if response.results:
+            return response.results[0]
     raise RuntimeError("the coordinator ended the watch without a result")
 
 

@@ -1,0 +1,46 @@
+"""Limits and numbers of the wire that all sides share. Hand-written; imports nothing.
+
+They stand here because this is the one package that client, worker and coordinator may all import: a
+limit that two sides took from two places would one day differ.
+"""
+
+from typing import Final
+
+#: The protocol revision that this tree speaks.
+REVISION: Final = 1
+
+#: Features of the protocol that this tree knows, beyond the revision itself.
+FEATURES: Final[tuple[str, ...]] = ()
+
+#: Largest payload of one call, one value or one failure, in bytes, unless the coordinator is told otherwise.
+PAYLOAD_LIMIT: Final = 4 * 1024 * 1024
+
+#: What a message may hold beside one payload of the largest size, in bytes.
+MESSAGE_OVERHEAD: Final = 1024 * 1024
+
+#: Largest gRPC message in bytes: the transport's own limit on every side.
+MESSAGE_LIMIT: Final = PAYLOAD_LIMIT + MESSAGE_OVERHEAD
+
+#: Bytes of payloads after which a sender cuts a batch, a chunk or a run.
+BATCH_BYTES: Final = 1024 * 1024
+
+#: Nodes after which a sender cuts a run.
+RUN_NODES: Final = 500
+
+#: Most nodes in one graph.
+NODE_LIMIT: Final = 200_000
+
+#: Longest id, queue name, task name and worker name, in bytes of UTF-8.
+NAME_LIMIT: Final = 255
+
+#: Longest message of a failure, in characters.
+FAILURE_MESSAGE_LIMIT: Final = 4_096
+
+#: Longest traceback of a failure, in characters.
+TRACEBACK_LIMIT: Final = 65_536
+
+#: Content types that every coordinator takes; "" on the wire means the first.
+CONTENT_TYPES: Final = ("application/json", "application/msgpack", "application/x-python-pickle")
+
+#: Bits of an attempt's token that hold its number; the epoch stands above them.
+TOKEN_NUMBER_BITS: Final = 40

@@ -1,0 +1,1 @@
+"""Generated stubs of package grpcflow.v1; regenerate with scripts/gen_protos.py."""

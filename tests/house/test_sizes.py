@@ -1,0 +1,35 @@
+"""Files and functions that fit a glance, and packages that are whole."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from tests.support.tree import PACKAGES, relative, sources
+
+MOST_LINES_OF_A_FILE = 500
+MOST_LINES_OF_A_FUNCTION = 60
+
+
+@pytest.mark.parametrize("path", sources(), ids=relative)
+def test_file_and_its_functions_are_not_too_long(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= MOST_LINES_OF_A_FILE, f"{relative(path)} holds two rooms in one"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= MOST_LINES_OF_A_FUNCTION, f"{relative(path)}:{node.lineno} {node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", sources(), ids=relative)
+def test_file_opens_by_saying_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{relative(path)} has no docstring at its head"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_says_that_it_is_typed(package: str) -> None:
+    assert (PACKAGES[package] / "py.typed").is_file()
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    names = [path.name for path in sources() if path.name.startswith("test_")]
+    assert sorted(set(names)) == sorted(names)
