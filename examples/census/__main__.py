@@ -74,6 +74,7 @@ def take() -> dict[str, Any]:
         LocalCluster(Path(folder), "census", concurrency) as cluster,
     ):
         began = time.monotonic()
+        app.conf.update(coordinator=cluster.address)
         for name in WORKERS:
             cluster.start_worker(name)
         cluster.wait_until_online(app, WORKERS)

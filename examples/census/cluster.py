@@ -26,7 +26,7 @@ class ClusterError(Exception):
 
 
 class LocalCluster:
-    """Processes on free ports of 127.0.0.1; their data and logs are in `folder`.
+    """Processes on a free port of 127.0.0.1; their data and logs are in `folder`.
 
     `app` is what `-A` takes; `concurrency` is the number of tasks that each worker runs at once.
     """
@@ -36,11 +36,12 @@ class LocalCluster:
         self.app = app
         self.concurrency = concurrency
         self.address = f"127.0.0.1:{free_port()}"
+        #: What the processes see; tasks that submit further work find the coordinator here.
+        self.environment = {**os.environ, "GRPCFLOW_COORDINATOR": self.address}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        """Starts the coordinator and points this process at it."""
-        os.environ["GRPCFLOW_COORDINATOR"] = self.address
+        """Starts the coordinator; returns before it serves."""
         self._start(
             "coordinator", "grpcflow_coordinator", "--data", str(self.folder / "data"), "--listen", self.address
         )
@@ -58,10 +59,10 @@ class LocalCluster:
             for name in group:
                 self._finish(name, deadline)
 
-    def start_worker(self, name: str) -> None:
-        """Starts a worker for the queue "default"; returns before it is connected."""
+    def start_worker(self, name: str, queues: str = "default") -> None:
+        """Starts a worker for queues separated by commas; returns before it is connected."""
         options = ["-A", self.app, "-n", name, "-c", str(self.concurrency), "--coordinator", self.address]
-        self._start(name, "grpcflow_worker", *options, "--queues", "default")
+        self._start(name, "grpcflow_worker", *options, "--queues", queues)
 
     def kill_worker(self, name: str) -> None:
         """Kills a worker with -9, as a machine that loses power would; it cannot clean up."""
@@ -100,6 +101,7 @@ class LocalCluster:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=self.folder,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

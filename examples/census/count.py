@@ -45,7 +45,7 @@ def count_file(name: str) -> Counts:
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(source, filename=name)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last: nested too deeply for the parser
         return counts | {"unparsed": 1}
     for statement in statements(tree.body):
         match statement:

@@ -39,6 +39,4 @@ def test_no_test_sleeps_or_is_skipped(path: Path) -> None:
     text = path.read_text()
     assert not SKIPPED.search(text), f"{relative(path)} skips a test"
     asleep = [line for line in text.splitlines() if SLEEPS.search(line) and "in a task" not in line]
-    assert not asleep, (
-        f"{relative(path)} sleeps: {asleep}; wait for an event (in a task's body say so: # in a task)"
-    )
+    assert not asleep, f"{relative(path)} sleeps: {asleep}; wait for an event (in a task's body say so: # in a task)"
