@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -146,8 +145,6 @@ def test_a_write_that_the_kernel_really_cuts_short_loses_nothing(tmp_path: Path)
         "store.commit(big)\n"
         "print(len(store.keys(b'', b'z', 999)))\n"
     )
-    if resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY:
-        pytest.skip("this shell limits the size of files already")
     ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
     assert (ran.stdout.split(), ran.returncode) == (["full", "full", "full", "501"], 0), ran.stderr
     store = LmdbStore(tmp_path)
