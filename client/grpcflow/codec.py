@@ -1,0 +1,261 @@
+"""Values as bytes and back: JSON by default, MessagePack, and pickle where both sides chose it.
+
+The promise: whatever is encoded comes back equal (tuples as lists), or is refused with ``SerializationError``
+and the path of the part that cannot travel. Nothing is ever changed silently. Imports neither grpc nor
+protobuf; it may read protobuf messages that others hand to it.
+"""
+
+import pickle
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from grpcflow import tags
+from grpcflow.errors import ContentDisallowed, SerializationError
+
+if TYPE_CHECKING:
+    from grpcflow_protos.v1 import value_pb2
+
+__all__ = [
+    "DEFAULT_ACCEPT",
+    "JSON",
+    "MSGPACK",
+    "NAMES",
+    "PICKLE",
+    "content_type",
+    "decode",
+    "decode_call",
+    "decode_value",
+    "encode",
+    "encode_call",
+    "encode_exact",
+]
+
+#: Content type of JSON; an empty content type on the wire means this one.
+JSON: Final = "application/json"
+
+#: Content type of MessagePack.
+MSGPACK: Final = "application/msgpack"
+
+#: Content type of Python's pickle: whoever may send it may run any code here, so nobody accepts it unasked.
+PICKLE: Final = "application/x-python-pickle"
+
+#: The short names that settings and options use.
+NAMES: Final[Mapping[str, str]] = {"json": JSON, "msgpack": MSGPACK, "pickle": PICKLE}
+
+#: What is accepted where nothing is said: everything that cannot run code.
+DEFAULT_ACCEPT: Final[frozenset[str]] = frozenset({JSON, MSGPACK})
+
+_TAG_BYTES: Final = tags.TAG.encode()
+_WRITERS: Final[Mapping[str, Callable[[Any], bytes]]] = {
+    JSON: msgspec.json.Encoder().encode,
+    MSGPACK: msgspec.msgpack.Encoder().encode,
+}
+_READERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
+    JSON: msgspec.json.Decoder().decode,
+    MSGPACK: msgspec.msgpack.Decoder(strict=False).decode,
+}
+_write_json: Final = _WRITERS[JSON]
+_read_json: Final = _READERS[JSON]
+#: What msgspec raises for values that need a tag after all: text with lone surrogates, wide integers.
+_NEEDS_TAG: Final = (ValueError, OverflowError, TypeError)
+
+
+def content_type(name: str) -> str:
+    """Return the content type for a short name (``json``), a content type, or nothing (JSON).
+
+    Args:
+        name: ``json``, ``msgpack``, ``pickle``, one of their content types, or empty.
+
+    Raises:
+        ContentDisallowed: There is no such codec.
+    """
+    found = NAMES.get(name, name) or JSON
+    if found not in (JSON, MSGPACK, PICKLE):
+        message = f"there is no serializer {name!r}: use json, msgpack or pickle"
+        raise ContentDisallowed(message)
+    return found
+
+
+# --- writing ---------------------------------------------------------------------------------------------
+
+
+def encode(value: Any, content: str = JSON, *, path: str = "value") -> bytes:
+    """Return a value as bytes.
+
+    Args:
+        value: What to write: JSON's own types, and datetime, date, time, timedelta, Decimal, UUID, bytes,
+            set, frozenset, floats that are no numbers, wide integers, and mappings with any keys of these.
+        content: Content type; default JSON.
+        path: What errors call the value.
+
+    Raises:
+        SerializationError: A part of it would not come back equal; the error's ``path`` tells which.
+        ContentDisallowed: There is no such codec.
+    """
+    if content == JSON or content == "":
+        try:
+            if tags.is_plain(value):
+                return _write_json(value)
+        except (*_NEEDS_TAG, RecursionError):
+            pass  # the careful way below finds out what is wrong, and where
+    return _encode_carefully(((value, path),), content, single=True)
+
+
+def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any], content: str = JSON) -> bytes:
+    """Return the payload of a call: the two-element list ``[args, kwargs]`` as bytes.
+
+    The same bytes as ``encode([args, kwargs])``; errors name the argument, such as ``args[0]['when']``.
+
+    Args:
+        args: The positional arguments: a list or a tuple.
+        kwargs: The keyword arguments.
+        content: Content type; default JSON.
+
+    Raises:
+        SerializationError: An argument would not come back equal; the error's ``path`` tells which.
+        ContentDisallowed: There is no such codec.
+    """
+    if content == JSON or content == "":
+        call = (args, kwargs)
+        try:
+            if tags.is_plain(call):
+                return _write_json(call)
+        except (*_NEEDS_TAG, RecursionError):
+            pass  # as in encode()
+    return _encode_carefully(((args, "args"), (kwargs, "kwargs")), content, single=False)
+
+
+def encode_exact(value: Any, *, path: str = "value") -> bytes:
+    """Return a value as JSON in which tuples come back as tuples; what exceptions' args are written with.
+
+    Args:
+        value: As in ``encode``.
+        path: What errors call the value.
+
+    Raises:
+        SerializationError: A part of it would not come back equal.
+    """
+    try:
+        return _write_json(tags.tagged(value, path, native_bytes=False, exact=True))
+    except RecursionError:
+        message = f"{path}: nested too deeply, or a container holds itself; pass it flat"
+        raise SerializationError(message, path=path) from None
+
+
+def _encode_carefully(parts: Sequence[tuple[Any, str]], content: str, *, single: bool) -> bytes:
+    """Tag what needs a tag, then write; every error becomes a SerializationError with a path."""
+    chosen = content_type(content)
+    where = parts[0][1] if single else "args"
+    try:
+        if chosen == PICKLE:
+            values = [value for value, _ in parts]
+            return pickle.dumps(values[0] if single else values, protocol=pickle.HIGHEST_PROTOCOL)
+        depth = tags.DEPTH_LIMIT - (0 if single else 1)
+        native = chosen == MSGPACK
+        written = [tags.tagged(value, path, native_bytes=native, depth=depth) for value, path in parts]
+        return _WRITERS[chosen](written[0] if single else written)
+    except SerializationError:
+        raise
+    except RecursionError:
+        message = f"{where}: nested too deeply for the {chosen} codec, or a container holds itself; pass it flat"
+        raise SerializationError(message, path=where) from None
+    except Exception as error:
+        # pickle calls the user's own code, and msgspec refuses what no wire could carry (2**32 items).
+        message = f"{where}: cannot be written as {chosen}: {error}"
+        raise SerializationError(message, path=where) from error
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAULT_ACCEPT) -> Any:
+    """Return the value that was encoded.
+
+    Args:
+        data: The bytes.
+        content: Their content type; empty means JSON.
+        accept: Content types or short names that may be read; default JSON and MessagePack.
+
+    Raises:
+        ContentDisallowed: The content type is not accepted; nothing of the data was read.
+        SerializationError: The data is not what its content type says.
+    """
+    content = content or JSON
+    if accept is not DEFAULT_ACCEPT or content not in accept:
+        _check_accepted(content, accept)
+    try:
+        if content == JSON:
+            value = _read_json(data)
+        elif content == PICKLE:
+            return pickle.loads(data)  # noqa: S301 - only where the caller's accept names pickle
+        else:
+            value = _READERS[content](data)
+        return tags.untagged(value) if _TAG_BYTES in data else value
+    except SerializationError:
+        raise
+    except RecursionError:
+        message = f"the {content} data is nested too deeply to be read here"
+        raise SerializationError(message) from None
+    except Exception as error:
+        # A stranger's bytes may fail in any way; the caller gets one kind of error for all of them.
+        message = f"the data is not valid {content}: {error}"
+        raise SerializationError(message) from error
+
+
+def _check_accepted(content: str, accept: Collection[str]) -> None:
+    """Raise ContentDisallowed unless ``accept`` holds the content type, as itself or by its short name."""
+    for name in accept:
+        if NAMES.get(name, name) == content and content in (JSON, MSGPACK, PICKLE):
+            return
+    names = ", ".join(sorted(accept)) or "nothing"
+    message = f"data of content type {content} is not accepted here, only {names}; see app.conf.accept_content"
+    raise ContentDisallowed(message)
+
+
+def decode_call(
+    data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAULT_ACCEPT
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments and keyword arguments of a call's payload.
+
+    Args:
+        data: The payload: an encoded ``[args, kwargs]``.
+        content: Its content type; empty means JSON.
+        accept: As in ``decode``.
+
+    Raises:
+        ContentDisallowed: The content type is not accepted.
+        SerializationError: The data is no call.
+    """
+    call = decode(data, content, accept=accept)
+    if type(call) in (list, tuple) and len(call) == 2:  # noqa: PLR2004 - args and kwargs
+        args, kwargs = call
+        if isinstance(args, (list, tuple)) and isinstance(kwargs, dict) and all(type(key) is str for key in kwargs):
+            return list(args), kwargs
+    message = "the payload of a call must be [list of arguments, mapping of keyword arguments]"
+    raise SerializationError(message)
+
+
+def decode_value(value: "value_pb2.Value", accept: Collection[str] = DEFAULT_ACCEPT) -> Any:
+    """Return what a value on the wire stands for.
+
+    Bytes are decoded; the list of a join becomes a list; a failed node is returned as its protobuf message;
+    a value that holds nothing is None.
+
+    Args:
+        value: The ``Value`` message.
+        accept: As in ``decode``.
+
+    Raises:
+        ContentDisallowed: A content type in it is not accepted.
+        SerializationError: A part of it is not what its content type says.
+    """
+    kind = value.WhichOneof("kind")
+    if kind == "data":
+        return decode(value.data, value.content_type, accept=accept)
+    if kind == "list":
+        return [decode_value(item, accept) for item in value.list.values]
+    if kind == "failed":
+        return value.failed
+    return None
