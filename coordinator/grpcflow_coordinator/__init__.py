@@ -1,0 +1,1 @@
+"""The coordinator of grpcflow: one daemon that owns every graph. Imports neither the client nor the worker."""

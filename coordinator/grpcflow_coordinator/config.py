@@ -1,0 +1,141 @@
+"""The coordinator's settings: one frozen object, made once at the edge from options, environment and a TOML file.
+
+Order of truth: an option on the command line, then GRPCFLOW_COORDINATOR_<NAME>, then the file, then the default.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from grpcflow_coordinator.core.cluster import Limits
+from grpcflow_coordinator.errors import ConfigurationError
+from grpcflow_protos import limits
+
+#: Where the coordinator listens unless told otherwise.
+DEFAULT_LISTEN: Final = "127.0.0.1:50551"
+
+#: What the names of environment variables begin with.
+ENVIRONMENT_PREFIX: Final = "GRPCFLOW_COORDINATOR_"
+
+
+def default_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for data where none is named: in the user's data directory."""
+    base = environment.get("XDG_DATA_HOME") or str(Path(environment.get("HOME", "~")).expanduser() / ".local" / "share")
+    return Path(base) / "grpcflow"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set."""
+
+    #: Folder of the database; made where it does not exist.
+    data: str
+    #: HOST:PORT; port 0 takes a free one.
+    listen: str = DEFAULT_LISTEN
+    #: True: listen beyond loopback without any protection.
+    insecure: bool = False
+    #: Keep everything in memory: for trying out; nothing survives.
+    memory: bool = False
+    #: Seconds for which results are kept after the end of their graph.
+    result_expires: float = 86_400.0
+    #: Seconds for which a worker whose stream broke may come back.
+    grace: float = 10.0
+    #: Seconds between two signs of life on an idle stream.
+    heartbeat: float = 5.0
+    #: Seconds of silence after which a peer is gone.
+    silence: float = 15.0
+    #: Lost attempts after which a task fails.
+    max_deliveries: int = 3
+    #: Largest payload in bytes.
+    payload_limit: int = limits.PAYLOAD_LIMIT
+    #: Most nodes of one graph.
+    node_limit: int = limits.NODE_LIMIT
+    #: DEBUG, INFO, WARNING or ERROR.
+    log_level: str = "INFO"
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say; messages name the setting and the cure."""
+        host, port = split_address(self.listen)
+        if not self.insecure and not is_loopback(host):
+            raise ConfigurationError(
+                f"listen {self.listen}: {host!r} can be reached from other machines, and there is no authentication yet. "
+                f"Listen on 127.0.0.1:{port}, or say --insecure where the network itself is trusted"
+            )
+        if min(self.result_expires, self.grace, self.heartbeat, self.silence) <= 0:
+            raise ConfigurationError("result_expires, grace, heartbeat and silence are seconds and more than 0")
+        if self.heartbeat * 2 > self.silence:
+            raise ConfigurationError(
+                f"heartbeat ({self.heartbeat:g} s) is to be at most half of silence ({self.silence:g} s)"
+            )
+        if self.max_deliveries < 1 or self.node_limit < 1:
+            raise ConfigurationError("max_deliveries and node_limit are at least 1")
+        if not 1024 <= self.payload_limit <= 1 << 30:
+            raise ConfigurationError("payload_limit lies between 1 KiB and 1 GiB")
+        if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+            raise ConfigurationError(f"log_level {self.log_level!r} is not DEBUG, INFO, WARNING or ERROR")
+
+    def core_limits(self) -> Limits:
+        """Return the numbers that rule the core."""
+        return Limits(
+            grace=self.grace,
+            silence=self.silence,
+            max_deliveries=self.max_deliveries,
+            result_expires_ms=int(self.result_expires * 1000),
+            node_limit=self.node_limit,
+        )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return the host and the port of HOST:PORT; IPv6 hosts stand in brackets."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or not 0 <= int(port) <= 65_535 or not host:
+        raise ConfigurationError(f"the address {address!r} is not HOST:PORT, such as {DEFAULT_LISTEN}")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach the host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load(options: Mapping[str, Any], file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Make the settings.
+
+    Args:
+        options: what the command line said; None for what it did not.
+        file: a TOML file with the names of `Config`.
+        environment: where GRPCFLOW_COORDINATOR_<NAME> is looked for.
+
+    Raises:
+        ConfigurationError: something cannot be used; the message names it.
+    """
+    merged: dict[str, Any] = {"data": str(default_data_folder(environment))}
+    if file is not None:
+        try:
+            merged |= msgspec.toml.decode(file.read_bytes())
+        except OSError as error:
+            raise ConfigurationError(f"the settings file {file} cannot be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(f"the settings file {file} is not TOML: {error}") from error
+    for name in Config.__struct_fields__:
+        value = environment.get(ENVIRONMENT_PREFIX + name.upper())
+        if value:
+            merged[name] = value
+    merged |= {name: value for name, value in options.items() if value is not None}
+    try:
+        return msgspec.convert(merged, Config, strict=False)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ConfigurationError):
+            raise error.__cause__ from None
+        names = ", ".join(Config.__struct_fields__)
+        raise ConfigurationError(f"a setting cannot be used: {error}. The settings are: {names}") from error

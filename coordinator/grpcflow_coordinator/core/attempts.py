@@ -1,0 +1,210 @@
+"""Attempts: how one ends, and what that does to its node."""
+
+from __future__ import annotations
+
+from grpcflow_coordinator.core import settling
+from grpcflow_coordinator.core.cluster import Step
+from grpcflow_coordinator.core.events import Ended, Raised, Report, Retried, Value
+from grpcflow_coordinator.core.model import (
+    Attempt,
+    Failure,
+    Graph,
+    LineKey,
+    NodeState,
+    Outcome,
+    Progress,
+    Session,
+    TimerKind,
+    node_id,
+)
+from grpcflow_coordinator.core.states import Trigger, transition
+
+#: What stands for a value that nobody wants: JSON's null.
+NO_VALUE = b"null"
+
+
+def graph_of(step: Step, attempt: Attempt) -> Graph:
+    """Return the graph of a running node; it is there as long as one of its nodes runs."""
+    graph = step.graph(attempt.graph)
+    if graph is None:
+        raise settling.Defect(f"graph {attempt.graph.hex()} was pruned while a node of it ran")
+    return graph
+
+
+def close(step: Step, attempt: Attempt) -> None:
+    """Take an attempt out of memory; what becomes of its node is the caller's."""
+    cluster = step.cluster
+    del cluster.attempts[attempt.token]
+    session = cluster.sessions.get(attempt.session)
+    if session is not None:
+        session.attempts.discard(attempt.token)
+    if cluster.recovery is not None:
+        cluster.recovery.resumed.pop((attempt.graph, attempt.index), None)
+
+
+def finish(step: Step, attempt: Attempt, trigger: Trigger, outcome: Outcome) -> None:
+    """Settle the node of an attempt."""
+    outcome.state = transition(attempt.state, trigger)
+    close(step, attempt)
+    if attempt.entry is not None:
+        step.cluster.lines.depart(step.loaded, attempt.entry)
+    settling.settle(step, graph_of(step, attempt), attempt.run, attempt.index, outcome)
+
+
+def take_values(step: Step, session: Session, tokens: list[int], values: list[bytes]) -> None:
+    """Settle the nodes of many attempts with plain JSON values: the hot path."""
+    cluster = step.cluster
+    attempts = cluster.attempts
+    outcome = Outcome(NodeState.SUCCESS, step.now.wall_ms, worker=session.name)
+    for token, data in zip(tokens, values, strict=True):
+        attempt = attempts.pop(token)
+        session.attempts.discard(token)
+        transition(attempt.state, Trigger.VALUE)
+        if cluster.recovery is not None:
+            cluster.recovery.resumed.pop((attempt.graph, attempt.index), None)
+        if attempt.entry is not None:
+            cluster.lines.depart(step.loaded, attempt.entry)
+        run = attempt.run
+        kept = NO_VALUE if attempt.template.ignore_result else data
+        if run.own_id:
+            outcome = Outcome(NodeState.SUCCESS, step.now.wall_ms, worker=session.name)
+        outcome.data, outcome.token, outcome.retries = kept, token, attempt.retries
+        settling.settle_values(step, graph_of(step, attempt), run, attempt.index, kept, outcome)
+
+
+def take_report(step: Step, session: Session, attempt: Attempt, report: Report) -> None:
+    """Act on one report of a current attempt."""
+    outcome = Outcome(
+        NodeState.FAILURE, step.now.wall_ms, token=attempt.token, worker=session.name, retries=attempt.retries
+    )
+    match report:
+        case Value():
+            outcome.data, outcome.content_type = report.data, report.content_type
+            if attempt.template.ignore_result:
+                outcome.data, outcome.content_type = NO_VALUE, ""
+            finish(step, attempt, Trigger.VALUE, outcome)
+        case Raised():
+            outcome.failure = report.failure
+            finish(step, attempt, Trigger.RAISED, outcome)
+        case Retried():
+            _retry(step, attempt, report)
+        case Ended():
+            _ended(step, attempt, report, outcome)
+
+
+def _ended(step: Step, attempt: Attempt, report: Ended, outcome: Outcome) -> None:
+    outcome.failure = report.failure
+    if report.how == "started":
+        attempt.state = transition(attempt.state, Trigger.STARTED)
+    elif report.how == "returned":
+        hand_back(step, attempt)
+    elif report.how == "lost":
+        lose(step, attempt, report.failure.message if report.failure else "its process died")
+    elif report.how == "requeued":
+        _requeue(step, attempt)
+    elif report.how == "revoked":
+        outcome.failure = Failure("TaskRevokedError", "terminated", "REVOKED")
+        finish(step, attempt, Trigger.REVOKED, outcome)
+    elif report.how == "ignored":
+        finish(step, attempt, Trigger.IGNORED, outcome)
+    else:
+        finish(step, attempt, Trigger.REJECTED, outcome)
+
+
+def hand_back(step: Step, attempt: Attempt) -> None:
+    """Put the node of an attempt that never started into its old place, uncounted."""
+    if attempt.revoked:
+        _settle_revoked(step, attempt)
+        return
+    transition(attempt.state, Trigger.RETURNED)
+    if attempt.template.acks_early:
+        progress = step.loaded.progress(attempt.graph, attempt.index)
+        if progress is not None:
+            progress.handed, progress.handed_to = 0, b""
+            step.loaded.put_progress(attempt.graph, attempt.index, progress)
+    _give_back(step, attempt)
+
+
+def lose(step: Step, attempt: Attempt, why: str) -> None:
+    """Hand the node of a lost attempt out again, or fail it where that was once too often."""
+    if attempt.revoked:
+        _settle_revoked(step, attempt)
+        return
+    progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
+    progress.losses += 1
+    allowed = attempt.template.max_deliveries or step.cluster.limits.max_deliveries
+    if attempt.template.acks_early or progress.losses >= allowed:
+        times = (
+            "it is not run twice (acks_late=False)" if attempt.template.acks_early else f"lost {progress.losses} times"
+        )
+        failure = Failure("WorkerLostError", f"Worker lost: {why}; {times}", "WORKER_LOST")
+        outcome = Outcome(
+            NodeState.FAILURE, step.now.wall_ms, failure=failure, token=attempt.token, retries=attempt.retries
+        )
+        finish(step, attempt, Trigger.GIVEN_UP, outcome)
+        return
+    transition(attempt.state, Trigger.LOST)
+    step.loaded.put_progress(attempt.graph, attempt.index, progress)
+    step.cluster.story.tell(step.now.wall_ms, "lost", attempt.graph, attempt.index, 1, why)
+    _give_back(step, attempt)
+
+
+def _give_back(step: Step, attempt: Attempt) -> None:
+    """Queue the node again in its old place. One whose entry is not found yet is queued when recovery ends."""
+    close(step, attempt)
+    lines = step.cluster.lines
+    if attempt.entry is not None:
+        line = lines.line(attempt.entry.line)
+        line.give_back(attempt.entry, attempt.index - attempt.entry.first)
+        lines.activate(line)
+
+
+def _settle_revoked(step: Step, attempt: Attempt) -> None:
+    failure = Failure("TaskRevokedError", "terminated", "REVOKED")
+    outcome = Outcome(
+        NodeState.REVOKED, step.now.wall_ms, failure=failure, token=attempt.token, retries=attempt.retries
+    )
+    finish(step, attempt, Trigger.REVOKED, outcome)
+
+
+def _retry(step: Step, attempt: Attempt, report: Retried) -> None:
+    """Set the timer of the next attempt."""
+    if attempt.revoked:
+        _settle_revoked(step, attempt)
+        return
+    progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
+    progress.retries += 1
+    progress.failure = report.failure
+    if report.payload:
+        progress.payload, progress.content_type = report.payload, report.content_type
+    _move(step, attempt, progress, report.countdown_ms, Trigger.RETRIED)
+
+
+def _requeue(step: Step, attempt: Attempt) -> None:
+    """Put the node of a task that raised Reject(requeue=True) behind all others."""
+    if attempt.revoked:
+        _settle_revoked(step, attempt)
+        return
+    progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
+    _move(step, attempt, progress, 0, Trigger.REQUEUED)
+
+
+def _move(step: Step, attempt: Attempt, progress: Progress, countdown_ms: int, trigger: Trigger) -> None:
+    """Take the node out of its entry and give it a place of its own: a timer, or an entry behind all others."""
+    transition(attempt.state, trigger)
+    close(step, attempt)
+    progress.handed, progress.handed_to = 0, b""
+    lines = step.cluster.lines
+    if attempt.entry is not None:
+        lines.depart(step.loaded, attempt.entry)
+    if countdown_ms > 0:
+        progress.place, progress.retrying = -1, True
+        due = step.now.wall_ms + countdown_ms
+        step.set_timer(due, TimerKind.READY, node_id(attempt.graph, attempt.index))
+    else:
+        template = attempt.template
+        key = LineKey(template.queue, template.task, template.priority)
+        entry = lines.enqueue(step.loaded, key, attempt.graph, attempt.index, 1)
+        progress.place, progress.retrying = entry.sequence, False
+    step.cluster.story.tell(step.now.wall_ms, trigger.value, attempt.graph, attempt.index)
+    step.loaded.put_progress(attempt.graph, attempt.index, progress)

@@ -1,0 +1,144 @@
+"""The state that the core keeps in memory, and the context of one step. No rule stands here.
+
+What is here can be made again from the records, and the workers' hellos, after a crash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from grpcflow_coordinator.core.effects import Effects
+from grpcflow_coordinator.core.events import WorkerArrived
+from grpcflow_coordinator.core.lines import Lines
+from grpcflow_coordinator.core.loaded import Loaded
+from grpcflow_coordinator.core.model import Attempt, Graph, Now, Run, Session, TimerKind
+from grpcflow_coordinator.core.story import Story
+
+#: Graphs whose templates are kept decoded.
+GRAPH_CACHE = 4096
+
+#: Waiting nodes whose counts are kept in memory.
+WAITING_CACHE = 65_536
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """Numbers that rule the core; all durations in milliseconds or seconds as named."""
+
+    #: How long a broken stream's session is kept, in seconds.
+    grace: float = 10.0
+    #: Silence of this many seconds is death.
+    silence: float = 15.0
+    #: How long a live session has to answer a probe, in seconds.
+    probe: float = 3.0
+    #: Lost attempts after which a task fails, where its template does not say.
+    max_deliveries: int = 3
+    #: How long results are kept after the end of their graph.
+    result_expires_ms: int = 86_400_000
+    #: Most nodes in one graph.
+    node_limit: int = 200_000
+    #: Work of one step that is bounded: timers fired, records pruned, runs queued.
+    batch: int = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A node some of whose parents have settled."""
+
+    run: Run
+    count: int
+    #: True where `count` is not written yet.
+    dirty: bool = False
+
+
+@dataclass(slots=True)
+class Staging:
+    """A graph whose pieces are still arriving."""
+
+    client: object
+    node_count: int
+    graph: Graph
+    next_sequence: int
+    next_index: int
+    #: Sums over the edges as parents and as children declare them; equal at the end.
+    declared_by_parents: int
+    declared_by_children: int
+    own_ids: list[tuple[str, int]]
+    #: Joins with no members: they settle as soon as the graph is real.
+    empty_joins: list[int]
+
+
+@dataclass(slots=True)
+class Probing:
+    """A newcomer that waits for the holder of its name to answer or not."""
+
+    newcomer: WorkerArrived
+    holder: bytes
+    asked_at: float
+
+
+@dataclass(slots=True)
+class Recovery:
+    """After a start: recorded sessions that have not come back, and what their return brought."""
+
+    missing: set[bytes]
+    #: Resumed attempts by (graph, index); their entries are found when recovery ends.
+    resumed: dict[tuple[bytes, int], Attempt] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Cluster:
+    """All that is in memory."""
+
+    limits: Limits
+    epoch: int = 0
+    next_number: int = 1
+    sessions: dict[bytes, Session] = field(default_factory=dict)
+    by_name: dict[str, bytes] = field(default_factory=dict)
+    by_stream: dict[int, bytes] = field(default_factory=dict)
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    lines: Lines = field(default_factory=Lines)
+    graphs: dict[bytes, Graph] = field(default_factory=dict)
+    #: Unsettled nodes of graphs touched lately.
+    live: dict[bytes, int] = field(default_factory=dict)
+    waiting: dict[tuple[bytes, int], Waiting] = field(default_factory=dict)
+    staging: dict[bytes, Staging] = field(default_factory=dict)
+    probing: dict[str, Probing] = field(default_factory=dict)
+    recovery: Recovery | None = None
+    #: Unix milliseconds of the earliest timer; None: none.
+    next_timer: int | None = None
+    #: True where graphs wait for their ready nodes to be queued.
+    releasing: bool = False
+    story: Story = field(default_factory=Story)
+
+
+@dataclass(slots=True)
+class Step:
+    """One step: what it sees, when it is, what it asks for."""
+
+    cluster: Cluster
+    loaded: Loaded
+    now: Now
+    effects: Effects
+    #: Graphs whose count of unsettled nodes changed.
+    touched: set[bytes] = field(default_factory=set)
+    #: Waiting nodes whose count changed.
+    counted: set[tuple[bytes, int]] = field(default_factory=set)
+
+    def graph(self, graph: bytes) -> Graph | None:
+        """Return a graph, from memory where it was used lately."""
+        cache = self.cluster.graphs
+        found = cache.get(graph)
+        if found is None:
+            found = self.loaded.graph(graph)
+            if found is not None:
+                if len(cache) >= GRAPH_CACHE:
+                    del cache[next(iter(cache))]
+                cache[graph] = found
+        return found
+
+    def set_timer(self, due_ms: int, kind: TimerKind, node: bytes, count: int = 1) -> None:
+        """Set a timer for a node and the `count` - 1 ones after it."""
+        self.loaded.put_timer(due_ms, kind, node, count)
+        if self.cluster.next_timer is None or due_ms < self.cluster.next_timer:
+            self.cluster.next_timer = due_ms

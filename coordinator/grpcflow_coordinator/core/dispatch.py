@@ -1,0 +1,125 @@
+"""Dispatch: queues x subscriptions x free capacity -> attempts.
+
+Every queue of a worker has equal weight; within a queue the highest priority goes first, and among equals
+the longest waiting. A line whose task a worker did not register is invisible to that worker, so that
+nothing waits behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from grpcflow_coordinator.core.cluster import Step
+from grpcflow_coordinator.core.effects import Assign
+from grpcflow_coordinator.core.lines import MARK_BLOCK, NO_LIMIT, Line
+from grpcflow_coordinator.core.model import (
+    Attempt,
+    Entry,
+    NodeState,
+    Progress,
+    Session,
+    Template,
+)
+from grpcflow_coordinator.core.settling import Defect
+from grpcflow_coordinator.core.states import Trigger, transition
+
+#: Most nodes that one turn of a session takes.
+LARGEST_SLICE = 500
+
+
+def dispatch(step: Step) -> None:
+    """Hand out ready nodes until there are none left or no session takes more."""
+    cluster = step.cluster
+    if not cluster.lines.active:
+        return
+    hungry = [session for session in cluster.sessions.values() if session.free > 0]
+    while hungry:
+        hungry = [session for session in hungry if _serve(step, session, len(hungry)) and session.free > 0]
+
+
+def _serve(step: Step, session: Session, sharers: int) -> bool:
+    """Give one session one slice of work; False where there is nothing for it."""
+    queues = session.queues
+    active = step.cluster.lines.active
+    for ahead in range(len(queues)):
+        turn = (session.turn + ahead) % len(queues)
+        lines = active.get(queues[turn])
+        if not lines:
+            continue
+        while (line := _best_line(session, lines.values())) is not None:
+            fair = line.queued // (2 * sharers)
+            want = min(session.free, LARGEST_SLICE, max(session.facts.concurrency, fair, 1))
+            if _hand_out(step, session, line, want):
+                session.turn = turn + 1
+                return True
+    return False
+
+
+def _best_line(session: Session, lines: Iterable[Line]) -> Line | None:
+    """Return the line whose head goes first among those whose task the worker knows."""
+    best: Line | None = None
+    best_rank = (1, NO_LIMIT)
+    for line in lines:
+        if line.key.task not in session.facts.tasks:
+            continue
+        rank = (-line.key.priority, line.head())
+        if best is None or rank < best_rank:
+            best, best_rank = line, rank
+    return best
+
+
+def _hand_out(step: Step, session: Session, line: Line, want: int) -> bool:
+    """Make attempts of the head of a line; False where the line turned out to be empty."""
+    lines = step.cluster.lines
+    taken = lines.take(step.loaded, line, want)
+    if taken is None:
+        lines.rest(line)
+        return False
+    entry, offset, count = taken
+    top = entry.sequence + offset + count
+    if top > line.mark:
+        line.mark = top + MARK_BLOCK
+        step.loaded.put_mark(line.key, line.mark)
+    if entry.run is None:
+        entry.run = step.loaded.run_of(entry.graph, entry.first)
+        if entry.run is None:
+            raise Defect(f"queued nodes of graph {entry.graph.hex()} have no run")
+    graph = step.graph(entry.graph)
+    if graph is None:
+        raise Defect(f"queued nodes of graph {entry.graph.hex()} have no graph")
+    template = graph.templates[entry.run.template]
+    transition(NodeState.QUEUED, Trigger.HANDED_OUT)
+    _make_attempts(step, session, entry, offset, count, template)
+    return True
+
+
+def _make_attempts(step: Step, session: Session, entry: Entry, offset: int, count: int, template: Template) -> None:
+    cluster = step.cluster
+    run = entry.run
+    assert run is not None
+    first_token = (cluster.epoch << 40) | cluster.next_number
+    cluster.next_number += count
+    progress = _progress(step, entry, offset, count)
+    retries = progress.retries if progress else 0
+    losses = progress.losses if progress else 0
+    first = entry.first + offset
+    for ahead in range(count):
+        token = first_token + ahead
+        attempt = Attempt(token, entry.graph, first + ahead, run, template, session.id, entry, retries)
+        cluster.attempts[token] = attempt
+        session.attempts.add(token)
+        if template.acks_early:
+            early = progress if progress is not None and count == 1 else Progress()
+            early.handed, early.handed_to = token, session.id
+            step.loaded.put_progress(entry.graph, first + ahead, early)
+    cluster.story.tell(step.now.wall_ms, "handed out", entry.graph, first, count, session.name)
+    step.effects.sends.append(
+        Assign(session.stream, entry.graph, run, template, first, count, first_token, retries, losses)
+    )
+
+
+def _progress(step: Step, entry: Entry, offset: int, count: int) -> Progress | None:
+    """Return what a single node went through; a slice of several went straight."""
+    if count > 1:
+        return None
+    return step.loaded.progress(entry.graph, entry.first + offset)

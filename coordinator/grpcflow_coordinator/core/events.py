@@ -1,0 +1,141 @@
+"""Everything that can happen to the core. Frozen facts; names say what the world did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from grpcflow_coordinator.core.model import Failure, Run, SessionFacts, Template
+
+
+@dataclass(slots=True, frozen=True)
+class ChunkArrived:
+    """A client sent a piece of a graph; its shape was checked at the edge."""
+
+    #: Whom to answer; opaque to the core.
+    client: object
+    graph: bytes
+    sequence: int
+    last: bool
+    node_count: int
+    #: In the first piece only.
+    templates: tuple[Template, ...]
+    #: Each run with its encoded payloads.
+    runs: Sequence[tuple[Run, list[bytes]]]
+    reject_id_reuse: bool = False
+    #: Bytes of the payloads.
+    size: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class ClientLeft:
+    """A client's stream ended; graphs it had not finished sending are dropped."""
+
+    client: object
+
+
+@dataclass(slots=True, frozen=True)
+class RevokeAsked:
+    """Someone wants nodes revoked."""
+
+    client: object
+    #: Ids as users know them.
+    ids: tuple[str, ...]
+    terminate: bool
+    signal: str
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerArrived:
+    """A worker's stream opened with a hello."""
+
+    #: The stream; opaque to the core.
+    stream: object
+    facts: SessionFacts
+    capacity: int
+    #: (node id, token) of each attempt it holds.
+    held: tuple[tuple[bytes, int], ...]
+    draining: bool
+
+
+@dataclass(slots=True, frozen=True)
+class StreamBroke:
+    """A worker's stream ended without a goodbye."""
+
+    stream: object
+
+
+@dataclass(slots=True, frozen=True)
+class Value:
+    """An attempt returned a value that is not plain JSON."""
+
+    token: int
+    data: bytes
+    content_type: str
+
+
+@dataclass(slots=True, frozen=True)
+class Raised:
+    """An attempt raised."""
+
+    token: int
+    failure: Failure
+
+
+@dataclass(slots=True, frozen=True)
+class Retried:
+    """An attempt asked for another one."""
+
+    token: int
+    countdown_ms: int
+    failure: Failure
+    payload: bytes = b""
+    content_type: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Ended:
+    """An attempt ended in a way that has no value: how is one of the words below."""
+
+    token: int
+    #: "ignored", "rejected", "requeued", "lost", "returned", "revoked" or "started" (not an end).
+    how: str
+    failure: Failure | None = None
+
+
+Report: TypeAlias = Value | Raised | Retried | Ended
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerSpoke:
+    """A worker sent a message after its hello; an empty one is a heartbeat."""
+
+    stream: object
+    sequence: int
+    #: Plain JSON values, column by column.
+    tokens: Sequence[int] = ()
+    values: Sequence[bytes] = ()
+    reports: Sequence[Report] = ()
+    capacity: int | None = None
+    queues: tuple[str, ...] | None = None
+    drain: bool = False
+    goodbye: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Undeliverable:
+    """An attempt's inputs do not fit into a message; it never left the coordinator."""
+
+    token: int
+    failure: Failure
+
+
+@dataclass(slots=True, frozen=True)
+class Tick:
+    """Time passed; also the end of a batch: due timers fire and ready nodes are handed out."""
+
+
+Event: TypeAlias = (
+    ChunkArrived | ClientLeft | RevokeAsked | WorkerArrived | StreamBroke | WorkerSpoke | Undeliverable | Tick
+)

@@ -1,0 +1,183 @@
+"""Queues: lines of ready nodes, paged from disk through a window of their heads.
+
+A queue consists of lanes (one for each task name), a lane of lines (one for each priority). This file
+knows order and paging; who gets the work is decided in dispatch.py.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+
+from grpcflow_coordinator.core.loaded import Loaded
+from grpcflow_coordinator.core.model import Entry, LineKey
+
+#: Entries of a line that are kept in memory.
+WINDOW = 64
+
+#: How far the hand-out mark moves at once, in nodes.
+MARK_BLOCK = 1000
+
+#: Larger than any sequence.
+NO_LIMIT = 1 << 62
+
+
+class Line:
+    """One line: its window, what was handed back, and how far it was read."""
+
+    __slots__ = ("back", "below", "key", "loaded_to", "mark", "more", "queued", "window")
+
+    def __init__(self, key: LineKey) -> None:
+        self.key = key
+        #: No node with this sequence or a higher one was handed out before a commit that moved it.
+        self.mark = 0
+        #: The mark that recovery found: entries below it wait until recovery ends. 0: it ended.
+        self.below = 0
+        #: Entries in order, the first ones possibly taken in part.
+        self.window: deque[Entry] = deque()
+        #: Single nodes that came back: (sequence of the node, offset in its entry, the entry).
+        self.back: list[tuple[int, int, Entry]] = []
+        #: Entries up to this sequence were read from disk or never need to be.
+        self.loaded_to = -1
+        #: True where the disk may hold entries behind `loaded_to`.
+        self.more = False
+        #: Nodes that wait to be handed out, on disk and in memory.
+        self.queued = 0
+
+    def head(self) -> int:
+        """Return the sequence of the next node, or NO_LIMIT where none is in memory."""
+        head = NO_LIMIT
+        if self.window:
+            entry = self.window[0]
+            head = entry.sequence + entry.taken
+        if self.back and self.back[0][0] < head:
+            head = self.back[0][0]
+        return head
+
+    def give_back(self, entry: Entry, offset: int) -> None:
+        """Put a node that was taken in front again, in its old place."""
+        heapq.heappush(self.back, (entry.sequence + offset, offset, entry))
+        self.queued += 1
+
+
+class Lines:
+    """All lines of the cluster."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[LineKey, Line] = {}
+        #: Lines that may have something to hand out, by queue.
+        self.active: dict[str, dict[LineKey, Line]] = {}
+        self.next_sequence = 1
+        #: Nodes (graph, index) that settled or moved while an entry still names them.
+        self.gone: set[tuple[bytes, int]] = set()
+
+    def line(self, key: LineKey) -> Line:
+        """Return the line, made where it is new."""
+        line = self.by_key.get(key)
+        if line is None:
+            line = self.by_key[key] = Line(key)
+        return line
+
+    def activate(self, line: Line) -> None:
+        """Let the line take part in hand-outs."""
+        self.active.setdefault(line.key.queue, {})[line.key] = line
+
+    def rest(self, line: Line) -> None:
+        """Take an empty line out of the hand-outs; forget it where nothing refers to it."""
+        lines = self.active.get(line.key.queue)
+        if lines is not None:
+            lines.pop(line.key, None)
+            if not lines:
+                del self.active[line.key.queue]
+
+    def enqueue(self, loaded: Loaded, key: LineKey, graph: bytes, first: int, count: int) -> Entry:
+        """Queue neighbouring nodes behind all others of their line, durably."""
+        entry = Entry(key, self.next_sequence, graph, first, count, remaining=count)
+        self.next_sequence += count
+        loaded.put_entry(entry)
+        line = self.line(key)
+        if not line.more and len(line.window) < WINDOW:
+            line.window.append(entry)
+            line.loaded_to = entry.sequence
+        else:
+            line.more = True
+        line.queued += count
+        self.activate(line)
+        return entry
+
+    def depart(self, loaded: Loaded, entry: Entry) -> None:
+        """Say that one node of the entry settled or moved; the last one takes the entry off the disk."""
+        entry.remaining -= 1
+        if entry.remaining <= 0:
+            loaded.drop_entry(entry)
+
+    def take(self, loaded: Loaded, line: Line, want: int) -> tuple[Entry, int, int] | None:
+        """Take up to `want` neighbouring nodes from the head of a line.
+
+        Returns:
+            (entry, offset of the first node, how many), or None where the line is empty.
+        """
+        while True:
+            if not line.window and line.more:
+                self._refill(loaded, line)
+            if line.back and (not line.window or line.back[0][0] < line.window[0].sequence + line.window[0].taken):
+                _, offset, entry = heapq.heappop(line.back)
+                count = 1
+            elif line.window:
+                entry = line.window[0]
+                offset = entry.taken
+                count = min(want, entry.count - offset)
+                if self.gone or entry.gone:
+                    count = self._leading(entry, offset, count)
+                entry.taken += max(count, 1)
+                if entry.taken >= entry.count:
+                    line.window.popleft()
+            elif line.more:
+                continue
+            else:
+                return None
+            line.queued -= max(count, 1)
+            if count and not self._is_gone(entry, offset):
+                return entry, offset, count
+            self._skip(loaded, entry, offset)
+
+    def _is_gone(self, entry: Entry, offset: int) -> bool:
+        if entry.gone is not None and offset in entry.gone:
+            return True
+        return bool(self.gone) and (entry.graph, entry.first + offset) in self.gone
+
+    def _leading(self, entry: Entry, offset: int, count: int) -> int:
+        """Return how many nodes from the offset on are still to be handed out."""
+        for ahead in range(count):
+            if self._is_gone(entry, offset + ahead):
+                return ahead
+        return count
+
+    def _skip(self, loaded: Loaded, entry: Entry, offset: int) -> None:
+        """Pass over a node that is gone; those marked on the entry itself were discounted when it was read."""
+        if entry.gone is not None and offset in entry.gone:
+            self.gone.discard((entry.graph, entry.first + offset))
+            return
+        self.gone.discard((entry.graph, entry.first + offset))
+        self.depart(loaded, entry)
+
+    def _refill(self, loaded: Loaded, line: Line) -> None:
+        """Read the next page of the line; entries read from disk may name nodes that settled meanwhile."""
+        page = loaded.entries(line.key, line.loaded_to, NO_LIMIT, WINDOW)
+        line.more = len(page) == WINDOW
+        for entry in page:
+            line.loaded_to = entry.sequence
+            settled = loaded.settled_in(entry.graph, entry.first, entry.count)
+            entry.gone = {index - entry.first for index in settled} or None
+            entry.remaining = entry.count - len(settled)
+            if entry.remaining == 0:
+                loaded.drop_entry(entry)
+                line.queued -= entry.count
+            else:
+                line.window.append(entry)
+
+    def in_memory(self, line: Line) -> Iterator[Entry]:
+        """Return the entries of a line that are in memory, for checks and inspection."""
+        yield from line.window
+        yield from {id(entry): entry for _, _, entry in line.back}.values()

@@ -1,0 +1,190 @@
+"""What a step may see and change of the stored state: a port, implemented in storage/records.py.
+
+The core names nouns here and never a key or an encoding. Reads see the writes of the same step and of
+every step before it, committed or not; writes become durable together, before any send of the step leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from grpcflow_coordinator.core.model import Entry, Graph, LineKey, Outcome, Progress, Run, SessionFacts
+
+
+class Timer(Protocol):
+    """One entry of the timer index."""
+
+    @property
+    def due_ms(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+    @property
+    def node(self) -> bytes: ...
+    @property
+    def count(self) -> int: ...
+
+
+class Loaded(Protocol):
+    """A consistent view of the records with this step's writes on top."""
+
+    # Graphs
+    def graph(self, graph: bytes) -> Graph | None:
+        """Return a graph whose root is there; None for one that is unknown, pruned or still being staged."""
+        ...
+
+    def put_graph(self, graph: Graph, runs: Sequence[tuple[Run, list[bytes]]]) -> None:
+        """Write a whole small graph: its root and its runs with their encoded payloads."""
+        ...
+
+    def stage_runs(self, graph: bytes, runs: Sequence[tuple[Run, list[bytes]]]) -> None:
+        """Write runs of a graph whose root is still to come."""
+        ...
+
+    def put_root(self, graph: Graph) -> None:
+        """Make a staged graph real."""
+        ...
+
+    def drop_staged(self, graph: bytes) -> None:
+        """Delete the runs of a graph that never got its root."""
+        ...
+
+    def staged_graphs(self) -> list[bytes]:
+        """Return the graphs that have runs and no root."""
+        ...
+
+    def run_of(self, graph: bytes, index: int) -> Run | None:
+        """Return the run that holds a node."""
+        ...
+
+    def runs(self, graph: bytes, start: int, limit: int) -> list[Run]:
+        """Return up to `limit` runs of a graph from the node index `start` on."""
+        ...
+
+    def release_cursor(self, graph: bytes) -> int | None:
+        """Return where queueing the ready nodes of a large graph stands; None: done."""
+        ...
+
+    def put_release_cursor(self, graph: bytes, index: int | None) -> None:
+        """Move that cursor; None: done."""
+        ...
+
+    def releasing_graphs(self, limit: int) -> list[bytes]:
+        """Return graphs whose cursor is not done."""
+        ...
+
+    def live_count(self, graph: bytes) -> int | None:
+        """Return how many nodes have not settled; None: none did yet."""
+        ...
+
+    def put_live_count(self, graph: bytes, count: int) -> None:
+        """Write how many nodes have not settled."""
+        ...
+
+    def drop_graph(self, graph: bytes, limit: int) -> bool:
+        """Delete up to `limit` records of an ended graph; True once all of it is gone."""
+        ...
+
+    # Nodes
+    def outcome(self, graph: bytes, index: int) -> Outcome | None:
+        """Return how a node settled."""
+        ...
+
+    def settled_in(self, graph: bytes, first: int, count: int) -> set[int]:
+        """Return the indexes of the settled nodes in a range."""
+        ...
+
+    def put_outcome(self, graph: bytes, index: int, outcome: Outcome) -> None:
+        """Write how a node settled."""
+        ...
+
+    def waiting(self, graph: bytes, index: int) -> int | None:
+        """Return how many parents a node still waits for, where that is not all of them; -1: released."""
+        ...
+
+    def put_waiting(self, graph: bytes, index: int, count: int | None) -> None:
+        """Write that number; None deletes it."""
+        ...
+
+    def progress(self, graph: bytes, index: int) -> Progress | None:
+        """Return what a node went through."""
+        ...
+
+    def put_progress(self, graph: bytes, index: int, progress: Progress | None) -> None:
+        """Write what a node went through; None deletes it."""
+        ...
+
+    def alias(self, own_id: str) -> bytes | None:
+        """Return the node that a user's own id stands for."""
+        ...
+
+    def put_alias(self, own_id: str, node: bytes) -> None:
+        """Let a user's own id stand for a node."""
+        ...
+
+    # Queues
+    def lines(self) -> list[LineKey]:
+        """Return every line that holds entries."""
+        ...
+
+    def entries(self, line: LineKey, after: int, before: int, limit: int) -> list[Entry]:
+        """Return entries of a line with after < sequence < before, in order."""
+        ...
+
+    def line_count(self, line: LineKey) -> tuple[int, int]:
+        """Return how many nodes stand in a line's entries and the sequence behind the last of them."""
+        ...
+
+    def put_entry(self, entry: Entry) -> None:
+        """Queue nodes."""
+        ...
+
+    def drop_entry(self, entry: Entry) -> None:
+        """Take nodes out of the queue's index."""
+        ...
+
+    def mark(self, line: LineKey) -> int:
+        """Return the hand-out mark: no node with this sequence or a higher one was ever handed out."""
+        ...
+
+    def put_mark(self, line: LineKey, sequence: int) -> None:
+        """Move the hand-out mark."""
+        ...
+
+    # Timers
+    def timers(self, until_ms: int, limit: int) -> Sequence[Timer]:
+        """Return timers with due_ms <= until_ms, earliest first."""
+        ...
+
+    def next_timer(self) -> int | None:
+        """Return when the earliest timer is due."""
+        ...
+
+    def put_timer(self, due_ms: int, kind: int, node: bytes, count: int) -> None:
+        """Set a timer for a node and the `count` - 1 ones after it."""
+        ...
+
+    def drop_timer(self, due_ms: int, kind: int, node: bytes) -> None:
+        """Delete a timer."""
+        ...
+
+    # Sessions
+    def sessions(self) -> list[SessionFacts]:
+        """Return the recorded sessions."""
+        ...
+
+    def put_session(self, facts: SessionFacts) -> None:
+        """Record a session."""
+        ...
+
+    def drop_session(self, session: bytes) -> None:
+        """Delete a session's record."""
+        ...
+
+    def epoch(self) -> int:
+        """Return the epoch of the last start; 0: never started."""
+        ...
+
+    def put_epoch(self, epoch: int) -> None:
+        """Write the epoch of this start."""
+        ...

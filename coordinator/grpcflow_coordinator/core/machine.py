@@ -1,0 +1,97 @@
+"""The door to the core: one event in, its effects out.
+
+`Machine.step(event, loaded, now)` is deterministic: the same memory, the same records, the same event and
+the same time give the same effects. It reads no clock and does no I/O of its own; what it reads comes
+from `loaded`, what it changes is written there, and what is to be told stands in the effects.
+"""
+
+from __future__ import annotations
+
+from grpcflow_coordinator.core import attempts, dispatch, recovery, revoking, sessions, settling, submission, timers
+from grpcflow_coordinator.core.cluster import Cluster, Limits, Step
+from grpcflow_coordinator.core.effects import Effects, Wake
+from grpcflow_coordinator.core.events import (
+    ChunkArrived,
+    ClientLeft,
+    Event,
+    RevokeAsked,
+    StreamBroke,
+    Tick,
+    Undeliverable,
+    WorkerArrived,
+    WorkerSpoke,
+)
+from grpcflow_coordinator.core.loaded import Loaded
+from grpcflow_coordinator.core.model import NodeState, Now, Outcome
+from grpcflow_coordinator.core.states import Trigger
+
+
+class Machine:
+    """The state machine of the whole cluster."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.cluster = Cluster(limits or Limits())
+
+    def start(self, loaded: Loaded, now: Now) -> Effects:
+        """Begin a new epoch on what the records hold; to be called once, before any step."""
+        step = Step(self.cluster, loaded, now, Effects())
+        recovery.start(step)
+        settling.flush(step)
+        return step.effects
+
+    def step(self, event: Event, loaded: Loaded, now: Now) -> Effects:
+        """Take one event.
+
+        Args:
+            event: what happened.
+            loaded: the records, with the writes of all earlier steps in them.
+            now: the time.
+
+        Returns:
+            What is to be sent once the writes in `loaded` are durable.
+        """
+        step = Step(self.cluster, loaded, now, Effects())
+        self._handle(step, event)
+        settling.flush(step)
+        return step.effects
+
+    def _handle(self, step: Step, event: Event) -> None:
+        match event:
+            case WorkerSpoke():
+                sessions.on_spoke(step, event)
+            case ChunkArrived():
+                submission.on_chunk(step, event)
+            case Tick():
+                self._tick(step)
+            case WorkerArrived():
+                sessions.on_arrived(step, event)
+            case StreamBroke():
+                sessions.on_broke(step, event.stream)
+            case ClientLeft():
+                submission.on_client_left(step, event.client)
+            case RevokeAsked():
+                revoking.on_revoke(step, event)
+            case Undeliverable():
+                self._undeliverable(step, event)
+
+    def _tick(self, step: Step) -> None:
+        sessions.look_after(step)
+        timers.fire(step)
+        submission.release_ready(step)
+        dispatch.dispatch(step)
+
+    def _undeliverable(self, step: Step, event: Undeliverable) -> None:
+        attempt = self.cluster.attempts.get(event.token)
+        if attempt is not None:
+            outcome = Outcome(NodeState.FAILURE, step.now.wall_ms, failure=event.failure, token=event.token)
+            attempts.finish(step, attempt, Trigger.RAISED, outcome)
+
+    def wake(self) -> Wake:
+        """Return when the next Tick is due at the latest, where nothing else happens."""
+        cluster = self.cluster
+        deadlines = [
+            session.deadline if session.stream is None else session.last_heard + cluster.limits.silence
+            for session in cluster.sessions.values()
+        ]
+        deadlines += [probing.asked_at + cluster.limits.probe for probing in cluster.probing.values()]
+        return Wake(cluster.next_timer, min(deadlines, default=None))

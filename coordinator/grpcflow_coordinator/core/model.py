@@ -1,0 +1,316 @@
+"""The nouns of the core. Plain data; no rule stands here, and nothing but the standard library is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+#: Length of a graph id in bytes; a node id is a graph id and an index of 4 bytes.
+GRAPH_ID_BYTES = 12
+
+
+class Now(NamedTuple):
+    """The time of one step: wall clock for ETA, expiry and retention; monotonic for grace and silence."""
+
+    #: Unix time in milliseconds.
+    wall_ms: int
+    #: Seconds of a clock that never steps.
+    monotonic: float
+
+
+class EdgeMode(IntEnum):
+    """How a parent enters the call of its child; the numbers are those of the wire."""
+
+    VALUE = 1
+    AFTER = 2
+    ERROR = 3
+
+
+class FailureMode(IntEnum):
+    """What a failing parent does to its child; the numbers are those of the wire."""
+
+    PASS = 1
+    CHORD = 2
+    BODY = 3
+
+
+class Edge(NamedTuple):
+    """An edge as its child sees it."""
+
+    parent: int
+    mode: EdgeMode
+    on_failure: FailureMode
+
+
+@dataclass(slots=True, frozen=True)
+class Template:
+    """What many calls of one graph share."""
+
+    task: str
+    queue: str
+    priority: int = 0
+    acks_early: bool = False
+    #: Lost attempts allowed; 0: the coordinator's default.
+    max_deliveries: int = 0
+    ignore_result: bool = False
+    #: Milliseconds after release; 0: at once.
+    countdown_ms: int = 0
+    #: Unix milliseconds; 0: none.
+    eta_ms: int = 0
+    #: Milliseconds after release; 0: never. A negative number has expired already.
+    expires_in_ms: int = 0
+    #: Unix milliseconds; 0: never.
+    expires_at_ms: int = 0
+    track_started: bool = False
+    #: The template as it came over the wire, for the worker.
+    wire: bytes = b""
+
+    @property
+    def can_expire(self) -> bool:
+        """True where a call of this template may be revoked by time."""
+        return bool(self.expires_in_ms or self.expires_at_ms)
+
+
+@dataclass(slots=True)
+class Run:
+    """Neighbouring nodes that differ in their payload only; the payloads are elsewhere."""
+
+    first: int
+    count: int
+    template: int
+    inputs: tuple[Edge, ...] = ()
+    children: tuple[int, ...] = ()
+    #: The user's own id, only in a run of one.
+    own_id: str = ""
+    #: Ranges (first, count) of a join's members in list order; None: a task.
+    members: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def is_join(self) -> bool:
+        """True for a node that no worker runs."""
+        return self.members is not None
+
+    @property
+    def is_errback(self) -> bool:
+        """True for a node that runs when a parent fails."""
+        return bool(self.inputs) and self.inputs[0].mode is EdgeMode.ERROR
+
+    def parents(self) -> int:
+        """How many parents must settle before this node can move."""
+        return sum(count for _, count in self.members or ()) + len(self.inputs)
+
+
+@dataclass(slots=True)
+class Graph:
+    """What is known of a graph from its submission on."""
+
+    id: bytes
+    node_count: int
+    templates: tuple[Template, ...]
+    created_ms: int
+
+
+class NodeState(IntEnum):
+    """Where a node stands. The last five are terminal; their numbers are those of the wire."""
+
+    WAITING = 100
+    SCHEDULED = 101
+    QUEUED = 102
+    HANDED_OUT = 103
+    STARTED = 104
+    SUCCESS = 5
+    FAILURE = 6
+    REVOKED = 7
+    IGNORED = 8
+    REJECTED = 9
+
+
+class TimerKind(IntEnum):
+    """What happens when a timer is due; of one instant the lower number goes first."""
+
+    #: A node that has not started is revoked.
+    EXPIRE = 0
+    #: A node's time has come: ETA, countdown or retry.
+    READY = 1
+    #: An ended graph's records are deleted.
+    PRUNE = 2
+
+
+@dataclass(slots=True, frozen=True)
+class Failure:
+    """Why a node did not succeed."""
+
+    #: Qualified name of the exception's class.
+    type_name: str
+    #: str() of the exception.
+    message: str
+    #: Stable code where the coordinator made it; empty for an exception of the task.
+    reason: str = ""
+    #: Text id of the node that failed first; empty on the node itself.
+    origin: str = ""
+    #: The failure as the worker sent it; opaque.
+    raw: bytes = b""
+    cause: Failure | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a node settled."""
+
+    state: NodeState
+    settled_ms: int
+    data: bytes = b""
+    #: Empty: JSON.
+    content_type: str = ""
+    failure: Failure | None = None
+    #: Token of the attempt that settled it; 0: none did.
+    token: int = 0
+    worker: str = ""
+    retries: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a node went through before it settled; only nodes that left the straight path have one."""
+
+    retries: int = 0
+    #: Attempts lost so far.
+    losses: int = 0
+    #: Sequence of the queue entry it stands in now; 0: the one it was first put into; -1: none, it waits
+    #: for its time.
+    place: int = 0
+    #: True while it waits for the time of its next attempt.
+    retrying: bool = False
+    #: Why it is retried.
+    failure: Failure | None = None
+    #: New [args, kwargs] of a retry; empty: as submitted.
+    payload: bytes = b""
+    content_type: str = ""
+    #: Token of the hand-out of a node with acks_early; 0: not handed out.
+    handed: int = 0
+    #: Session that the early node was handed to.
+    handed_to: bytes = b""
+    #: Index of the parent whose failure released an errback, plus one.
+    fired_by: int = 0
+
+
+class LineKey(NamedTuple):
+    """A line: the nodes of one lane that share a priority."""
+
+    queue: str
+    task: str
+    priority: int
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Neighbouring nodes that were queued together, under one key of the queue's index.
+
+    The key stands in the store until every node of the entry has settled or moved elsewhere; so a
+    hand-out writes nothing and a crash forgets nothing.
+    """
+
+    line: LineKey
+    #: Sequence of the first node; the others follow by one.
+    sequence: int
+    graph: bytes
+    first: int
+    count: int
+    #: How many were taken from the front.
+    taken: int = 0
+    #: How many have neither settled nor moved elsewhere.
+    remaining: int = 0
+    #: The run the nodes belong to; loaded when the first of them is handed out.
+    run: Run | None = None
+    #: Offsets that must not be handed out: they settled or moved while they were queued.
+    gone: set[int] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One hand-out of a node to a session."""
+
+    token: int
+    graph: bytes
+    index: int
+    run: Run
+    template: Template
+    session: bytes
+    #: The queue entry the node came from; None until a restart has found it again.
+    entry: Entry | None
+    retries: int = 0
+    state: NodeState = NodeState.HANDED_OUT
+    #: True once the worker was told to stop it; a report still settles it, a loss does not bring it back.
+    revoked: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class SessionFacts:
+    """What a worker said of itself in its hello."""
+
+    id: bytes
+    name: str
+    queues: tuple[str, ...]
+    tasks: frozenset[str]
+    host: str = ""
+    process_id: int = 0
+    concurrency: int = 1
+    executor: str = ""
+    version: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One worker's presence; outlives a broken stream for the grace period."""
+
+    facts: SessionFacts
+    queues: tuple[str, ...]
+    capacity: int
+    #: The stream that speaks for it; None: broken, until `deadline`.
+    stream: object | None
+    last_heard: float
+    #: Monotonic end of the grace; meaningful while stream is None.
+    deadline: float = 0.0
+    draining: bool = False
+    #: Tokens of its attempts.
+    attempts: set[int] = field(default_factory=set)
+    #: Tokens it named at its return that had settled already: reports of these are acknowledged again.
+    settled: set[int] = field(default_factory=set)
+    #: Which of its queues is served next.
+    turn: int = 0
+
+    @property
+    def id(self) -> bytes:
+        """The 16 secret bytes of the session."""
+        return self.facts.id
+
+    @property
+    def name(self) -> str:
+        """The worker's name."""
+        return self.facts.name
+
+    @property
+    def free(self) -> int:
+        """How many more attempts it takes now."""
+        if self.stream is None or self.draining:
+            return 0
+        return self.capacity - len(self.attempts)
+
+
+def node_id(graph: bytes, index: int) -> bytes:
+    """Return the 16 bytes of a node's id."""
+    return graph + index.to_bytes(4, "big")
+
+
+def split_node(node: bytes) -> tuple[bytes, int]:
+    """Return the graph id and the index of a node id."""
+    return node[:GRAPH_ID_BYTES], int.from_bytes(node[GRAPH_ID_BYTES:], "big")
+
+
+def text_id(graph: bytes, index: int, own_id: str = "") -> str:
+    """Return a node's id as users know it: their own, or the text form of a UUID."""
+    if own_id:
+        return own_id
+    digits = node_id(graph, index).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

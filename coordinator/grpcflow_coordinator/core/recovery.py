@@ -1,0 +1,114 @@
+"""Recovery: what a coordinator that starts finds, and when it is sure of it.
+
+A node below a line's hand-out mark may be running on a worker that is on its way back. It waits until
+every recorded session is back or its grace is over; everything above the marks is handed out at once.
+"""
+
+from __future__ import annotations
+
+from grpcflow_coordinator.core import attempts, settling
+from grpcflow_coordinator.core.cluster import Recovery, Step
+from grpcflow_coordinator.core.lines import Line
+from grpcflow_coordinator.core.model import Attempt, Entry, Failure, Graph, NodeState, Outcome, Session
+from grpcflow_coordinator.core.states import Trigger, transition
+
+
+def start(step: Step) -> None:
+    """Begin a new epoch: take the sessions, lines and timers that the records hold."""
+    cluster, loaded = step.cluster, step.loaded
+    cluster.epoch = loaded.epoch() + 1
+    loaded.put_epoch(cluster.epoch)
+    for facts in loaded.sessions():
+        session = Session(facts, facts.queues, 0, None, step.now.monotonic, step.now.monotonic + cluster.limits.grace)
+        cluster.sessions[facts.id] = session
+        cluster.by_name[facts.name] = facts.id
+    for key in loaded.lines():
+        line = cluster.lines.line(key)
+        line.mark = loaded.mark(key)
+        line.queued, behind = loaded.line_count(key)
+        line.below = line.mark
+        line.loaded_to = line.mark - 1
+        line.more = True
+        cluster.lines.next_sequence = max(cluster.lines.next_sequence, behind, line.mark)
+        cluster.lines.activate(line)
+    for graph in loaded.staged_graphs():
+        loaded.drop_staged(graph)
+    cluster.next_timer = loaded.next_timer()
+    cluster.releasing = bool(loaded.releasing_graphs(1))
+    cluster.recovery = Recovery(set(cluster.sessions))
+    _end_if_complete(step)
+
+
+def came_back(step: Step, session: Session) -> None:
+    """A recorded session is back and has said what it holds."""
+    if step.cluster.recovery is not None:
+        step.cluster.recovery.missing.discard(session.id)
+        _end_if_complete(step)
+
+
+def is_gone(step: Step, session: Session) -> None:
+    """A recorded session will not come back."""
+    came_back(step, session)
+
+
+def _end_if_complete(step: Step) -> None:
+    recovering = step.cluster.recovery
+    if recovering is None or recovering.missing:
+        return
+    for line in list(step.cluster.lines.by_key.values()):
+        _read_below_mark(step, line, recovering)
+    step.cluster.recovery = None
+    for attempt in recovering.resumed.values():
+        if attempt.entry is None:
+            _give_place(step, attempt)
+
+
+def _read_below_mark(step: Step, line: Line, recovering: Recovery) -> None:
+    """Queue again what may have been handed out and is neither settled nor running."""
+    for entry in step.loaded.entries(line.key, -1, line.below, 1 << 62):
+        graph = step.graph(entry.graph)
+        settled = step.loaded.settled_in(entry.graph, entry.first, entry.count)
+        entry.taken = entry.count
+        entry.remaining = 0
+        line.queued -= entry.count
+        for offset in range(entry.count):
+            if graph is not None and entry.first + offset not in settled:
+                _place(step, line, graph, entry, offset, recovering)
+        if entry.remaining == 0:
+            step.loaded.drop_entry(entry)
+    line.below = 0
+    step.cluster.lines.activate(line)
+
+
+def _place(step: Step, line: Line, graph: Graph, entry: Entry, offset: int, recovering: Recovery) -> None:
+    """Say where one unsettled node of an entry below the mark stands."""
+    index = entry.first + offset
+    progress = step.loaded.progress(graph.id, index)
+    if progress is not None and progress.place not in (0, entry.sequence):
+        return  # it moved to an entry or a timer of its own
+    entry.remaining += 1
+    attempt = recovering.resumed.get((graph.id, index))
+    if attempt is not None:
+        attempt.entry = entry
+        return
+    if progress is not None and progress.handed and progress.handed_to not in step.cluster.sessions:
+        _fail_early(step, graph, entry, index)
+        return
+    line.give_back(entry, offset)
+
+
+def _fail_early(step: Step, graph: Graph, entry: Entry, index: int) -> None:
+    """Settle a node that was handed out, may have run, and must not run twice."""
+    run = step.loaded.run_of(graph.id, index)
+    if run is None:
+        raise settling.Defect(f"a queued node of graph {graph.id.hex()} has no run")
+    message = "Worker lost: the coordinator and its worker went down; it is not run twice (acks_late=False)"
+    failure = Failure("WorkerLostError", message, "WORKER_LOST")
+    transition(NodeState.QUEUED, Trigger.GIVEN_UP)
+    entry.remaining -= 1
+    settling.settle(step, graph, run, index, Outcome(NodeState.FAILURE, step.now.wall_ms, failure=failure))
+
+
+def _give_place(step: Step, attempt: Attempt) -> None:
+    """Drop a resumed attempt whose node no entry names: its node is not to be run."""
+    attempts.close(step, attempt)

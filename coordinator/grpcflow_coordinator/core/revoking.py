@@ -1,0 +1,62 @@
+"""Revoke: settle nodes as revoked wherever they are. A persisted change; it needs no worker."""
+
+from __future__ import annotations
+
+from grpcflow_coordinator.core import timers
+from grpcflow_coordinator.core.cluster import Step
+from grpcflow_coordinator.core.effects import RevokeDone, StopAttempt
+from grpcflow_coordinator.core.events import RevokeAsked
+from grpcflow_coordinator.core.model import Attempt, node_id, split_node
+from grpcflow_coordinator.core.states import Trigger
+
+
+def on_revoke(step: Step, event: RevokeAsked) -> None:
+    """Revoke each named node; running ones are stopped where that was asked, and left alone where not."""
+    running = {node_id(attempt.graph, attempt.index): attempt for attempt in step.cluster.attempts.values()}
+    revoked = 0
+    unknown = []
+    for own_id in event.ids:
+        node = find_node(step, own_id)
+        if node is None:
+            unknown.append(own_id)
+        elif node in running:
+            revoked += _revoke_running(step, running[node], event)
+        else:
+            revoked += _revoke_idle(step, node)
+    step.effects.sends.append(RevokeDone(event.client, revoked, tuple(unknown)))
+
+
+def find_node(step: Step, text: str) -> bytes | None:
+    """Return the node that an id stands for: a user's own id, or the text form of a node id."""
+    node = step.loaded.alias(text)
+    if node is not None:
+        return node
+    digits = text.replace("-", "")
+    if len(digits) != 32 or len(text) != 36:
+        return None
+    try:
+        node = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    graph_id, index = split_node(node)
+    graph = step.graph(graph_id)
+    return node if graph is not None and index < graph.node_count else None
+
+
+def _revoke_running(step: Step, attempt: Attempt, event: RevokeAsked) -> int:
+    """Ask the worker to stop an attempt; one that has not started there is stopped without `terminate`."""
+    session = step.cluster.sessions.get(attempt.session)
+    attempt.revoked = attempt.revoked or event.terminate
+    if session is not None and session.stream is not None:
+        step.effects.sends.append(StopAttempt(session.stream, attempt.token, event.terminate, event.signal, False))
+    return 1
+
+
+def _revoke_idle(step: Step, node: bytes) -> int:
+    graph_id, index = split_node(node)
+    graph = step.graph(graph_id)
+    run = step.loaded.run_of(graph_id, index)
+    if graph is None or run is None or step.loaded.outcome(graph_id, index) is not None:
+        return 0
+    timers.revoke_unstarted(step, graph, run, index, Trigger.REVOKED)
+    return 1

@@ -1,0 +1,270 @@
+"""Settle: put a node into a terminal state and move what depends on it, along the edges, in the same step.
+
+Failure, revoke, expiry and success all pass through `settle`; there is no other way for a node to end.
+The spread is a work list, so that a chain of 10,000 needs no stack.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from grpcflow_coordinator.core.cluster import WAITING_CACHE, Step, Waiting
+from grpcflow_coordinator.core.model import (
+    EdgeMode,
+    Failure,
+    FailureMode,
+    Graph,
+    LineKey,
+    NodeState,
+    Outcome,
+    Progress,
+    Run,
+    TimerKind,
+    node_id,
+    text_id,
+)
+from grpcflow_coordinator.core.states import FAILED, Trigger, transition
+
+
+class Defect(AssertionError):
+    """The records contradict each other: a defect of the coordinator, never of a peer."""
+
+
+def settle(step: Step, graph: Graph, run: Run, index: int, outcome: Outcome, *, fires: bool = True) -> None:
+    """Settle a node and everything that follows from it.
+
+    Args:
+        step: the step it happens in.
+        graph: the node's graph.
+        run: the run that holds it.
+        index: its index.
+        outcome: how it ended.
+        fires: whether its errbacks run where it failed; false for a failure that only passes through.
+    """
+    work: deque[tuple[Run, int, Outcome, bool]] = deque([(run, index, outcome, fires)])
+    while work:
+        run, index, outcome, fires = work.popleft()
+        step.loaded.put_outcome(graph.id, index, outcome)
+        own_id = run.own_id
+        if outcome.state is NodeState.SUCCESS and not own_id and not outcome.content_type and not run.is_join:
+            step.effects.values.append((graph.id, index, outcome.data))
+        else:
+            step.effects.settled.append((graph.id, index, own_id, outcome))
+            step.cluster.story.tell(step.now.wall_ms, outcome.state.name, graph.id, index)
+        count_down(step, graph, 1)
+        for child in run.children:
+            _parent_settled(step, graph, child, index, outcome, fires, work)
+
+
+def settle_values(step: Step, graph: Graph, run: Run, index: int, data: bytes, outcome: Outcome) -> None:
+    """The same as `settle` for a plain value: the hot path.
+
+    Args:
+        step: the step it happens in.
+        graph: the node's graph.
+        run: the run that holds it.
+        index: its index.
+        data: its JSON value.
+        outcome: how it ended; the same object may serve for many nodes, with `data` and `token` set anew.
+    """
+    step.loaded.put_outcome(graph.id, index, outcome)
+    if run.own_id:
+        step.effects.settled.append((graph.id, index, run.own_id, outcome))
+    else:
+        step.effects.values.append((graph.id, index, data))
+    count_down(step, graph, 1)
+    if run.children:
+        work: deque[tuple[Run, int, Outcome, bool]] = deque()
+        for child in run.children:
+            _parent_settled(step, graph, child, index, outcome, True, work)
+        _drain(step, graph, work)
+
+
+def _drain(step: Step, graph: Graph, work: deque[tuple[Run, int, Outcome, bool]]) -> None:
+    while work:
+        run, index, outcome, fires = work.popleft()
+        settle(step, graph, run, index, outcome, fires=fires)
+
+
+def count_down(step: Step, graph: Graph, by: int) -> None:
+    """Count settled nodes; the last one of a graph sets the timer of its retention."""
+    live = step.cluster.live
+    left = live.get(graph.id)
+    if left is None:
+        if graph.node_count == 1:
+            left = 1
+        else:
+            stored = step.loaded.live_count(graph.id)
+            left = graph.node_count if stored is None else stored
+    left -= by
+    if left < 0:
+        raise Defect(f"graph {graph.id.hex()} settled more nodes than it has")
+    if left == 0:
+        live.pop(graph.id, None)
+        step.effects.ended.append(graph.id)
+        step.set_timer(step.now.wall_ms + step.cluster.limits.result_expires_ms, TimerKind.PRUNE, node_id(graph.id, 0))
+    else:
+        live[graph.id] = left
+    if graph.node_count > 1:
+        step.touched.add(graph.id)
+
+
+def _parent_settled(
+    step: Step,
+    graph: Graph,
+    child: int,
+    parent: int,
+    outcome: Outcome,
+    fires: bool,
+    work: deque[tuple[Run, int, Outcome, bool]],
+) -> None:
+    """Tell a child that one of its parents settled."""
+    waiting = waiting_node(step, graph, child)
+    run = waiting.run
+    if waiting.count < 0 or step.loaded.outcome(graph.id, child) is not None:
+        return
+    if run.is_errback:
+        if fires and outcome.state in FAILED:
+            _forget_waiting(step, graph, child, released=True)
+            step.loaded.put_progress(graph.id, child, Progress(fired_by=parent + 1))
+            release(step, graph, run, child)
+        elif _one_less(step, graph, child, waiting):
+            transition(NodeState.WAITING, Trigger.SPARED)
+            work.append((run, child, _outcome(step, NodeState.IGNORED), False))
+    elif outcome.state is NodeState.SUCCESS:
+        if _one_less(step, graph, child, waiting):
+            if run.is_join:
+                transition(NodeState.WAITING, Trigger.COLLECTED)
+                work.append((run, child, _outcome(step, NodeState.SUCCESS), True))
+            else:
+                release(step, graph, run, child)
+    else:
+        _forget_waiting(step, graph, child, released=False)
+        work.append(_failed_child(step, graph, run, child, parent, outcome))
+
+
+def _failed_child(
+    step: Step, graph: Graph, run: Run, child: int, parent: int, outcome: Outcome
+) -> tuple[Run, int, Outcome, bool]:
+    """Return how a child ends because a parent did not succeed, and whether its errbacks fire."""
+    mode = FailureMode.PASS
+    for edge in run.inputs:
+        if edge.parent == parent:
+            mode = edge.on_failure
+    if outcome.state is NodeState.IGNORED and mode is not FailureMode.CHORD and not run.is_join:
+        transition(NodeState.WAITING, Trigger.IGNORED)
+        return run, child, _outcome(step, NodeState.IGNORED), False
+    transition(NodeState.WAITING, Trigger.UPSTREAM)
+    failure = _handed_on(step, graph, parent, outcome)
+    if mode is FailureMode.CHORD:
+        failure = Failure(
+            "ChordError", f"Dependency {failure.origin} raised {_shown(failure)}", reason="CHORD", cause=failure
+        )
+    return run, child, _outcome(step, NodeState.FAILURE, failure), mode is not FailureMode.PASS or run.is_join
+
+
+def _shown(failure: Failure) -> str:
+    """Return an exception as its repr would look where it has one plain argument."""
+    return f"{failure.type_name}({failure.message!r})" if failure.message else f"{failure.type_name}()"
+
+
+def _handed_on(step: Step, graph: Graph, parent: int, outcome: Outcome) -> Failure:
+    """Return a parent's failure with the name of the node it began at."""
+    failure = outcome.failure
+    if failure is None:
+        failure = Failure(outcome.state.name.capitalize(), "", reason=outcome.state.name)
+    if failure.origin:
+        return failure
+    run = step.loaded.run_of(graph.id, parent)
+    origin = text_id(graph.id, parent, run.own_id if run else "")
+    return Failure(failure.type_name, failure.message, failure.reason, origin, failure.raw, failure.cause)
+
+
+def _outcome(step: Step, state: NodeState, failure: Failure | None = None) -> Outcome:
+    return Outcome(state, step.now.wall_ms, failure=failure)
+
+
+def waiting_node(step: Step, graph: Graph, index: int) -> Waiting:
+    """Return what a waiting node waits for, from memory or from the records."""
+    cache = step.cluster.waiting
+    found = cache.get((graph.id, index))
+    if found is None:
+        run = step.loaded.run_of(graph.id, index)
+        if run is None:
+            raise Defect(f"node {text_id(graph.id, index)} has a parent and no run")
+        stored = step.loaded.waiting(graph.id, index)
+        found = Waiting(run, run.parents() if stored is None else stored)
+        if found.count > 1:
+            if len(cache) >= WAITING_CACHE:
+                _evict(step)
+            cache[graph.id, index] = found
+    return found
+
+
+def _evict(step: Step) -> None:
+    """Drop the oldest counts that are written from memory."""
+    cache = step.cluster.waiting
+    for key in [key for key, waiting in cache.items() if not waiting.dirty][: WAITING_CACHE // 8]:
+        del cache[key]
+
+
+def _one_less(step: Step, graph: Graph, index: int, waiting: Waiting) -> bool:
+    """Count one parent down; True for the last."""
+    waiting.count -= 1
+    if waiting.count == 0:
+        _forget_waiting(step, graph, index, released=False)
+        return True
+    waiting.dirty = True
+    step.counted.add((graph.id, index))
+    return False
+
+
+def _forget_waiting(step: Step, graph: Graph, index: int, *, released: bool) -> None:
+    """Forget a node's count; a released errback leaves a mark for the parents that are still to settle."""
+    if step.cluster.waiting.pop((graph.id, index), None) is not None:
+        step.counted.discard((graph.id, index))
+    if released:
+        step.loaded.put_waiting(graph.id, index, -1)
+    elif step.loaded.waiting(graph.id, index) is not None:
+        step.loaded.put_waiting(graph.id, index, None)
+
+
+def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> None:
+    """Queue nodes that wait for nothing any more, or set the timer of their time."""
+    template = graph.templates[run.template]
+    now = step.now.wall_ms
+    if template.can_expire:
+        expires = template.expires_at_ms or now + template.expires_in_ms
+        step.set_timer(expires, TimerKind.EXPIRE, node_id(graph.id, index), count)
+    due = max(template.eta_ms, now + template.countdown_ms if template.countdown_ms else 0)
+    if due > now:
+        transition(NodeState.WAITING, Trigger.DELAYED)
+        step.set_timer(due, TimerKind.READY, node_id(graph.id, index), count)
+        return
+    transition(NodeState.WAITING, Trigger.RELEASED)
+    key = LineKey(template.queue, template.task, template.priority)
+    step.cluster.lines.enqueue(step.loaded, key, graph.id, index, count)
+
+
+def is_waiting(step: Step, graph: Graph, run: Run, index: int) -> bool:
+    """Return whether a node still waits for a parent."""
+    if not run.inputs and not run.is_join:
+        return False
+    if run.is_errback:
+        return waiting_node(step, graph, index).count >= 0
+    if run.is_join:
+        return True
+    return any(
+        step.loaded.outcome(graph.id, edge.parent) is None for edge in run.inputs if edge.mode is not EdgeMode.ERROR
+    )
+
+
+def flush(step: Step) -> None:
+    """Write the counts that the step changed, each once however often it changed."""
+    for graph in step.touched:
+        step.loaded.put_live_count(graph, step.cluster.live.get(graph, 0))
+    for key in step.counted:
+        waiting = step.cluster.waiting.get(key)
+        if waiting is not None:
+            step.loaded.put_waiting(*key, waiting.count)
+            waiting.dirty = False

@@ -1,0 +1,193 @@
+"""Submission: pieces of graphs arrive; the last one makes the graph real, or nothing is.
+
+The shape of each piece was checked at the edge; here stands what needs the state: order, ids, the sum of
+the edges.
+"""
+
+from __future__ import annotations
+
+from grpcflow_coordinator.core import settling
+from grpcflow_coordinator.core.cluster import Staging, Step
+from grpcflow_coordinator.core.effects import Accepted, Refused
+from grpcflow_coordinator.core.events import ChunkArrived
+from grpcflow_coordinator.core.model import Graph, NodeState, Outcome, Run, node_id, split_node
+from grpcflow_coordinator.core.states import Trigger, transition
+
+#: A prime below 2**61, for the sums over edges.
+_PRIME = (1 << 61) - 1
+
+
+def on_chunk(step: Step, event: ChunkArrived) -> None:
+    """A piece of a graph arrived."""
+    cluster = step.cluster
+    if step.graph(event.graph) is not None:
+        if event.last:
+            step.effects.sends.append(Accepted(event.client, event.graph))  # the same submission again
+        return
+    if event.sequence == 0:
+        staging = _begin(step, event)
+    else:
+        found = cluster.staging.get(event.graph)
+        if found is None or found.client is not event.client:
+            return  # an earlier piece was refused, and that was said
+        staging = found
+    problem = _add(step, staging, event)
+    if problem is None and event.last:
+        problem = _complete(step, staging, event)
+        if problem is None:
+            _accept(step, staging, event)
+            return
+    if problem is not None:
+        _refuse(step, event, *problem)
+
+
+def _begin(step: Step, event: ChunkArrived) -> Staging:
+    if event.graph in step.cluster.staging:
+        step.loaded.drop_staged(event.graph)
+    graph = Graph(event.graph, event.node_count, event.templates, step.now.wall_ms)
+    staging = Staging(event.client, event.node_count, graph, 0, 0, 0, 0, [], [])
+    step.cluster.staging[event.graph] = staging
+    return staging
+
+
+def _add(step: Step, staging: Staging, event: ChunkArrived) -> tuple[str, str] | None:
+    """Take a piece into the staging; return what is wrong with it."""
+    if event.sequence != staging.next_sequence or event.node_count != staging.node_count:
+        return (
+            "CHUNK_OUT_OF_ORDER",
+            f"piece {staging.next_sequence} of the graph was expected: send the pieces in order",
+        )
+    staging.next_sequence += 1
+    for run, _ in event.runs:
+        if run.first != staging.next_index:
+            return "CHUNK_OUT_OF_ORDER", f"a run starts at node {run.first}, not {staging.next_index}: leave no gaps"
+        staging.next_index += run.count
+        if not run.is_join and run.template >= len(staging.graph.templates):
+            return "UNKNOWN_TEMPLATE", f"template {run.template} is not among those of the first piece"
+        _tally(staging, run)
+        if run.own_id:
+            staging.own_ids.append((run.own_id, run.first))
+        if run.members is not None and run.parents() == 0:
+            staging.empty_joins.append(run.first)
+    if not event.last or event.sequence:
+        step.loaded.stage_runs(event.graph, event.runs)
+    return None
+
+
+def _tally(staging: Staging, run: Run) -> None:
+    """Add the edges of a run to the sums: every edge is declared by its parent and by its child."""
+    for child in run.children:
+        staging.declared_by_parents += _edges(run.first, run.count, child)
+    for edge in run.inputs:
+        staging.declared_by_children += _edges(edge.parent, 1, run.first)
+    for first, count in run.members or ():
+        staging.declared_by_children += _edges(first, count, run.first)
+
+
+def _edges(first: int, count: int, child: int) -> int:
+    """Return what the edges from `count` neighbouring parents to one child add to the sum."""
+    weight = pow(child + 2, 3, _PRIME) * 0x9E3779B97F4A7C15 % _PRIME
+    parents = count * first + count * (count - 1) // 2
+    return (weight * parents + (weight * weight % _PRIME) * _squares(first, count) + (weight >> 7) * count) % _PRIME
+
+
+def _squares(first: int, count: int) -> int:
+    """Return first² + (first + 1)² + ... of `count` terms."""
+    last = first + count - 1
+    return last * (last + 1) * (2 * last + 1) // 6 - (first - 1) * first * (2 * first - 1) // 6
+
+
+def _complete(step: Step, staging: Staging, event: ChunkArrived) -> tuple[str, str] | None:
+    """Check the whole graph; return what is wrong with it."""
+    if staging.next_index != staging.node_count:
+        return (
+            "DANGLING_EDGE",
+            f"the graph has {staging.next_index} nodes and said {staging.node_count}: send all of them",
+        )
+    if (staging.declared_by_parents - staging.declared_by_children) % _PRIME:
+        return (
+            "EDGES_DISAGREE",
+            "children and inputs name different edges: each edge stands with its parent and its child",
+        )
+    seen: set[str] = set()
+    for own_id, _ in staging.own_ids:
+        if own_id in seen:
+            return "DUPLICATE_ID", f"two nodes of the graph have the id {own_id!r}: ids are unique"
+        seen.add(own_id)
+        held_by = step.loaded.alias(own_id)
+        if held_by is not None:
+            graph_id, index = split_node(held_by)
+            unsettled = step.graph(graph_id) is not None and step.loaded.outcome(graph_id, index) is None
+            if unsettled or (event.reject_id_reuse and step.graph(graph_id) is not None):
+                return "ID_TAKEN", f"the id {own_id!r} belongs to another submission: wait for it, or use another id"
+    return None
+
+
+def _accept(step: Step, staging: Staging, event: ChunkArrived) -> None:
+    """Make the graph real and queue what is ready."""
+    graph = staging.graph
+    del step.cluster.staging[graph.id]
+    for own_id, index in staging.own_ids:
+        step.loaded.put_alias(own_id, node_id(graph.id, index))
+    step.effects.sends.append(Accepted(event.client, graph.id))
+    step.cluster.graphs[graph.id] = graph
+    step.cluster.story.tell(step.now.wall_ms, "submitted", graph.id, 0, graph.node_count)
+    if event.sequence == 0:
+        step.loaded.put_graph(graph, event.runs)
+        for run, _ in event.runs:
+            if not run.is_join and not run.inputs:
+                settling.release(step, graph, run, run.first, run.count)
+    else:
+        step.loaded.put_root(graph)
+        step.loaded.put_release_cursor(graph.id, 0)
+        step.cluster.releasing = True
+    for index in staging.empty_joins:
+        _settle_empty_join(step, graph, index)
+
+
+def _settle_empty_join(step: Step, graph: Graph, index: int) -> None:
+    run = step.loaded.run_of(graph.id, index)
+    if run is None:
+        raise settling.Defect("a join that was just written is not there")
+    outcome = Outcome(transition(NodeState.WAITING, Trigger.COLLECTED), step.now.wall_ms)
+    settling.settle(step, graph, run, index, outcome)
+
+
+def _refuse(step: Step, event: ChunkArrived, code: str, message: str) -> None:
+    step.cluster.staging.pop(event.graph, None)
+    if event.sequence:
+        step.loaded.drop_staged(event.graph)
+    step.effects.sends.append(Refused(event.client, event.graph, code, message))
+
+
+def on_client_left(step: Step, client: object) -> None:
+    """Drop the graphs that a client did not finish sending."""
+    for graph, staging in list(step.cluster.staging.items()):
+        if staging.client is client:
+            del step.cluster.staging[graph]
+            step.loaded.drop_staged(graph)
+
+
+def release_ready(step: Step) -> None:
+    """Queue a page of the ready nodes of large graphs, from their durable cursors."""
+    if not step.cluster.releasing:
+        return
+    budget = step.cluster.limits.batch
+    for graph_id in step.loaded.releasing_graphs(16):
+        graph = step.graph(graph_id)
+        cursor = step.loaded.release_cursor(graph_id)
+        if graph is None or cursor is None:
+            step.loaded.put_release_cursor(graph_id, None)
+            continue
+        share = min(budget, 100)
+        runs = step.loaded.runs(graph_id, cursor, share)
+        for run in runs:
+            if not run.is_join and not run.inputs:
+                settling.release(step, graph, run, run.first, run.count)
+        done = len(runs) < share
+        step.loaded.put_release_cursor(graph_id, None if done else runs[-1].first + runs[-1].count)
+        budget -= share
+        if budget <= 0:
+            break
+    step.cluster.releasing = bool(step.loaded.releasing_graphs(1))
+    step.effects.again |= step.cluster.releasing

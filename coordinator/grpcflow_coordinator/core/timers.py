@@ -1,0 +1,115 @@
+"""Timers: things that happen when the wall clock says so. They stand in the store; memory knows the next one only."""
+
+from __future__ import annotations
+
+from grpcflow_coordinator.core import settling
+from grpcflow_coordinator.core.cluster import Step
+from grpcflow_coordinator.core.model import (
+    Failure,
+    Graph,
+    LineKey,
+    NodeState,
+    Outcome,
+    Run,
+    TimerKind,
+    split_node,
+    text_id,
+)
+from grpcflow_coordinator.core.states import Trigger, transition
+
+
+def fire(step: Step) -> None:
+    """Fire the timers that are due, at most a batch of them."""
+    cluster = step.cluster
+    if cluster.next_timer is None or cluster.next_timer > step.now.wall_ms:
+        return
+    due = step.loaded.timers(step.now.wall_ms, cluster.limits.batch)
+    running = _running(step) if any(timer.kind == TimerKind.EXPIRE for timer in due) else set()
+    for timer in due:
+        graph_id, index = split_node(timer.node)
+        if timer.kind == TimerKind.PRUNE:
+            _prune(step, timer.due_ms, timer.node)
+            continue
+        step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+        graph = step.graph(graph_id)
+        if graph is None:
+            continue
+        if timer.kind == TimerKind.READY:
+            _ready(step, graph, index, timer.count)
+        else:
+            _expire(step, graph, index, timer.count, running)
+    cluster.next_timer = step.loaded.next_timer()
+    step.effects.again |= cluster.next_timer is not None and cluster.next_timer <= step.now.wall_ms
+
+
+def _running(step: Step) -> set[tuple[bytes, int]]:
+    return {(attempt.graph, attempt.index) for attempt in step.cluster.attempts.values()}
+
+
+def _ready(step: Step, graph: Graph, index: int, count: int) -> None:
+    """Queue the nodes whose time has come, each unsettled stretch as one entry."""
+    settled = step.loaded.settled_in(graph.id, index, count)
+    run = step.loaded.run_of(graph.id, index)
+    if run is None:
+        return
+    template = graph.templates[run.template]
+    key = LineKey(template.queue, template.task, template.priority)
+    lines = step.cluster.lines
+    for gone in settled:
+        lines.gone.discard((graph.id, gone))
+    start = index
+    for stop in (*sorted(settled), index + count):
+        if stop > start:
+            transition(NodeState.SCHEDULED, Trigger.DUE)
+            entry = lines.enqueue(step.loaded, key, graph.id, start, stop - start)
+            _retry_is_queued(step, graph, start, entry.sequence)
+        start = stop + 1
+
+
+def _retry_is_queued(step: Step, graph: Graph, index: int, sequence: int) -> None:
+    """Say in a retried node's progress where it stands now."""
+    progress = step.loaded.progress(graph.id, index)
+    if progress is not None and progress.place == -1:
+        progress.place = sequence
+        progress.retrying = False
+        step.loaded.put_progress(graph.id, index, progress)
+
+
+def _expire(step: Step, graph: Graph, index: int, count: int, running: set[tuple[bytes, int]]) -> None:
+    """Revoke the nodes that have not started."""
+    settled = step.loaded.settled_in(graph.id, index, count)
+    run = step.loaded.run_of(graph.id, index)
+    if run is None:
+        return
+    for expired in range(index, index + count):
+        if expired in settled or (graph.id, expired) in running:
+            continue
+        progress = step.loaded.progress(graph.id, expired)
+        if progress is not None and progress.retries:
+            continue  # it started in time; a retry does not expire
+        revoke_unstarted(step, graph, run, expired, Trigger.EXPIRED)
+
+
+def revoke_unstarted(step: Step, graph: Graph, run: Run, index: int, trigger: Trigger) -> None:
+    """Settle a node that is queued, scheduled or waiting as revoked."""
+    waits = settling.is_waiting(step, graph, run, index)
+    transition(NodeState.WAITING if waits else NodeState.QUEUED, trigger)
+    if not waits:
+        step.cluster.lines.gone.add((graph.id, index))
+    expired = trigger is Trigger.EXPIRED
+    message = f"task {text_id(graph.id, index, run.own_id)} {'expired before it started' if expired else 'was revoked'}"
+    failure = Failure(
+        "TaskRevokedError", "expired" if expired else "revoked", "EXPIRED" if expired else "REVOKED", cause=None
+    )
+    step.cluster.story.tell(step.now.wall_ms, message, graph.id, index)
+    settling.settle(step, graph, run, index, Outcome(NodeState.REVOKED, step.now.wall_ms, failure=failure))
+
+
+def _prune(step: Step, due_ms: int, node: bytes) -> None:
+    """Delete a piece of an ended graph; the timer stays until all of it is gone."""
+    graph_id, _ = split_node(node)
+    if step.loaded.drop_graph(graph_id, step.cluster.limits.batch):
+        step.loaded.drop_timer(due_ms, TimerKind.PRUNE, node)
+        step.cluster.graphs.pop(graph_id, None)
+    else:
+        step.effects.again = True

@@ -1,0 +1,223 @@
+"""The hot path. Take what waits in the inbox, step each, one commit, then release the sends.
+
+Group commit, order and the single writer all come from this one loop; there is no lock anywhere. The
+transaction runs right here, on the event loop's thread: measured, a commit of 100 writes takes 0.5 ms so,
+and 1.2 to 26 ms on a thread beside a busy loop, because LMDB gives up the interpreter lock at every write.
+What arrives while it runs forms the next batch.
+
+What happens if the process dies here: before the commit, nothing happened, and nobody was told that it did;
+after it and before the sends, peers ask again (the same submission, the same held attempts) and are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from grpcflow_coordinator.core.effects import Effects
+from grpcflow_coordinator.core.events import Event, Tick
+from grpcflow_coordinator.core.machine import Machine
+from grpcflow_coordinator.core.model import Now
+from grpcflow_coordinator.storage.contract import Batch, Store, StoreError, StoreFull
+from grpcflow_coordinator.storage.overlay import Overlay
+from grpcflow_coordinator.storage.records import Records
+
+log = logging.getLogger(__name__)
+
+#: Events that one batch takes at most, and writes after which it takes no more.
+BATCH_EVENTS: Final = 512
+BATCH_WRITES: Final = 5_000
+
+#: Seconds between two tries of a batch that found the disk full.
+FULL_RETRY: Final = 0.5
+
+#: Free bytes of the store below which submits are refused.
+LOW_WATER: Final = 64 * 1024 * 1024
+
+#: Seconds between two looks at sessions, where any are there, and at the free space.
+SWEEP: Final = 1.0
+
+
+def system_now() -> Now:
+    """Return the time by the system's clocks."""
+    return Now(time.time_ns() // 1_000_000, time.monotonic())
+
+
+class Outbox(Protocol):
+    """Where effects go once they are durable."""
+
+    def deliver(self, effects: Effects) -> None:
+        """Pass a step's sends and settled nodes on, in order."""
+        ...
+
+
+class Engine:
+    """The one writer.
+
+    Args:
+        store: where the records lie.
+        machine: the core.
+        outbox: where effects go.
+        now: the clock.
+        on_fatal: called once with the reason when memory can no longer be trusted to match the disk.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        machine: Machine,
+        outbox: Outbox,
+        *,
+        now: Callable[[], Now] = system_now,
+        on_fatal: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._overlay = Overlay(store)
+        self.records = Records(self._overlay)
+        #: What is durable: the view of everything that is told.
+        self.committed = Records(Overlay(store))
+        self.machine = machine
+        self._outbox = outbox
+        self._now = now
+        self._on_fatal = on_fatal
+        self._inbox: deque[Event] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._held_back: tuple[Batch, list[Effects]] | None = None
+        self._free_checked = 0.0
+        self._short_of_space = False
+        self.failed: BaseException | None = None
+
+    @property
+    def full(self) -> bool:
+        """True where the disk has no room for new submissions."""
+        return self._held_back is not None or self._short_of_space
+
+    def start(self) -> None:
+        """Recover from the records and commit the new epoch; then `post` may be called."""
+        effects = self.machine.start(self.records, self._now())
+        self._commit([effects])
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run batches and timers on this event loop from now on."""
+        self._loop = loop
+        self._schedule()
+
+    def detach(self) -> None:
+        """Run nothing any more; what is in the inbox was acknowledged to nobody."""
+        self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def post(self, event: Event) -> None:
+        """Put an event into the inbox; to be called on the event loop's thread."""
+        self._inbox.append(event)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._loop is not None and self.failed is None:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """One round of the loop; what goes wrong here is fatal, for memory may be ahead of the disk."""
+        self._scheduled = False
+        if self._held_back is not None or self._loop is None:
+            return
+        try:
+            more = self.run_batch()
+        except Exception as error:
+            self._fail(error)
+            return
+        if self._inbox or more:
+            self._schedule()
+        else:
+            self._sleep()
+
+    def run_batch(self) -> bool:
+        """Step what waits, commit once, release the sends; True where there is more to do at once."""
+        now = self._now()
+        gathered: list[Effects] = []
+        for _ in range(min(len(self._inbox), BATCH_EVENTS)):
+            gathered.append(self.machine.step(self._inbox.popleft(), self.records, now))
+            if self._overlay.size() >= BATCH_WRITES:
+                break
+        tick = self.machine.step(Tick(), self.records, now)
+        gathered.append(tick)
+        self._watch_space(now)
+        self._commit(gathered)
+        return tick.again
+
+    def _commit(self, gathered: list[Effects]) -> None:
+        if self._overlay.dirty:
+            batch = self._overlay.seal()
+            try:
+                self._store.commit(batch)
+            except StoreFull as error:
+                self._hold_back(batch, gathered, error)
+                return
+            self._overlay.settled()
+        self._release(gathered)
+
+    def _release(self, gathered: list[Effects]) -> None:
+        for effects in gathered:
+            self._outbox.deliver(effects)
+
+    def _hold_back(self, batch: Batch, gathered: list[Effects], error: StoreFull) -> None:
+        """Keep a batch that found no room; nothing is told before it is durable."""
+        log.error("the disk is full, and work waits until there is room: %s", error)
+        self._held_back = (batch, gathered)
+        if self._loop is not None:
+            self._loop.call_later(FULL_RETRY, self._try_again)
+
+    def _try_again(self) -> None:
+        if self._held_back is None or self._loop is None:
+            return
+        batch, gathered = self._held_back
+        try:
+            self._store.commit(batch)
+        except StoreFull:
+            self._loop.call_later(FULL_RETRY, self._try_again)
+            return
+        except StoreError as error:
+            self._fail(error)
+            return
+        log.warning("the disk has room again, and work goes on")
+        self._held_back = None
+        self._overlay.settled()
+        self._release(gathered)
+        self._schedule()
+
+    def _watch_space(self, now: Now) -> None:
+        """Look at the free space now and then."""
+        if now.monotonic - self._free_checked >= SWEEP:
+            self._free_checked = now.monotonic
+            self._short_of_space = self._store.free_bytes() < LOW_WATER
+
+    def _sleep(self) -> None:
+        """Set the timer of the next tick."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._loop is None:
+            return
+        wake = self.machine.wake()
+        now = self._now()
+        delays = [60.0]
+        if wake.wall_ms is not None:
+            delays.append((wake.wall_ms - now.wall_ms) / 1000)
+        if wake.monotonic is not None:
+            delays.append(wake.monotonic - now.monotonic)
+        self._timer = self._loop.call_later(max(0.001, min(delays)), self._schedule)
+
+    def _fail(self, error: BaseException) -> None:
+        """Stop for good: recovery from the disk is the only state that can be trusted now."""
+        self.failed = error
+        log.critical("the engine stops, and a restart recovers from the disk: %s", error, exc_info=error)
+        if self._on_fatal is not None:
+            self._on_fatal(error)

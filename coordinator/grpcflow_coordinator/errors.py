@@ -1,0 +1,72 @@
+"""What the coordinator refuses, each with a stable code, and the gRPC status that each code travels as.
+
+The core speaks in codes; only this file and rpc/ know statuses.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+#: Stable code -> gRPC status. protos/PROTOCOL.md says of each what the caller should do.
+STATUS_OF: Final[dict[str, grpc.StatusCode]] = {
+    "GRAPH_CYCLE": _INVALID,
+    "DANGLING_EDGE": _INVALID,
+    "DUPLICATE_ID": _INVALID,
+    "NODE_LIMIT": _INVALID,
+    "PAYLOAD_TOO_LARGE": _INVALID,
+    "NAME_TOO_LONG": _INVALID,
+    "ID_TOO_LONG": _INVALID,
+    "UNKNOWN_CONTENT_TYPE": _INVALID,
+    "UNKNOWN_TEMPLATE": _INVALID,
+    "EMPTY_GRAPH": _INVALID,
+    "CHUNK_OUT_OF_ORDER": _INVALID,
+    "BAD_GRAPH_ID": _INVALID,
+    "EDGES_DISAGREE": _INVALID,
+    "BAD_PRIORITY": _INVALID,
+    "BAD_TIME": _INVALID,
+    "MALFORMED": _INVALID,
+    "HELLO_EXPECTED": _INVALID,
+    "TOO_MANY_IDS": _INVALID,
+    "BAD_ARGUMENTS": _INVALID,
+    "UNKNOWN_COMMAND": _INVALID,
+    "UNKNOWN_SIGNAL": _INVALID,
+    "ID_TAKEN": grpc.StatusCode.ALREADY_EXISTS,
+    "NAME_TAKEN": grpc.StatusCode.ALREADY_EXISTS,
+    "REVISION_UNKNOWN": grpc.StatusCode.FAILED_PRECONDITION,
+    "MESSAGE_TOO_LARGE": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "STORE_FULL": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "REPLACED": grpc.StatusCode.ABORTED,
+    "NOT_YOURS": grpc.StatusCode.PERMISSION_DENIED,
+    "ROLE_FORBIDDEN": grpc.StatusCode.PERMISSION_DENIED,
+    "UNKNOWN_NODE": grpc.StatusCode.NOT_FOUND,
+    "UNKNOWN_DESTINATION": grpc.StatusCode.NOT_FOUND,
+    "SILENT": grpc.StatusCode.UNAVAILABLE,
+    "STOPPING": grpc.StatusCode.UNAVAILABLE,
+}
+
+
+class Refusal(Exception):
+    """A request that is not carried out.
+
+    Args:
+        code: one of `STATUS_OF`.
+        message: what is wrong and what to do, for people.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @property
+    def status(self) -> grpc.StatusCode:
+        """The gRPC status that the code travels as."""
+        return STATUS_OF[self.code]
+
+
+class ConfigurationError(Exception):
+    """The coordinator cannot start as it was told to; the message says what to change."""

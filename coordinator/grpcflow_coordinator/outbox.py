@@ -1,0 +1,169 @@
+"""Where durable effects go: to the streams of workers and clients, and to those who watch. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+from grpcflow_coordinator.core.effects import (
+    Accepted,
+    Acknowledge,
+    Assign,
+    CloseStream,
+    Effects,
+    Probe,
+    Refused,
+    RevokeDone,
+    Send,
+    StopAttempt,
+    Welcome,
+)
+from grpcflow_coordinator.core.model import NodeState, Outcome
+from grpcflow_coordinator.errors import STATUS_OF
+from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.streams import ClientStream, WorkerStream
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import client_service_pb2, value_pb2, worker_service_pb2
+
+
+class Watchers:
+    """Who wants to hear of which nodes."""
+
+    def __init__(self) -> None:
+        #: graph -> stream -> ranges (first, end).
+        self._by_graph: dict[bytes, dict[ClientStream, list[tuple[int, int]]]] = defaultdict(dict)
+
+    def watch(self, stream: ClientStream, graph: bytes, first: int, count: int) -> None:
+        """Tell the stream of these nodes as they settle."""
+        self._by_graph[graph].setdefault(stream, []).append((first, first + count))
+
+    def unwatch(self, stream: ClientStream, graph: bytes, first: int, count: int) -> None:
+        """No longer tell it of these nodes, where exactly this range was watched."""
+        ranges = self._by_graph.get(graph, {}).get(stream)
+        if ranges is not None and (first, first + count) in ranges:
+            ranges.remove((first, first + count))
+            if not ranges:
+                self._drop(stream, graph)
+
+    def _drop(self, stream: ClientStream, graph: bytes) -> None:
+        streams = self._by_graph.get(graph, {})
+        streams.pop(stream, None)
+        if not streams:
+            self._by_graph.pop(graph, None)
+
+    def forget(self, stream: ClientStream) -> None:
+        """The stream is gone."""
+        for graph in [graph for graph, streams in self._by_graph.items() if stream in streams]:
+            self._drop(stream, graph)
+
+    def forget_graph(self, graph: bytes) -> None:
+        """Every node of the graph has settled: there is nothing more to tell."""
+        self._by_graph.pop(graph, None)
+
+    def of(self, graph: bytes) -> dict[ClientStream, list[tuple[int, int]]] | None:
+        """Return who watches nodes of a graph, with the ranges."""
+        return self._by_graph.get(graph)
+
+
+class StreamOutbox:
+    """The outbox of a serving coordinator."""
+
+    def __init__(self, *, heartbeat: float, silence: float, grace: float, version: str, payload_limit: int) -> None:
+        self.watchers = Watchers()
+        self._heartbeat, self._silence, self._grace = heartbeat, silence, grace
+        self._version, self._payload_limit = version, payload_limit
+
+    def deliver(self, effects: Effects) -> None:
+        """Pass a step's fruit on, in order."""
+        for send in effects.sends:
+            self._send(send)
+        for graph, index, data in effects.values:
+            watching = self.watchers.of(graph)
+            if watching is not None:
+                for stream, ranges in watching.items():
+                    if any(first <= index < end for first, end in ranges):
+                        stream.add_value(graph, index, data)
+                        stream.wake()
+        for graph, index, own_id, outcome in effects.settled:
+            self._tell_settled(graph, index, own_id, outcome)
+        for graph in effects.ended:
+            self.watchers.forget_graph(graph)
+
+    def _tell_settled(self, graph: bytes, index: int, own_id: str, outcome: Outcome) -> None:
+        watching = self.watchers.of(graph)
+        if watching is None:
+            return
+        result: value_pb2.Result | None = None
+        for stream, ranges in watching.items():
+            if any(first <= index < end for first, end in ranges):
+                if outcome.state is NodeState.SUCCESS and outcome.data and not outcome.content_type:
+                    stream.add_value(graph, index, outcome.data)
+                else:
+                    result = result or convert.result(graph, index, own_id, outcome)
+                    stream.add_result(result)
+                stream.wake()
+
+    def _send(self, send: Send) -> None:
+        match send:
+            case Assign(stream=WorkerStream() as stream):
+                stream.assigned.append(send)
+                stream.wake()
+            case Acknowledge(stream=WorkerStream() as stream):
+                stream.acknowledge(send.sequence, send.superseded)
+            case Accepted(client=client):
+                _answer(client, send.graph, None)
+            case Refused(client=client):
+                _answer(client, send.graph, send)
+            case RevokeDone(client=asyncio.Future() as future):
+                if not future.done():
+                    future.set_result(send)
+            case StopAttempt(stream=WorkerStream() as stream):
+                stream.stops.append(
+                    worker_service_pb2.Stop(
+                        token=send.token, terminate=send.terminate, signal=send.signal, superseded=send.superseded
+                    )
+                )
+                stream.wake()
+            case Welcome(stream=WorkerStream() as stream):
+                stream.welcome = self._welcome(send)
+                stream.wake()
+            case Probe(stream=WorkerStream() as stream):
+                stream.commands.append(worker_service_pb2.ControlCommand(id=0, command="ping", arguments=b"{}"))
+                stream.wake()
+            case CloseStream(stream=WorkerStream() as stream):
+                stream.close(send.code, send.message)
+            case _:
+                raise TypeError(f"nobody takes {type(send).__name__}")
+
+    def _welcome(self, send: Welcome) -> worker_service_pb2.WorkerWelcome:
+        return worker_service_pb2.WorkerWelcome(
+            revision=limits.REVISION,
+            features=limits.FEATURES,
+            version=self._version,
+            epoch=send.epoch,
+            heartbeat_ms=int(self._heartbeat * 1000),
+            silence_ms=int(self._silence * 1000),
+            grace_ms=int(self._grace * 1000),
+            superseded=send.superseded,
+            payload_limit=self._payload_limit,
+            resumed=send.resumed,
+        )
+
+
+def refusal_message(code: str, message: str) -> client_service_pb2.Refusal:
+    """Return a refusal for a stream."""
+    number: int = STATUS_OF[code].value[0]
+    return client_service_pb2.Refusal(status=number, code=code, message=message)
+
+
+def _answer(client: object, graph: bytes, refused: Refused | None) -> None:
+    """Tell whoever submitted a graph what became of it: a stream, or a call that waits."""
+    if isinstance(client, ClientStream):
+        if refused is None:
+            client.accepted.append(graph)
+        else:
+            refusal = refusal_message(refused.code, refused.message)
+            client.refused.append(client_service_pb2.Refused(graph=graph, refusal=refusal))
+        client.wake()
+    elif isinstance(client, asyncio.Future) and not client.done():
+        client.set_result(refused)

@@ -1,0 +1,213 @@
+"""ClientService: decode, post an event, wait, encode. No decision about tasks is made here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from grpcflow_coordinator.core.effects import Refused
+from grpcflow_coordinator.core.events import ClientLeft
+from grpcflow_coordinator.core.model import text_id
+from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.outbox import Watchers, refusal_message
+from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.lookup import Lookup
+from grpcflow_coordinator.streams import ClientStream, read_value
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc, graph_pb2, value_pb2
+
+#: Ids that the answer to Submit names at most.
+IDS_NAMED = 1_000
+
+
+class ClientService(client_service_pb2_grpc.ClientServiceServicer):
+    """Takes graphs and gives results."""
+
+    def __init__(
+        self, engine: Engine, watchers: Watchers, *, payload_limit: int, node_limit: int, version: str
+    ) -> None:
+        self._engine = engine
+        self._watchers = watchers
+        self._lookup = Lookup(engine)
+        self._payload_limit, self._node_limit, self._version = payload_limit, node_limit, version
+
+    async def Session(
+        self, request_iterator: AsyncIterator[client_service_pb2.SessionRequest], context: Any
+    ) -> AsyncIterator[client_service_pb2.SessionResponse]:
+        """The one stream of a client."""
+        first = await anext(request_iterator, None)
+        if first is None or not first.HasField("hello"):
+            raise Refusal("HELLO_EXPECTED", "the first message of a session holds a hello")
+        stream = ClientStream(self._engine.committed)
+        stream.welcome = client_service_pb2.ClientWelcome(
+            revision=common_revision(first.hello.revision),
+            features=sorted(set(first.hello.features) & set(limits.FEATURES)),
+            version=self._version,
+            payload_limit=self._payload_limit,
+            node_limit=self._node_limit,
+        )
+        reader = asyncio.create_task(self._read(stream, first, request_iterator))
+        try:
+            while True:
+                message = stream.take()
+                if message is not None:
+                    yield message
+                elif reader.done():
+                    reader.result()
+                    return
+                elif stream.closing is not None:
+                    raise Refusal(*stream.closing)
+                else:
+                    await stream.wait(None)
+        finally:
+            reader.cancel()
+            self._watchers.forget(stream)
+            self._engine.post(ClientLeft(stream))
+
+    async def _read(
+        self,
+        stream: ClientStream,
+        first: client_service_pb2.SessionRequest,
+        requests: AsyncIterator[client_service_pb2.SessionRequest],
+    ) -> None:
+        try:
+            self._take(stream, first)
+            async for message in requests:
+                self._take(stream, message)
+        finally:
+            stream.wake()
+
+    def _take(self, stream: ClientStream, message: client_service_pb2.SessionRequest) -> None:
+        """Act on one message of a session."""
+        for piece in message.submits:
+            try:
+                self._submit(stream, piece)
+            except Refusal as refusal:
+                answer = refusal_message(refusal.code, refusal.message)
+                stream.refused.append(client_service_pb2.Refused(graph=piece.graph, refusal=answer))
+                stream.wake()
+        for nodes in message.watches:
+            try:
+                self._watch(stream, nodes)
+            except Refusal as refusal:
+                answer = refusal_message(refusal.code, refusal.message)
+                stream.refused.append(client_service_pb2.Refused(nodes=nodes, refusal=answer))
+            stream.wake()
+        for nodes in message.unwatches:
+            for one in nodes.ranges:
+                self._watchers.unwatch(stream, nodes.graph, one.first, one.count)
+
+    def _submit(self, client: object, piece: graph_pb2.GraphChunk) -> None:
+        if self._engine.full:
+            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then submit again")
+        self._engine.post(convert.chunk(client, piece, self._payload_limit, self._node_limit))
+
+    def _watch(self, stream: ClientStream, nodes: client_service_pb2.NodeSet) -> None:
+        """Register what is watched, then tell what had settled before: so that nothing falls between."""
+        for graph, first, count in self._lookup.ranges(nodes):
+            root = self._engine.committed.graph(graph)
+            if root is None or not self._engine.committed.has_ended(root):
+                self._watchers.watch(stream, graph, first, count)
+            stream.backfill.append((graph, first, first + count))
+
+    async def Submit(
+        self, request: client_service_pb2.SubmitRequest, context: Any
+    ) -> client_service_pb2.SubmitResponse:
+        """Take one whole graph."""
+        if not request.chunks or not request.chunks[-1].last:
+            raise Refusal("MALFORMED", "the last piece of the graph is not there, or not marked as the last")
+        answer: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
+        try:
+            for piece in request.chunks:
+                self._submit(answer, piece)
+            refused = await answer
+        finally:
+            self._engine.post(ClientLeft(answer))
+        if refused is not None:
+            raise Refusal(refused.code, refused.message)
+        return client_service_pb2.SubmitResponse(ids=_ids(request.chunks))
+
+    async def Watch(
+        self, request: client_service_pb2.WatchRequest, context: Any
+    ) -> AsyncIterator[client_service_pb2.WatchResponse]:
+        """Tell the results of nodes as they settle."""
+        missing = {
+            (graph, index)
+            for graph, first, count in self._lookup.ranges(request.nodes)
+            for index in range(first, first + count)
+        }
+        stream = ClientStream(self._engine.committed)
+        self._watch(stream, request.nodes)
+        try:
+            while missing:
+                message = stream.take()
+                if message is None:
+                    await stream.wait(None)
+                    continue
+                results = [result for result in _results(message) if _strike(missing, result)]
+                for result in results:
+                    self._open_list(result)
+                if results:
+                    yield client_service_pb2.WatchResponse(results=results)
+        finally:
+            self._watchers.forget(stream)
+
+    def _open_list(self, result: value_pb2.Result) -> None:
+        """Give the result of a join its list."""
+        if result.state == value_pb2.STATE_SUCCESS and not result.HasField("value"):
+            graph, index = result.node[:12], int.from_bytes(result.node[12:], "big")
+            result.value.CopyFrom(read_value(self._engine.committed, graph, index))
+
+    async def GetResults(
+        self, request: client_service_pb2.GetResultsRequest, context: Any
+    ) -> client_service_pb2.GetResultsResponse:
+        """Tell how nodes stand now."""
+        results = self._lookup.results(request.nodes, states_only=request.states_only)
+        return client_service_pb2.GetResultsResponse(results=results)
+
+
+def common_revision(theirs: int) -> int:
+    """Return the protocol revision that both sides speak.
+
+    Raises:
+        Refusal: REVISION_UNKNOWN, for none and for one from beyond the next.
+    """
+    if not 1 <= theirs <= limits.REVISION + 1:
+        raise Refusal(
+            "REVISION_UNKNOWN",
+            f"the hello speaks revision {theirs}; this coordinator speaks {limits.REVISION}: use a newer coordinator",
+        )
+    return min(theirs, limits.REVISION)
+
+
+def _ids(chunks: Any) -> list[str]:
+    ids: list[str] = []
+    for piece in chunks:
+        for run in piece.runs:
+            for index in range(run.first, run.first + run.count):
+                if len(ids) >= IDS_NAMED:
+                    return ids
+                ids.append(text_id(piece.graph, index, run.id))
+    return ids
+
+
+def _results(message: client_service_pb2.SessionResponse) -> list[value_pb2.Result]:
+    """Return all results of a message, one by one."""
+    results = list(message.results)
+    for column in message.successes:
+        for index, data in zip(column.indexes, column.values, strict=True):
+            node = column.graph + index.to_bytes(4, "big")
+            value = value_pb2.Value(data=data)
+            results.append(value_pb2.Result(node=node, state=value_pb2.STATE_SUCCESS, value=value, known=True))
+    return results
+
+
+def _strike(missing: set[tuple[bytes, int]], result: value_pb2.Result) -> bool:
+    """Take a result off the list of those that are missing; False where it had come already."""
+    key = (result.node[:12], int.from_bytes(result.node[12:], "big"))
+    if key in missing:
+        missing.remove(key)
+        return True
+    return False

@@ -1,0 +1,174 @@
+"""ControlService: remote control and the coordinator's own knowledge of workers and queues."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from grpcflow_coordinator.core.effects import RevokeDone
+from grpcflow_coordinator.core.events import RevokeAsked
+from grpcflow_coordinator.core.lines import Line
+from grpcflow_coordinator.core.model import Session
+from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.desk import Answer, ControlDesk
+from grpcflow_coordinator.rpc.lookup import IDS_LIMIT
+from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
+
+#: Questions that workers answer.
+INSPECT_COMMANDS: Final = frozenset(
+    [
+        "ping",
+        "active",
+        "reserved",
+        "scheduled",
+        "revoked",
+        "registered",
+        "active_queues",
+        "stats",
+        "query_task",
+        "conf",
+        "report",
+    ]
+)
+
+#: Changes that workers carry out.
+CONTROL_COMMANDS: Final = frozenset(["add_consumer", "cancel_consumer", "shutdown"])
+
+#: Milliseconds to wait for an answer where the request does not say, and at most.
+DEFAULT_TIMEOUT_MS: Final = 1_000
+LONGEST_TIMEOUT_MS: Final = 3_600_000
+
+_STATUS: Final = {
+    "answered": control_service_pb2.REPLY_STATUS_ANSWERED,
+    "no_reply": control_service_pb2.REPLY_STATUS_NO_REPLY,
+    "disconnected": control_service_pb2.REPLY_STATUS_DISCONNECTED,
+}
+
+
+class ControlService(control_service_pb2_grpc.ControlServiceServicer):
+    """Reaches one worker, some, or all."""
+
+    def __init__(self, engine: Engine, desk: ControlDesk) -> None:
+        self._engine = engine
+        self._desk = desk
+
+    async def Inspect(
+        self, request: control_service_pb2.InspectRequest, context: Any
+    ) -> AsyncIterator[control_service_pb2.InspectResponse]:
+        """Ask a question."""
+        async for answer in self._ask(request, INSPECT_COMMANDS):
+            yield control_service_pb2.InspectResponse(
+                worker=answer.worker, status=_STATUS[answer.status], reply=answer.reply, error=answer.error
+            )
+
+    async def Control(
+        self, request: control_service_pb2.ControlRequest, context: Any
+    ) -> AsyncIterator[control_service_pb2.ControlResponse]:
+        """Ask for a change."""
+        async for answer in self._ask(request, CONTROL_COMMANDS):
+            yield control_service_pb2.ControlResponse(
+                worker=answer.worker, status=_STATUS[answer.status], reply=answer.reply, error=answer.error
+            )
+
+    def _ask(
+        self, request: control_service_pb2.InspectRequest | control_service_pb2.ControlRequest, known: frozenset[str]
+    ) -> AsyncIterator[Answer]:
+        if request.command not in known:
+            raise Refusal("UNKNOWN_COMMAND", f"{request.command[:80]!r} is not among {', '.join(sorted(known))}")
+        try:
+            arguments = json.loads(request.arguments or b"{}")
+        except ValueError as error:
+            raise Refusal("BAD_ARGUMENTS", f"the arguments are not JSON: {error}") from None
+        if not isinstance(arguments, dict):
+            raise Refusal("BAD_ARGUMENTS", "the arguments are not one JSON object")
+        timeout = min(request.timeout_ms or DEFAULT_TIMEOUT_MS, LONGEST_TIMEOUT_MS) / 1000
+        targets = self._desk.targets(list(request.destination))
+        return self._desk.ask(request.command, request.arguments, targets, timeout)
+
+    async def Revoke(
+        self, request: control_service_pb2.RevokeRequest, context: Any
+    ) -> control_service_pb2.RevokeResponse:
+        """Revoke nodes wherever they are."""
+        if len(request.ids) > IDS_LIMIT:
+            raise Refusal("TOO_MANY_IDS", f"{len(request.ids)} ids are named; {IDS_LIMIT} are allowed at once")
+        for text in request.ids:
+            convert.check_name(text, "an id", code="ID_TOO_LONG")
+        name = request.signal or "SIGTERM"
+        if name not in signal.Signals.__members__:
+            raise Refusal("UNKNOWN_SIGNAL", f"{name[:40]!r} is not the name of a signal, such as SIGTERM or SIGKILL")
+        if self._engine.full:
+            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then try again")
+        done: asyncio.Future[RevokeDone] = asyncio.get_running_loop().create_future()
+        self._engine.post(RevokeAsked(done, tuple(request.ids), request.terminate, name))
+        answer = await done
+        return control_service_pb2.RevokeResponse(revoked=answer.revoked, unknown=answer.unknown)
+
+    async def ListWorkers(
+        self, request: control_service_pb2.ListWorkersRequest, context: Any
+    ) -> control_service_pb2.ListWorkersResponse:
+        """Tell which sessions there are."""
+        sessions = sorted(self._engine.machine.cluster.sessions.values(), key=lambda session: session.name)
+        return control_service_pb2.ListWorkersResponse(workers=[_worker(session) for session in sessions])
+
+    async def ListQueues(
+        self, request: control_service_pb2.ListQueuesRequest, context: Any
+    ) -> control_service_pb2.ListQueuesResponse:
+        """Tell what waits, and why."""
+        cluster = self._engine.machine.cluster
+        sessions = list(cluster.sessions.values())
+        lines = sorted((line for line in cluster.lines.by_key.values() if line.queued > 0), key=lambda line: line.key)
+        return control_service_pb2.ListQueuesResponse(
+            lanes=[_lane(line, sessions) for line in lines],
+            scheduled=self._engine.committed.scheduled_count(),
+        )
+
+
+def _worker(session: Session) -> control_service_pb2.WorkerInfo:
+    state = control_service_pb2.WORKER_STATE_LIVE
+    if session.stream is None:
+        state = control_service_pb2.WORKER_STATE_BROKEN
+    elif session.draining:
+        state = control_service_pb2.WORKER_STATE_DRAINING
+    facts = session.facts
+    return control_service_pb2.WorkerInfo(
+        name=session.name,
+        state=state,
+        queues=session.queues,
+        held=len(session.attempts),
+        capacity=session.capacity,
+        concurrency=facts.concurrency,
+        executor=facts.executor,
+        host=facts.host,
+        process_id=facts.process_id,
+        tasks=len(facts.tasks),
+    )
+
+
+def _lane(line: Line, sessions: list[Session]) -> control_service_pb2.LaneInfo:
+    key = line.key
+    return control_service_pb2.LaneInfo(
+        queue=key.queue,
+        task=key.task,
+        priority=key.priority,
+        waiting=line.queued,
+        blocked=_why_blocked(line, sessions),
+    )
+
+
+def _why_blocked(line: Line, sessions: list[Session]) -> str:
+    """Say why nothing of a line is handed out; empty where it only waits for its turn."""
+    key = line.key
+    live = [session for session in sessions if session.stream is not None and not session.draining]
+    serving = [session for session in live if key.queue in session.queues]
+    if line.below and not line.window:
+        return "waiting for workers to come back after the coordinator's restart"
+    if not serving:
+        return f"no connected worker serves the queue {key.queue!r}"
+    if not any(key.task in session.facts.tasks for session in serving):
+        return f"no connected worker that serves the queue {key.queue!r} knows the task {key.task!r}"
+    return ""

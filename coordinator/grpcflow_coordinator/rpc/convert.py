@@ -1,0 +1,300 @@
+"""From the wire to the core and back: the only file that knows the shapes of both.
+
+Everything that can be said against a message without knowing the state is said here, as a `Refusal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from google.protobuf import duration_pb2, timestamp_pb2
+
+from grpcflow_coordinator.core.events import ChunkArrived, Ended, Raised, Report, Retried, Value
+from grpcflow_coordinator.core.model import (
+    GRAPH_ID_BYTES,
+    Edge,
+    EdgeMode,
+    Failure,
+    FailureMode,
+    Outcome,
+    Run,
+    SessionFacts,
+    Template,
+    node_id,
+)
+from grpcflow_coordinator.errors import Refusal
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import graph_pb2, value_pb2, worker_service_pb2
+
+#: Most nodes of one run.
+RUN_LIMIT: Final = 10_000
+
+#: Milliseconds of the year 9999: no time lies behind it.
+_LAST_MS: Final = 253_402_300_799_999
+
+_DEFAULT_QUEUE: Final = "default"
+
+
+def check_name(name: str, what: str, *, code: str = "NAME_TOO_LONG") -> str:
+    """Refuse a name that is longer than 255 bytes or cannot be text."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise Refusal("MALFORMED", f"{what} is not valid text") from None
+    if size > limits.NAME_LIMIT:
+        raise Refusal(code, f"{what} has {size} bytes; {limits.NAME_LIMIT} are allowed: use a shorter one")
+    return name
+
+
+def check_content_type(content_type: str) -> str:
+    """Refuse a content type that no peer would know; JSON is the empty one."""
+    if content_type and content_type not in limits.CONTENT_TYPES:
+        known = ", ".join(limits.CONTENT_TYPES)
+        raise Refusal("UNKNOWN_CONTENT_TYPE", f"content type {content_type[:80]!r} is not known; use one of {known}")
+    return "" if content_type == limits.CONTENT_TYPES[0] else content_type
+
+
+def _duration_ms(duration: duration_pb2.Duration, what: str) -> int:
+    value = duration.seconds * 1000 + duration.nanos // 1_000_000
+    if abs(value) > _LAST_MS:
+        raise Refusal("BAD_TIME", f"{what} of {duration.seconds} s is beyond the year 9999: use a shorter one")
+    return value
+
+
+def _timestamp_ms(timestamp: timestamp_pb2.Timestamp, what: str) -> int:
+    value = timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
+    if not -62_135_596_800_000 <= value <= _LAST_MS:
+        raise Refusal("BAD_TIME", f"{what} lies outside the years 1 to 9999")
+    return value
+
+
+def template(message: graph_pb2.Template) -> Template:
+    """Check a template and give it to the core."""
+    if not message.task:
+        raise Refusal("MALFORMED", "a template names no task: set its task")
+    if message.priority > 9:
+        raise Refusal("BAD_PRIORITY", f"priority {message.priority} is not among 0 to 9")
+    check_name(message.task, "the task name")
+    queue = check_name(message.queue or _DEFAULT_QUEUE, "the queue name")
+    check_content_type(message.content_type)
+    check_content_type(message.headers_content_type)
+    has = message.HasField
+    countdown = _duration_ms(message.countdown, "countdown") if has("countdown") else 0
+    expires_in = _duration_ms(message.expires_in, "expires") if has("expires_in") else 0
+    if has("expires_in") and expires_in <= 0:
+        expires_in = -1
+    expires_at = max(1, _timestamp_ms(message.expires_at, "expires")) if has("expires_at") else 0
+    return Template(
+        task=message.task,
+        queue=queue,
+        priority=message.priority,
+        acks_early=message.acks_early,
+        max_deliveries=message.max_deliveries,
+        ignore_result=message.ignore_result,
+        countdown_ms=max(0, countdown),
+        eta_ms=max(0, _timestamp_ms(message.eta, "eta")) if has("eta") else 0,
+        expires_in_ms=expires_in,
+        expires_at_ms=expires_at,
+        track_started=message.track_started,
+        wire=message.SerializeToString(),
+    )
+
+
+def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, node_limit: int) -> ChunkArrived:
+    """Check a piece of a graph and give it to the core.
+
+    Args:
+        client: whom to answer.
+        message: the piece.
+        payload_limit: largest payload in bytes.
+        node_limit: most nodes of a graph.
+    """
+    if len(message.graph) != GRAPH_ID_BYTES:
+        raise Refusal("BAD_GRAPH_ID", f"a graph id has {GRAPH_ID_BYTES} bytes, this one {len(message.graph)}")
+    if message.node_count == 0 or (message.last and not message.sequence and not message.runs):
+        raise Refusal("EMPTY_GRAPH", "the graph has no nodes: there is nothing to run")
+    if message.node_count > node_limit:
+        raise Refusal("NODE_LIMIT", f"the graph has {message.node_count} nodes; {node_limit} are allowed: split it")
+    return ChunkArrived(
+        client=client,
+        graph=message.graph,
+        sequence=message.sequence,
+        last=message.last,
+        node_count=message.node_count,
+        templates=tuple(template(one) for one in message.templates),
+        runs=[_run(one, message.node_count, payload_limit) for one in message.runs],
+        reject_id_reuse=message.reject_id_reuse,
+    )
+
+
+def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tuple[Run, list[bytes]]:
+    first, count = message.first, message.count
+    payloads = list(message.payloads)
+    members = _members(message, first) if message.HasField("join") else None
+    if not 0 < count <= RUN_LIMIT or (len(payloads) != count if members is None else count != 1 or payloads):
+        raise Refusal("MALFORMED", f"the run at node {first} says {count} nodes and has {len(payloads)} payloads")
+    if first + count > node_count:
+        raise Refusal(
+            "DANGLING_EDGE", f"node {first + count - 1} is beyond the {node_count} that the graph says it has"
+        )
+    if payloads and max(map(len, payloads)) > payload_limit:
+        raise Refusal(
+            "PAYLOAD_TOO_LARGE",
+            f"the arguments of a task have {max(map(len, payloads))} bytes; {payload_limit} are allowed: "
+            "put the data where tasks can read it and pass its address",
+        )
+    if count > 1 and (message.inputs or message.id):
+        raise Refusal("MALFORMED", f"the run at node {first} has inputs or an id and is not a run of one")
+    children = tuple(message.children)
+    if children and min(children) < first + count:
+        raise Refusal(
+            "GRAPH_CYCLE",
+            f"node {first} leads to node {min(children)}: parents come before their children, so this is a cycle",
+        )
+    if children and max(children) >= node_count:
+        raise Refusal("DANGLING_EDGE", f"node {first} leads to node {max(children)}, which the graph does not have")
+    own_id = check_name(message.id, "the task id", code="ID_TOO_LONG") if message.id else ""
+    inputs = tuple(_edge(edge, first, node_count) for edge in message.inputs) if message.inputs else ()
+    if (
+        inputs
+        and any(edge.mode is EdgeMode.ERROR for edge in inputs)
+        and any(edge.mode is not EdgeMode.ERROR for edge in inputs)
+    ):
+        raise Refusal("MALFORMED", f"node {first} is an errback and something else as well")
+    return Run(first, count, message.template, inputs, children, own_id, members), payloads
+
+
+def _edge(message: graph_pb2.Edge, child: int, node_count: int) -> Edge:
+    if message.parent >= node_count:
+        raise Refusal("DANGLING_EDGE", f"node {child} waits for node {message.parent}, which the graph does not have")
+    if message.parent >= child:
+        raise Refusal(
+            "GRAPH_CYCLE",
+            f"node {child} waits for node {message.parent}: parents come before their children, so this is a cycle",
+        )
+    if not 1 <= message.mode <= 3 or not 0 <= message.on_failure <= 3:
+        raise Refusal("MALFORMED", f"an edge of node {child} has a mode that this coordinator does not know")
+    return Edge(message.parent, EdgeMode(message.mode), FailureMode(message.on_failure or 1))
+
+
+def _members(message: graph_pb2.NodeRun, join: int) -> tuple[tuple[int, int], ...]:
+    members = tuple((one.first, one.count) for one in message.join.members)
+    if any(first + count > join for first, count in members):
+        raise Refusal("GRAPH_CYCLE", f"join {join} collects a node that does not come before it: this is a cycle")
+    total = sum(count for _, count in members)
+    if total > join or len({index for first, count in members for index in range(first, first + count)}) != total:
+        raise Refusal("DUPLICATE_ID", f"join {join} collects a node twice")
+    return members
+
+
+def facts(message: worker_service_pb2.WorkerHello) -> SessionFacts:
+    """Check what a worker says of itself."""
+    if len(message.session) != 16:
+        raise Refusal("MALFORMED", f"a session has 16 secret bytes, this one {len(message.session)}")
+    if not message.name:
+        raise Refusal("MALFORMED", "the worker has no name: give it one")
+    check_name(message.name, "the worker's name")
+    for name in (*message.queues, *message.tasks):
+        check_name(name, "a queue or task name")
+    return SessionFacts(
+        id=message.session,
+        name=message.name,
+        queues=tuple(dict.fromkeys(message.queues)),
+        tasks=frozenset(message.tasks),
+        host=message.host[:255],
+        process_id=message.process_id,
+        concurrency=max(1, message.concurrency),
+        executor=message.executor[:255],
+        version=message.version[:255],
+    )
+
+
+def held(message: worker_service_pb2.WorkerHello) -> tuple[tuple[bytes, int], ...]:
+    """Check the attempts that a worker holds."""
+    if any(len(one.node) != GRAPH_ID_BYTES + 4 for one in message.held):
+        raise Refusal("MALFORMED", "a held attempt names a node id that has not 16 bytes")
+    return tuple((one.node, one.token) for one in message.held)
+
+
+def failure(message: value_pb2.Failure) -> Failure:
+    """Give a worker's failure to the core; what it does not need stays opaque."""
+    return Failure(
+        type_name=message.type_name[: limits.NAME_LIMIT],
+        message=message.message[:200],
+        reason=message.reason[:64],
+        raw=message.SerializeToString(),
+    )
+
+
+def report(message: worker_service_pb2.Report, payload_limit: int) -> Report:
+    """Give a report to the core; one that is too large becomes a failure of its task."""
+    if message.ByteSize() > payload_limit + limits.MESSAGE_OVERHEAD // 2:
+        return Raised(message.token, too_large("the report", message.ByteSize(), payload_limit))
+    which = message.WhichOneof("outcome")
+    if which == "value":
+        return Value(message.token, message.value.data, check_content_type(message.value.content_type))
+    if which == "failure":
+        return Raised(message.token, failure(message.failure))
+    if which == "retry":
+        retry = message.retry
+        content_type = check_content_type(retry.content_type)
+        return Retried(
+            message.token, min(retry.countdown_ms, _LAST_MS), failure(retry.failure), retry.payload, content_type
+        )
+    if which == "rejected":
+        return Ended(
+            message.token, "requeued" if message.rejected.requeue else "rejected", failure(message.rejected.failure)
+        )
+    if which == "lost":
+        return Ended(message.token, "lost", Failure("WorkerLostError", message.lost.message[:500], "WORKER_LOST"))
+    if which is None:
+        raise Refusal("MALFORMED", "a report has no outcome that this coordinator knows")
+    return Ended(message.token, which)
+
+
+def too_large(what: str, size: int, limit: int) -> Failure:
+    """Return the failure of a value that is over the limit."""
+    message = (
+        f"{what} has {size} bytes; {limit} are allowed: put the data where others can read it and pass its address"
+    )
+    return Failure("PayloadTooLarge", message, "TOO_LARGE")
+
+
+def failure_message(found: Failure) -> value_pb2.Failure:
+    """Return a failure for the wire."""
+    if found.raw:
+        message = value_pb2.Failure.FromString(found.raw)
+    else:
+        message = value_pb2.Failure(
+            type_name=found.type_name, module="grpcflow.errors", message=found.message, reason=found.reason
+        )
+    if found.origin:
+        message.origin = found.origin
+    if found.cause is not None:
+        message.cause.CopyFrom(failure_message(found.cause))
+    return message
+
+
+def result(graph: bytes, index: int, own_id: str, outcome: Outcome) -> value_pb2.Result:
+    """Return a settled node for the wire."""
+    message = value_pb2.Result(
+        node=node_id(graph, index),
+        id=own_id,
+        state=int(outcome.state),  # type: ignore[arg-type]
+        settled_at_ms=outcome.settled_ms,
+        worker=outcome.worker,
+        retries=outcome.retries,
+        known=True,
+    )
+    if outcome.failure is not None:
+        message.failure.CopyFrom(failure_message(outcome.failure))
+    elif outcome.data:
+        message.value.data = outcome.data
+        message.value.content_type = outcome.content_type
+    return message
+
+
+def ranges(message: Sequence[graph_pb2.Range]) -> list[tuple[int, int]]:
+    """Return ranges (first, count) of a node set."""
+    return [(one.first, one.count) for one in message]

@@ -1,0 +1,123 @@
+"""Find nodes by what users call them, and say how they stand. Reads only what is durable."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, NodeState, node_id, split_node
+from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.streams import read_value
+from grpcflow_protos.v1 import client_service_pb2, value_pb2
+
+#: Most ids of one request.
+IDS_LIMIT: Final = 10_000
+
+
+class Lookup:
+    """Answers from the records, and from memory about what runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def node(self, text: str) -> bytes | None:
+        """Return the node that an id stands for, or None."""
+        convert.check_name(text, "an id", code="ID_TOO_LONG")
+        records = self._engine.committed
+        node = records.alias(text)
+        if node is not None:
+            return node
+        digits = text.replace("-", "")
+        try:
+            node = bytes.fromhex(digits)
+        except ValueError:
+            return None
+        if len(text) != 36 or len(node) != GRAPH_ID_BYTES + 4:
+            return None
+        graph, index = split_node(node)
+        root = records.graph(graph)
+        return node if root is not None and index < root.node_count else None
+
+    def ranges(self, nodes: client_service_pb2.NodeSet) -> list[tuple[bytes, int, int]]:
+        """Return a node set as (graph, first, count).
+
+        Raises:
+            Refusal: UNKNOWN_NODE, where a node is not known or no longer.
+        """
+        found: list[tuple[bytes, int, int]] = []
+        if nodes.ranges:
+            count = self._node_count(nodes.graph)
+            for first, length in convert.ranges(nodes.ranges):
+                if first + length > count:
+                    raise Refusal("UNKNOWN_NODE", f"the graph has {count} nodes and no node {first + length - 1}")
+                found.append((nodes.graph, first, length))
+        for text in nodes.ids:
+            node = self.node(text)
+            if node is None:
+                raise Refusal("UNKNOWN_NODE", f"no task has the id {text!r}, or its result has expired")
+            graph, index = split_node(node)
+            found.append((graph, index, 1))
+        return found
+
+    def _node_count(self, graph: bytes) -> int:
+        """Return how many nodes a graph has; one that is just being submitted counts."""
+        root = self._engine.committed.graph(graph)
+        if root is not None:
+            return root.node_count
+        cluster = self._engine.machine.cluster
+        coming = cluster.graphs.get(graph) or (cluster.staging[graph].graph if graph in cluster.staging else None)
+        if coming is None:
+            raise Refusal("UNKNOWN_NODE", "no such graph, or its results have expired")
+        return coming.node_count
+
+    def expand(self, nodes: client_service_pb2.NodeSet) -> list[bytes | None]:
+        """Return each node of a set, in order; None for one that is not known."""
+        total = len(nodes.ids) + sum(one.count for one in nodes.ranges)
+        if total > IDS_LIMIT:
+            raise Refusal("TOO_MANY_IDS", f"{total} nodes are named; {IDS_LIMIT} are allowed at once: ask in parts")
+        if nodes.ranges and len(nodes.graph) != GRAPH_ID_BYTES:
+            raise Refusal("BAD_GRAPH_ID", f"a graph id has {GRAPH_ID_BYTES} bytes, this one {len(nodes.graph)}")
+        found: list[bytes | None] = []
+        for first, count in convert.ranges(nodes.ranges):
+            found += [node_id(nodes.graph, index) for index in range(first, first + count)]
+        return found + [self.node(text) for text in nodes.ids]
+
+    def results(self, nodes: client_service_pb2.NodeSet, *, states_only: bool) -> list[value_pb2.Result]:
+        """Return how the nodes of a set stand now."""
+        running = {
+            node_id(attempt.graph, attempt.index): attempt.state
+            for attempt in self._engine.machine.cluster.attempts.values()
+        }
+        found = self.expand(nodes)
+        answers = [self._result(node, running, states_only=states_only) for node in found]
+        offset = len(found) - len(nodes.ids)
+        for answer, text in zip(answers[offset:], nodes.ids, strict=True):
+            answer.id = text
+        return answers
+
+    def _result(self, node: bytes | None, running: dict[bytes, NodeState], *, states_only: bool) -> value_pb2.Result:
+        records = self._engine.committed
+        if node is None:
+            return value_pb2.Result(state=value_pb2.STATE_PENDING)
+        graph, index = split_node(node)
+        outcome = records.outcome(graph, index)
+        if outcome is not None:
+            answer = convert.result(graph, index, "", outcome)
+            if states_only:
+                answer.ClearField("value")
+            elif outcome.state is NodeState.SUCCESS and not outcome.data:
+                answer.value.CopyFrom(read_value(records, graph, index))
+            return answer
+        answer = value_pb2.Result(node=node, known=records.graph(graph) is not None, state=value_pb2.STATE_PENDING)
+        progress = records.progress(graph, index)
+        if node in running:
+            started = running[node] is NodeState.STARTED
+            answer.state = value_pb2.STATE_STARTED if started else value_pb2.STATE_RECEIVED
+        elif progress is not None and progress.retrying:
+            answer.state = value_pb2.STATE_RETRY
+        if progress is not None:
+            answer.retries = progress.retries
+            if progress.failure is not None:
+                answer.failure.CopyFrom(convert.failure_message(progress.failure))
+        return answer

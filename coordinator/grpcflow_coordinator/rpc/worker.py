@@ -1,0 +1,113 @@
+"""WorkerService: decode, post an event, write what waits. No decision about tasks is made here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from grpcflow_coordinator.core.events import Raised, Report, StreamBroke, WorkerArrived, WorkerSpoke
+from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.client import common_revision
+from grpcflow_coordinator.rpc.desk import ControlDesk
+from grpcflow_coordinator.streams import WorkerStream
+from grpcflow_protos.v1 import worker_service_pb2, worker_service_pb2_grpc
+
+#: Most attempts that one worker may hold.
+CAPACITY_LIMIT = 100_000
+
+
+class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
+    """Hands work to workers."""
+
+    def __init__(self, engine: Engine, desk: ControlDesk, *, payload_limit: int, heartbeat: float) -> None:
+        self._engine = engine
+        self._desk = desk
+        self._payload_limit, self._heartbeat = payload_limit, heartbeat
+
+    async def Work(
+        self, request_iterator: AsyncIterator[worker_service_pb2.WorkRequest], context: Any
+    ) -> AsyncIterator[worker_service_pb2.WorkResponse]:
+        """The one stream of a worker."""
+        first = await anext(request_iterator, None)
+        if first is None or not first.HasField("hello"):
+            raise Refusal("HELLO_EXPECTED", "the first message of a work stream holds a hello")
+        stream = self._arrive(first.hello)
+        reader = asyncio.create_task(self._read(stream, request_iterator))
+        try:
+            while True:
+                message = stream.take()
+                if message is not None:
+                    yield message
+                elif stream.closing is not None:
+                    raise Refusal(*stream.closing)
+                elif reader.done():
+                    reader.result()
+                    return
+                else:
+                    await stream.wait(self._heartbeat)
+                    if not stream.waits() and stream.closing is None and stream.welcomed:
+                        yield worker_service_pb2.WorkResponse()
+        finally:
+            reader.cancel()
+            self._desk.stream_ended(stream)
+            self._engine.post(StreamBroke(stream))
+
+    def _arrive(self, hello: worker_service_pb2.WorkerHello) -> WorkerStream:
+        common_revision(hello.revision)
+        facts = convert.facts(hello)
+        stream = WorkerStream(self._engine, facts.name, self._payload_limit)
+        capacity = min(hello.capacity, CAPACITY_LIMIT)
+        self._engine.post(WorkerArrived(stream, facts, capacity, convert.held(hello), hello.draining))
+        return stream
+
+    async def _read(self, stream: WorkerStream, requests: AsyncIterator[worker_service_pb2.WorkRequest]) -> None:
+        """Post what the worker says; after its goodbye only what is still to be told keeps the stream open."""
+        try:
+            async for message in requests:
+                for reply in message.replies:
+                    self._desk.answered(stream, reply)
+                self._engine.post(self._spoke(stream, message))
+                if message.goodbye:
+                    await stream.acknowledged_up_to(message.sequence)
+                    return
+        finally:
+            stream.wake()
+
+    def _spoke(self, stream: WorkerStream, message: worker_service_pb2.WorkRequest) -> WorkerSpoke:
+        tokens, values = list(message.values.tokens), list(message.values.values)
+        if len(tokens) != len(values):
+            raise Refusal("MALFORMED", f"{len(tokens)} tokens come with {len(values)} values: send one for each")
+        reports: list[Report] = [convert.report(report, self._payload_limit) for report in message.reports]
+        if values and max(map(len, values)) > self._payload_limit:
+            tokens, values, large = self._split_large(tokens, values)
+            reports += large
+        queues = tuple(dict.fromkeys(message.queues)) if message.subscription_changed else None
+        for queue in queues or ():
+            convert.check_name(queue, "a queue name")
+        capacity = message.capacity_plus_one - 1 if message.capacity_plus_one else None
+        return WorkerSpoke(
+            stream=stream,
+            sequence=message.sequence,
+            tokens=tokens,
+            values=values,
+            reports=reports,
+            capacity=None if capacity is None else min(capacity, CAPACITY_LIMIT),
+            queues=queues,
+            drain=message.drain,
+            goodbye=message.goodbye,
+        )
+
+    def _split_large(self, tokens: list[int], values: list[bytes]) -> tuple[list[int], list[bytes], list[Report]]:
+        """Turn values over the limit into failures of their tasks."""
+        kept_tokens, kept_values = [], []
+        large: list[Report] = []
+        for token, data in zip(tokens, values, strict=True):
+            if len(data) > self._payload_limit:
+                large.append(Raised(token, convert.too_large("the result", len(data), self._payload_limit)))
+            else:
+                kept_tokens.append(token)
+                kept_values.append(data)
+        return kept_tokens, kept_values, large

@@ -1,0 +1,220 @@
+"""The values of the records: how each noun is written. Knows no key.
+
+Every value is a MessagePack array that begins with the version of its format. To change a format: only
+append elements, give readers a default for those that are missing, and let the version be; or, where that
+cannot say it, raise the version of that record, keep the old reader as a case, and go on writing the old
+version for one release, so that the release before can come back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from grpcflow_coordinator.core.model import (
+    Edge,
+    EdgeMode,
+    Failure,
+    FailureMode,
+    Graph,
+    NodeState,
+    Outcome,
+    Progress,
+    Run,
+    SessionFacts,
+    Template,
+)
+
+VERSION = 1
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+class UnknownVersion(Exception):
+    """A record was written by a newer coordinator than this one; start that one again."""
+
+
+def _read(data: bytes) -> list[Any]:
+    fields: list[Any] = _decode(data)
+    if fields[0] > VERSION:
+        raise UnknownVersion(
+            f"a record of format {fields[0]} was found; this coordinator reads up to {VERSION}: use the newer one"
+        )
+    return fields
+
+
+def write_number(number: int) -> bytes:
+    """Write one number."""
+    return _encode((VERSION, number))
+
+
+def read_number(data: bytes) -> int:
+    """Read one number."""
+    number: int = _read(data)[1]
+    return number
+
+
+def write_template(template: Template) -> tuple[Any, ...]:
+    """Return a template as an array."""
+    return (
+        template.task,
+        template.queue,
+        template.priority,
+        template.acks_early,
+        template.max_deliveries,
+        template.ignore_result,
+        template.countdown_ms,
+        template.eta_ms,
+        template.expires_in_ms,
+        template.expires_at_ms,
+        template.track_started,
+        template.wire,
+    )
+
+
+def write_graph(graph: Graph, inline: list[tuple[tuple[Any, ...], list[bytes]]] | None) -> bytes:
+    """Write a root; a small graph's runs stand in it."""
+    templates = [write_template(template) for template in graph.templates]
+    return _encode((VERSION, graph.node_count, graph.created_ms, templates, inline))
+
+
+def read_graph(graph_id: bytes, data: bytes) -> tuple[Graph, list[tuple[Run, list[bytes]]] | None]:
+    """Read a root and the runs that stand in it."""
+    _, node_count, created_ms, templates, inline = _read(data)[:5]
+    graph = Graph(graph_id, node_count, tuple(Template(*fields) for fields in templates), created_ms)
+    if inline is None:
+        return graph, None
+    return graph, [(read_run_head(head), payloads) for head, payloads in inline]
+
+
+def run_head(run: Run) -> tuple[Any, ...]:
+    """Return a run without its payloads as an array."""
+    return (run.first, run.count, run.template, run.inputs, run.children, run.own_id, run.members)
+
+
+def read_run_head(fields: list[Any]) -> Run:
+    """Read such an array."""
+    first, count, template, inputs, children, own_id, members = fields[:7]
+    edges = tuple(Edge(parent, EdgeMode(mode), FailureMode(failure)) for parent, mode, failure in inputs)
+    ranges = None if members is None else tuple((start, length) for start, length in members)
+    return Run(first, count, template, edges, tuple(children), own_id, ranges)
+
+
+def write_run(run: Run, payloads: list[bytes]) -> bytes:
+    """Write a run: the length of its head, the head, the payloads; so that the head reads alone."""
+    head = _encode((VERSION, run_head(run)))
+    return len(head).to_bytes(4, "big") + head + _encode(payloads)
+
+
+def read_run(data: bytes) -> Run:
+    """Read the head of a run."""
+    length = int.from_bytes(data[:4], "big")
+    return read_run_head(_read(data[4 : 4 + length])[1])
+
+
+def read_payloads(data: bytes) -> list[bytes]:
+    """Read the payloads of a run."""
+    length = int.from_bytes(data[:4], "big")
+    payloads: list[bytes] = _decode(data[4 + length :])
+    return payloads
+
+
+def _failure(failure: Failure | None) -> tuple[Any, ...] | None:
+    if failure is None:
+        return None
+    return (failure.type_name, failure.message, failure.reason, failure.origin, failure.raw, _failure(failure.cause))
+
+
+def _read_failure(fields: list[Any] | None) -> Failure | None:
+    if fields is None:
+        return None
+    type_name, message, reason, origin, raw, cause = fields[:6]
+    return Failure(type_name, message, reason, origin, raw, _read_failure(cause))
+
+
+def write_outcome(outcome: Outcome) -> bytes:
+    """Write how a node settled."""
+    return _encode(
+        (
+            VERSION,
+            int(outcome.state),
+            outcome.settled_ms,
+            outcome.data,
+            outcome.content_type,
+            None if outcome.failure is None else _failure(outcome.failure),
+            outcome.token,
+            outcome.worker,
+            outcome.retries,
+        )
+    )
+
+
+def read_outcome(data: bytes) -> Outcome:
+    """Read how a node settled."""
+    _, state, settled_ms, value, content_type, failure, token, worker, retries = _read(data)[:9]
+    return Outcome(NodeState(state), settled_ms, value, content_type, _read_failure(failure), token, worker, retries)
+
+
+def write_progress(progress: Progress) -> bytes:
+    """Write what a node went through."""
+    return _encode(
+        (
+            VERSION,
+            progress.retries,
+            progress.losses,
+            progress.place,
+            progress.retrying,
+            _failure(progress.failure),
+            progress.payload,
+            progress.content_type,
+            progress.handed,
+            progress.handed_to,
+            progress.fired_by,
+        )
+    )
+
+
+def read_progress(data: bytes) -> Progress:
+    """Read what a node went through."""
+    _, retries, losses, place, retrying, failure, payload, content_type, handed, handed_to, fired_by = _read(data)[:11]
+    return Progress(
+        retries, losses, place, retrying, _read_failure(failure), payload, content_type, handed, handed_to, fired_by
+    )
+
+
+def write_session(facts: SessionFacts) -> bytes:
+    """Write what a worker said of itself."""
+    return _encode(
+        (
+            VERSION,
+            facts.name,
+            facts.queues,
+            sorted(facts.tasks),
+            facts.host,
+            facts.process_id,
+            facts.concurrency,
+            facts.executor,
+            facts.version,
+        )
+    )
+
+
+def read_session(session: bytes, data: bytes) -> SessionFacts:
+    """Read what a worker said of itself."""
+    _, name, queues, tasks, host, process_id, concurrency, executor, version = _read(data)[:9]
+    return SessionFacts(
+        session, name, tuple(queues), frozenset(tasks), host, process_id, concurrency, executor, version
+    )
+
+
+def write_lane(queue: str, task: str) -> bytes:
+    """Write the names of a lane."""
+    return _encode((VERSION, queue, task))
+
+
+def read_lane(data: bytes) -> tuple[str, str]:
+    """Read the names of a lane."""
+    _, queue, task = _read(data)[:3]
+    return queue, task

@@ -1,0 +1,75 @@
+"""The keys of the records: which noun lies where. Knows no value.
+
+A key is: partition (1 byte), namespace (2 bytes), kind (1 byte), then what the kind says. There is one
+partition on one machine, and one namespace, "default", today; both are in every key, so that neither a second
+coordinator nor a tenant needs another layout. All of a graph's records share its partition.
+"""
+
+from __future__ import annotations
+
+from grpcflow_coordinator.core.model import GRAPH_ID_BYTES
+
+#: Partition 0, namespace 0.
+SPACE = b"\x00\x00\x00"
+
+META = SPACE + b"e"
+GRAPH = SPACE + b"g"  # graph id -> root
+RUN = SPACE + b"r"  # graph id, first index -> run with payloads
+STAGED = SPACE + b"x"  # graph id -> nothing; runs without a root
+CURSOR = SPACE + b"c"  # graph id -> index up to which ready nodes are queued
+LIVE = SPACE + b"l"  # graph id -> unsettled nodes
+OUTCOME = SPACE + b"o"  # node id -> outcome
+WAITING = SPACE + b"w"  # node id -> parents it waits for
+PROGRESS = SPACE + b"p"  # node id -> progress
+ALIAS = SPACE + b"a"  # user's own id -> node id
+LANE = SPACE + b"n"  # lane number -> queue and task name
+ENTRY = SPACE + b"q"  # lane number, 9 - priority, sequence, count -> graph id, first index
+MARK = SPACE + b"m"  # lane number, 9 - priority -> hand-out mark
+TIMER = SPACE + b"t"  # due in unix ms, kind, node id -> count
+SESSION = SPACE + b"s"  # session id -> what the worker said of itself
+
+EPOCH = META + b"epoch"
+
+#: Kinds whose key goes on with a graph id.
+OF_A_GRAPH = (RUN, OUTCOME, PROGRESS, WAITING, LIVE, CURSOR, STAGED)
+
+
+def after(prefix: bytes) -> bytes:
+    """Return the first key behind all that begin with the prefix."""
+    number = int.from_bytes(prefix, "big") + 1
+    return number.to_bytes(len(prefix), "big")
+
+
+def node(kind: bytes, graph: bytes, index: int) -> bytes:
+    """Return a key that ends in a node id."""
+    return kind + graph + index.to_bytes(4, "big")
+
+
+def index_of(key: bytes) -> int:
+    """Return the index of a key that ends in a node id."""
+    return int.from_bytes(key[len(SPACE) + 1 + GRAPH_ID_BYTES :], "big")
+
+
+def line(kind: bytes, lane: int, priority: int) -> bytes:
+    """Return a key, or the beginning of one, of a line; higher priorities sort first."""
+    return kind + lane.to_bytes(4, "big") + bytes((9 - priority,))
+
+
+def entry(lane: int, priority: int, sequence: int, count: int) -> bytes:
+    """Return the key of a queue entry; the count stands in it so that counting reads no values."""
+    return line(ENTRY, lane, priority) + sequence.to_bytes(8, "big") + count.to_bytes(4, "big")
+
+
+def split_entry(key: bytes) -> tuple[int, int]:
+    """Return the sequence and the count of a queue entry's key."""
+    return int.from_bytes(key[9:17], "big"), int.from_bytes(key[17:21], "big")
+
+
+def timer(due_ms: int, kind: int, node_id: bytes) -> bytes:
+    """Return the key of a timer; due times before 1970 count as 1970."""
+    return TIMER + max(due_ms, 0).to_bytes(8, "big") + bytes((kind,)) + node_id
+
+
+def split_timer(key: bytes) -> tuple[int, int, bytes]:
+    """Return the due time, the kind and the node of a timer's key."""
+    return int.from_bytes(key[4:12], "big"), key[12], key[13:]

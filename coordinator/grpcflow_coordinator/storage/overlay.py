@@ -1,0 +1,116 @@
+"""The store with what is not committed yet on top: what a step reads.
+
+Writes of one batch gather in the top layer; `seal` hands the layer to a commit and starts another, and
+`settled` drops it once the store has it. Knows bytes only, no record.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from grpcflow_coordinator.storage.contract import Batch, Store
+
+#: The byte of a key that tells its kind: scans stay within one kind.
+KIND_AT = 3
+
+
+class Layer:
+    """One batch and, by kind, the keys it touches."""
+
+    __slots__ = ("batch", "touched")
+
+    def __init__(self) -> None:
+        self.batch = Batch()
+        self.touched: dict[int, set[bytes]] = {}
+
+
+class Overlay:
+    """Reads through the layers to the store; writes to the top layer."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._top = Layer()
+        self._sealed: deque[Layer] = deque()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value that the key will have once all layers are committed."""
+        batch = self._top.batch
+        value = batch.puts.get(key)
+        if value is not None:
+            return value
+        if key in batch.deletes:
+            return None
+        for layer in reversed(self._sealed):
+            value = layer.batch.puts.get(key)
+            if value is not None:
+                return value
+            if key in layer.batch.deletes:
+                return None
+        return self.store.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write a value."""
+        top = self._top
+        if top.batch.deletes:
+            top.batch.deletes.discard(key)
+        top.batch.puts[key] = value
+        touched = top.touched.get(key[KIND_AT])
+        if touched is None:
+            touched = top.touched[key[KIND_AT]] = set()
+        touched.add(key)
+
+    def delete(self, key: bytes) -> None:
+        """Delete a key; one that is not there is fine."""
+        top = self._top
+        top.batch.puts.pop(key, None)
+        top.batch.deletes.add(key)
+        top.touched.setdefault(key[KIND_AT], set()).add(key)
+
+    def scan(self, start: bytes, end: bytes, limit: int, *, reverse: bool = False) -> list[tuple[bytes, bytes]]:
+        """Return pairs with start <= key < end in order, as they will be once all layers are committed."""
+        changed = self._changed(start, end)
+        if not changed:
+            return self.store.scan(start, end, limit, reverse=reverse)
+        base = self.store.scan(start, end, limit + len(changed), reverse=reverse)
+        pairs = {key: value for key, value in base if key not in changed}
+        pairs.update((key, value) for key, value in changed.items() if value is not None)
+        if len(base) == limit + len(changed):
+            # Beyond the last key read from the store there may be others: what was changed there waits.
+            edge = base[-1][0]
+            pairs = {key: value for key, value in pairs.items() if (key >= edge if reverse else key <= edge)}
+        return sorted(pairs.items(), reverse=reverse)[:limit]
+
+    def keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
+        """Return the keys of such a scan."""
+        if not self._changed(start, end):
+            return self.store.keys(start, end, limit)
+        return [key for key, _ in self.scan(start, end, limit)]
+
+    def _changed(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
+        kind = start[KIND_AT]
+        changed: dict[bytes, bytes | None] = {}
+        for layer in (*self._sealed, self._top):
+            for key in layer.touched.get(kind, ()):
+                if start <= key < end:
+                    changed[key] = layer.batch.puts.get(key)
+        return changed
+
+    @property
+    def dirty(self) -> bool:
+        """True where there is something to commit in the top layer."""
+        return bool(self._top.batch)
+
+    def size(self) -> int:
+        """Return how many writes the top layer holds."""
+        return len(self._top.batch.puts) + len(self._top.batch.deletes)
+
+    def seal(self) -> Batch:
+        """Close the top layer and return its batch, to be committed."""
+        layer = self._top
+        self._sealed.append(layer)
+        self._top = Layer()
+        return layer.batch
+
+    def settled(self) -> None:
+        """The oldest sealed layer is in the store."""
+        self._sealed.popleft()

@@ -1,0 +1,389 @@
+"""The records: verbs on our nouns, over the ordered key-value contract. The core's `Loaded` port.
+
+Where a noun lies is in keys.py, how it is written in formats.py. This file decides nothing about tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from grpcflow_coordinator.core.model import (
+    Entry,
+    Graph,
+    LineKey,
+    Outcome,
+    Progress,
+    Run,
+    SessionFacts,
+    TimerKind,
+    node_id,
+)
+from grpcflow_coordinator.storage import formats, keys
+from grpcflow_coordinator.storage.overlay import Overlay
+
+#: A graph that came in one piece of at most this many bytes and runs is one record.
+SMALL_GRAPH_BYTES = 64 * 1024
+SMALL_GRAPH_RUNS = 256
+
+#: Small graphs whose runs are kept decoded, without their payloads.
+SMALL_GRAPHS_KEPT = 4096
+
+#: Lists of payloads that are kept decoded: a run is handed out in slices.
+PAYLOADS_KEPT = 16
+
+
+class TimerRecord(NamedTuple):
+    """One entry of the timer index."""
+
+    due_ms: int
+    kind: int
+    node: bytes
+    count: int
+
+
+class Records:
+    """Reads and writes of nouns through an overlay."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+        self._small: dict[bytes, list[Run] | None] = {}
+        self._payloads: dict[tuple[bytes, int], list[bytes]] = {}
+        self._lanes: dict[tuple[str, str], int] = {}
+        for key, data in self._all(keys.LANE):
+            self._lanes[formats.read_lane(data)] = int.from_bytes(key[4:8], "big")
+
+    # Graphs
+
+    def graph(self, graph: bytes) -> Graph | None:
+        """See `Loaded`."""
+        data = self._overlay.get(keys.GRAPH + graph)
+        if data is None:
+            return None
+        root, inline = formats.read_graph(graph, data)
+        self._keep_small(graph, None if inline is None else [run for run, _ in inline])
+        return root
+
+    def _keep_small(self, graph: bytes, runs: list[Run] | None) -> None:
+        if len(self._small) >= SMALL_GRAPHS_KEPT:
+            del self._small[next(iter(self._small))]
+        self._small[graph] = runs
+
+    def put_graph(self, graph: Graph, runs: Sequence[tuple[Run, list[bytes]]]) -> None:
+        """See `Loaded`."""
+        if len(runs) <= SMALL_GRAPH_RUNS and _size(runs) <= SMALL_GRAPH_BYTES:
+            inline = [(formats.run_head(run), payloads) for run, payloads in runs]
+            self._overlay.put(keys.GRAPH + graph.id, formats.write_graph(graph, inline))
+            self._keep_small(graph.id, [run for run, _ in runs])
+        else:
+            self._put_runs(graph.id, runs)
+            self._overlay.put(keys.GRAPH + graph.id, formats.write_graph(graph, None))
+            self._keep_small(graph.id, None)
+
+    def _put_runs(self, graph: bytes, runs: Sequence[tuple[Run, list[bytes]]]) -> None:
+        for run, payloads in runs:
+            self._overlay.put(keys.node(keys.RUN, graph, run.first), formats.write_run(run, payloads))
+
+    def stage_runs(self, graph: bytes, runs: Sequence[tuple[Run, list[bytes]]]) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.STAGED + graph, formats.write_number(0))
+        self._put_runs(graph, runs)
+
+    def put_root(self, graph: Graph) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.STAGED + graph.id)
+        self._overlay.put(keys.GRAPH + graph.id, formats.write_graph(graph, None))
+        self._keep_small(graph.id, None)
+
+    def drop_staged(self, graph: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.STAGED + graph)
+        for key in self._overlay.keys(keys.RUN + graph, keys.after(keys.RUN + graph), 1 << 30):
+            self._overlay.delete(key)
+
+    def staged_graphs(self) -> list[bytes]:
+        """See `Loaded`."""
+        return [key[len(keys.STAGED) :] for key, _ in self._all(keys.STAGED)]
+
+    def _small_runs(self, graph: bytes) -> list[Run] | None:
+        """Return the runs of a graph that is one record; None for another."""
+        if graph not in self._small:
+            self.graph(graph)
+        return self._small.get(graph)
+
+    def run_of(self, graph: bytes, index: int) -> Run | None:
+        """See `Loaded`."""
+        small = self._small_runs(graph)
+        if small is not None:
+            return next((run for run in small if run.first <= index < run.first + run.count), None)
+        data = self._run_record(graph, index)
+        return None if data is None else formats.read_run(data)
+
+    def _run_record(self, graph: bytes, index: int) -> bytes | None:
+        start = keys.node(keys.RUN, graph, 0)
+        end = keys.node(keys.RUN, graph, index + 1)
+        found = self._overlay.scan(start, end, 1, reverse=True)
+        return found[0][1] if found else None
+
+    def runs(self, graph: bytes, start: int, limit: int) -> list[Run]:
+        """See `Loaded`."""
+        small = self._small_runs(graph)
+        if small is not None:
+            return [run for run in small if run.first >= start][:limit]
+        end = keys.after(keys.RUN + graph)
+        return [formats.read_run(data) for _, data in self._overlay.scan(keys.node(keys.RUN, graph, start), end, limit)]
+
+    def payloads(self, graph: bytes, run: Run) -> list[bytes]:
+        """Return the encoded arguments of a run's nodes; empty for a join."""
+        kept = self._payloads.get((graph, run.first))
+        if kept is None:
+            kept = self._read_payloads(graph, run)
+            if run.count > 1:
+                if len(self._payloads) >= PAYLOADS_KEPT:
+                    del self._payloads[next(iter(self._payloads))]
+                self._payloads[graph, run.first] = kept
+        return kept
+
+    def _read_payloads(self, graph: bytes, run: Run) -> list[bytes]:
+        if self._small_runs(graph) is None:
+            data = self._run_record(graph, run.first)
+            return [] if data is None else formats.read_payloads(data)
+        root = self._overlay.get(keys.GRAPH + graph)
+        inline = None if root is None else formats.read_graph(graph, root)[1]
+        return next((payloads for other, payloads in inline or () if other.first == run.first), [])
+
+    def release_cursor(self, graph: bytes) -> int | None:
+        """See `Loaded`."""
+        return self._number(keys.CURSOR + graph)
+
+    def put_release_cursor(self, graph: bytes, index: int | None) -> None:
+        """See `Loaded`."""
+        self._put_number(keys.CURSOR + graph, index)
+
+    def releasing_graphs(self, limit: int) -> list[bytes]:
+        """See `Loaded`."""
+        found = self._overlay.keys(keys.CURSOR, keys.after(keys.CURSOR), limit)
+        return [key[len(keys.CURSOR) :] for key in found]
+
+    def live_count(self, graph: bytes) -> int | None:
+        """See `Loaded`."""
+        return self._number(keys.LIVE + graph)
+
+    def put_live_count(self, graph: bytes, count: int) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.LIVE + graph, formats.write_number(count))
+
+    def has_ended(self, graph: Graph) -> bool:
+        """Return whether every node of a graph has settled."""
+        if graph.node_count == 1:
+            return self._overlay.get(keys.node(keys.OUTCOME, graph.id, 0)) is not None
+        return self.live_count(graph.id) == 0
+
+    def drop_graph(self, graph: bytes, limit: int) -> bool:
+        """See `Loaded`."""
+        for run in self.runs(graph, 0, 1 << 30):
+            if run.own_id and self.alias(run.own_id) == node_id(graph, run.first):
+                self._overlay.delete(_alias_key(run.own_id))
+        for kind in keys.OF_A_GRAPH:
+            found = self._overlay.keys(kind + graph, keys.after(kind + graph), limit)
+            for key in found:
+                self._overlay.delete(key)
+            limit -= len(found)
+            if limit <= 0:
+                return False
+        self._overlay.delete(keys.GRAPH + graph)
+        self._small.pop(graph, None)
+        return True
+
+    # Nodes
+
+    def outcome(self, graph: bytes, index: int) -> Outcome | None:
+        """See `Loaded`."""
+        data = self._overlay.get(keys.node(keys.OUTCOME, graph, index))
+        return None if data is None else formats.read_outcome(data)
+
+    def outcomes(self, graph: bytes, first: int, count: int, limit: int) -> list[tuple[int, Outcome]]:
+        """Return how up to `limit` nodes of a range settled, in order, with their indexes."""
+        start, end = keys.node(keys.OUTCOME, graph, first), keys.node(keys.OUTCOME, graph, first + count)
+        found = self._overlay.scan(start, end, limit)
+        return [(keys.index_of(key), formats.read_outcome(data)) for key, data in found]
+
+    def settled_in(self, graph: bytes, first: int, count: int) -> set[int]:
+        """See `Loaded`."""
+        start, end = keys.node(keys.OUTCOME, graph, first), keys.node(keys.OUTCOME, graph, first + count)
+        return {keys.index_of(key) for key in self._overlay.keys(start, end, count)}
+
+    def put_outcome(self, graph: bytes, index: int, outcome: Outcome) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.node(keys.OUTCOME, graph, index), formats.write_outcome(outcome))
+
+    def waiting(self, graph: bytes, index: int) -> int | None:
+        """See `Loaded`."""
+        return self._number(keys.node(keys.WAITING, graph, index))
+
+    def put_waiting(self, graph: bytes, index: int, count: int | None) -> None:
+        """See `Loaded`."""
+        self._put_number(keys.node(keys.WAITING, graph, index), count)
+
+    def progress(self, graph: bytes, index: int) -> Progress | None:
+        """See `Loaded`."""
+        data = self._overlay.get(keys.node(keys.PROGRESS, graph, index))
+        return None if data is None else formats.read_progress(data)
+
+    def put_progress(self, graph: bytes, index: int, progress: Progress | None) -> None:
+        """See `Loaded`."""
+        key = keys.node(keys.PROGRESS, graph, index)
+        if progress is None:
+            self._overlay.delete(key)
+        else:
+            self._overlay.put(key, formats.write_progress(progress))
+
+    def alias(self, own_id: str) -> bytes | None:
+        """See `Loaded`."""
+        return self._overlay.get(_alias_key(own_id))
+
+    def put_alias(self, own_id: str, node: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.put(_alias_key(own_id), node)
+
+    # Queues
+
+    def _lane(self, line: LineKey) -> int:
+        lane = self._lanes.get((line.queue, line.task))
+        if lane is None:
+            lane = self._lanes[line.queue, line.task] = max(self._lanes.values(), default=0) + 1
+            self._overlay.put(keys.LANE + lane.to_bytes(4, "big"), formats.write_lane(line.queue, line.task))
+        return lane
+
+    def lines(self) -> list[LineKey]:
+        """See `Loaded`."""
+        found = []
+        for (queue, task), lane in self._lanes.items():
+            for priority in range(10):
+                prefix = keys.line(keys.ENTRY, lane, priority)
+                if self._overlay.keys(prefix, keys.after(prefix), 1) or self._number(
+                    keys.line(keys.MARK, lane, priority)
+                ):
+                    found.append(LineKey(queue, task, priority))
+        return found
+
+    def entries(self, line: LineKey, after: int, before: int, limit: int) -> list[Entry]:
+        """See `Loaded`."""
+        prefix = keys.line(keys.ENTRY, self._lane(line), line.priority)
+        start = prefix + (after + 1).to_bytes(8, "big")
+        found = self._overlay.scan(start, prefix + before.to_bytes(8, "big"), limit)
+        entries = []
+        for key, data in found:
+            sequence, count = keys.split_entry(key)
+            first = int.from_bytes(data[12:16], "big")
+            entries.append(Entry(line, sequence, data[:12], first, count, remaining=count))
+        return entries
+
+    def line_count(self, line: LineKey) -> tuple[int, int]:
+        """See `Loaded`."""
+        prefix = keys.line(keys.ENTRY, self._lane(line), line.priority)
+        start, end, total, behind = prefix, keys.after(prefix), 0, 0
+        while page := self._overlay.keys(start, end, 10_000):
+            for key in page:
+                total += int.from_bytes(key[17:21], "big")
+            sequence, count = keys.split_entry(page[-1])
+            behind = sequence + count
+            start = page[-1] + b"\x00"
+        return total, behind
+
+    def put_entry(self, entry: Entry) -> None:
+        """See `Loaded`."""
+        self._overlay.put(self._entry_key(entry), entry.graph + entry.first.to_bytes(4, "big"))
+
+    def drop_entry(self, entry: Entry) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(self._entry_key(entry))
+
+    def _entry_key(self, entry: Entry) -> bytes:
+        return keys.entry(self._lane(entry.line), entry.line.priority, entry.sequence, entry.count)
+
+    def mark(self, line: LineKey) -> int:
+        """See `Loaded`."""
+        return self._number(keys.line(keys.MARK, self._lane(line), line.priority)) or 0
+
+    def put_mark(self, line: LineKey, sequence: int) -> None:
+        """See `Loaded`."""
+        self._put_number(keys.line(keys.MARK, self._lane(line), line.priority), sequence)
+
+    # Timers
+
+    def timers(self, until_ms: int, limit: int) -> list[TimerRecord]:
+        """See `Loaded`."""
+        found = self._overlay.scan(keys.TIMER, keys.TIMER + (until_ms + 1).to_bytes(8, "big"), limit)
+        return [TimerRecord(*keys.split_timer(key), formats.read_number(data)) for key, data in found]
+
+    def next_timer(self) -> int | None:
+        """See `Loaded`."""
+        found = self._overlay.keys(keys.TIMER, keys.after(keys.TIMER), 1)
+        return keys.split_timer(found[0])[0] if found else None
+
+    def scheduled_count(self, limit: int = 100_000) -> int:
+        """Return how many nodes wait for their time, at most about `limit`."""
+        found = self._overlay.scan(keys.TIMER, keys.after(keys.TIMER), limit)
+        return sum(formats.read_number(data) for key, data in found if keys.split_timer(key)[1] == TimerKind.READY)
+
+    def put_timer(self, due_ms: int, kind: int, node: bytes, count: int) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.timer(due_ms, kind, node), formats.write_number(count))
+
+    def drop_timer(self, due_ms: int, kind: int, node: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.timer(due_ms, kind, node))
+
+    # Sessions
+
+    def sessions(self) -> list[SessionFacts]:
+        """See `Loaded`."""
+        return [formats.read_session(key[len(keys.SESSION) :], data) for key, data in self._all(keys.SESSION)]
+
+    def put_session(self, facts: SessionFacts) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.SESSION + facts.id, formats.write_session(facts))
+
+    def drop_session(self, session: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.SESSION + session)
+
+    def epoch(self) -> int:
+        """See `Loaded`."""
+        return self._number(keys.EPOCH) or 0
+
+    def put_epoch(self, epoch: int) -> None:
+        """See `Loaded`."""
+        self._put_number(keys.EPOCH, epoch)
+
+    # Parts
+
+    def all_graphs(self) -> list[bytes]:
+        """Return the ids of all graphs: for checks of small stores."""
+        return [key[len(keys.GRAPH) :] for key, _ in self._all(keys.GRAPH)]
+
+    def all_timers(self) -> list[TimerRecord]:
+        """Return all timers: for checks of small stores."""
+        return [TimerRecord(*keys.split_timer(key), formats.read_number(data)) for key, data in self._all(keys.TIMER)]
+
+    def _all(self, kind: bytes) -> list[tuple[bytes, bytes]]:
+        return self._overlay.scan(kind, keys.after(kind), 1 << 30)
+
+    def _number(self, key: bytes) -> int | None:
+        data = self._overlay.get(key)
+        return None if data is None else formats.read_number(data)
+
+    def _put_number(self, key: bytes, number: int | None) -> None:
+        if number is None:
+            self._overlay.delete(key)
+        else:
+            self._overlay.put(key, formats.write_number(number))
+
+
+def _size(runs: Sequence[tuple[Run, list[bytes]]]) -> int:
+    return sum(sum(map(len, payloads)) for _, payloads in runs)
+
+
+def _alias_key(own_id: str) -> bytes:
+    return keys.ALIAS + own_id.encode("utf-8", "surrogatepass")

@@ -1,0 +1,307 @@
+"""What waits to be sent on each stream, and how it becomes messages. Knows the wire; decides nothing.
+
+A worker's assignments are kept as references and read from the records when the stream takes them, so that
+a slow worker costs no payloads in memory. A client's results are kept as values up to a bound, and as
+references beyond it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from grpcflow_coordinator.core.effects import Assign
+from grpcflow_coordinator.core.events import Undeliverable
+from grpcflow_coordinator.core.model import EdgeMode, Failure, NodeState, Run, text_id
+from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.storage.records import Records
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import client_service_pb2, graph_pb2, value_pb2, worker_service_pb2
+
+#: Bytes of results that are kept for one client as values.
+KEPT_BYTES: Final = 8 * 1024 * 1024
+
+#: Results in one message.
+PAGE: Final = 2_000
+
+
+class Stream:
+    """One end of a stream: something may wait, the stream may be told to end."""
+
+    def __init__(self) -> None:
+        self._ready = asyncio.Event()
+        #: Code and message, once the stream is to end.
+        self.closing: tuple[str, str] | None = None
+
+    def wake(self) -> None:
+        """Say that something waits."""
+        self._ready.set()
+
+    async def wait(self, timeout: float | None) -> None:
+        """Wait until something waits to be sent, or the time is over."""
+        if not self._ready.is_set():
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._ready.wait()
+            except TimeoutError:
+                return
+        self._ready.clear()
+
+    def close(self, code: str, message: str) -> None:
+        """End the stream with this code once what waits is sent."""
+        self.closing = (code, message)
+        self.wake()
+
+
+class WorkerStream(Stream):
+    """What waits for one worker."""
+
+    def __init__(self, engine: Engine, name: str, payload_limit: int) -> None:
+        super().__init__()
+        self.name = name
+        self._engine = engine
+        self._payload_limit = payload_limit
+        self.assigned: deque[Assign] = deque()
+        self.acknowledged = 0
+        self.superseded: list[int] = []
+        self.stops: list[worker_service_pb2.Stop] = []
+        self.commands: list[worker_service_pb2.ControlCommand] = []
+        self.welcome: worker_service_pb2.WorkerWelcome | None = None
+        #: True once the welcome was sent.
+        self.welcomed = False
+        self._acknowledged_to = 0
+        self._goodbye: tuple[int, asyncio.Future[None]] | None = None
+
+    def waits(self) -> bool:
+        """Say whether something waits to be sent."""
+        return bool(
+            self.assigned or self.acknowledged or self.superseded or self.stops or self.commands or self.welcome
+        )
+
+    def acknowledge(self, sequence: int, superseded: tuple[int, ...]) -> None:
+        """Everything up to the worker's message `sequence` is durable."""
+        self.acknowledged = self._acknowledged_to = sequence
+        self.superseded.extend(superseded)
+        if self._goodbye is not None and sequence >= self._goodbye[0] and not self._goodbye[1].done():
+            self._goodbye[1].set_result(None)
+        self.wake()
+
+    async def acknowledged_up_to(self, sequence: int) -> None:
+        """Wait until the worker's goodbye is durable."""
+        if self._acknowledged_to < sequence:
+            self._goodbye = (sequence, asyncio.get_running_loop().create_future())
+            await self._goodbye[1]
+
+    def take(self) -> worker_service_pb2.WorkResponse | None:
+        """Return the next message, or None where nothing waits."""
+        if not self.waits():
+            return None
+        message = worker_service_pb2.WorkResponse(
+            acknowledged=self.acknowledged, superseded=self.superseded, stops=self.stops, commands=self.commands
+        )
+        if self.welcome is not None:
+            message.welcome.CopyFrom(self.welcome)
+            self.welcomed = True
+        self.acknowledged, self.superseded, self.stops, self.commands, self.welcome = 0, [], [], [], None
+        self._fill(message)
+        if self.assigned:
+            self.wake()
+        return message
+
+    def _fill(self, message: worker_service_pb2.WorkResponse) -> None:
+        """Add assignments until the message is large enough."""
+        size = 0
+        templates: dict[int, int] = {}
+        while self.assigned and size < limits.BATCH_BYTES:
+            assign = self.assigned.popleft()
+            payloads = self._engine.committed.payloads(assign.graph, assign.run)
+            start = assign.first - assign.run.first
+            payloads = payloads[start : start + assign.count]
+            if len(payloads) != assign.count:
+                continue  # the graph was pruned while this waited
+            number = templates.get(id(assign.template))
+            if number is None:
+                number = templates[id(assign.template)] = len(templates)
+                message.templates.append(graph_pb2.Template.FromString(assign.template.wire))
+            size += sum(map(len, payloads)) + 40
+            run = worker_service_pb2.AssignedRun(
+                graph=assign.graph,
+                first=assign.first,
+                token=assign.token,
+                template=number,
+                payloads=payloads,
+                id=assign.run.own_id,
+                retries=assign.retries,
+                losses=assign.losses,
+            )
+            if assign.run.inputs or assign.retries:
+                added = self._complete(assign, run)
+                if added is None:
+                    continue
+                size += added
+            message.runs.append(run)
+
+    def _complete(self, assign: Assign, run: worker_service_pb2.AssignedRun) -> int | None:
+        """Add inputs, or the new arguments of a retry; None where they do not fit into a message."""
+        records = self._engine.committed
+        progress = records.progress(assign.graph, assign.first)
+        if progress is not None and progress.payload:
+            run.payloads[0] = progress.payload
+            run.content_type = progress.content_type
+            return len(progress.payload)
+        fired_by = progress.fired_by - 1 if progress is not None else -1
+        size = 0
+        for edge in assign.run.inputs:
+            if edge.mode is EdgeMode.VALUE:
+                value = read_value(records, assign.graph, edge.parent)
+            elif edge.mode is EdgeMode.ERROR and edge.parent == fired_by:
+                value = _failed(records, assign.graph, edge.parent)
+            else:
+                continue
+            size += value.ByteSize()
+            if size > self._payload_limit + limits.MESSAGE_OVERHEAD // 2:
+                failure = convert.too_large("the values that the task waits for together", size, self._payload_limit)
+                failure = Failure(failure.type_name, failure.message, "INPUTS_TOO_LARGE")
+                self._engine.post(Undeliverable(assign.token, failure))
+                return None
+            run.inputs.append(value)
+        return size
+
+
+def _failed(records: Records, graph: bytes, index: int) -> value_pb2.Value:
+    """Return what an errback is told."""
+    value = value_pb2.Value()
+    run = records.run_of(graph, index)
+    outcome = records.outcome(graph, index)
+    value.failed.id = text_id(graph, index, run.own_id if run else "")
+    if outcome is not None and outcome.failure is not None:
+        value.failed.failure.CopyFrom(convert.failure_message(outcome.failure))
+    return value
+
+
+def read_value(records: Records, graph: bytes, index: int) -> value_pb2.Value:
+    """Return a settled node's value; that of a join is the list of its members' values, however deep."""
+    root = value_pb2.Value()
+    work: list[tuple[int, value_pb2.Value]] = [(index, root)]
+    while work:
+        node, value = work.pop()
+        run = records.run_of(graph, node)
+        if run is not None and run.members is not None:
+            _open_join(records, graph, run, value, work)
+            continue
+        outcome = records.outcome(graph, node)
+        if outcome is not None:
+            value.data, value.content_type = outcome.data, outcome.content_type
+    return root
+
+
+def _open_join(
+    records: Records, graph: bytes, join: Run, value: value_pb2.Value, work: list[tuple[int, value_pb2.Value]]
+) -> None:
+    """Put one place for each member into the list; plain ones are filled at once, by pages."""
+    value.list.SetInParent()
+    for first, count in join.members or ():
+        for start in range(first, first + count, PAGE):
+            stop = min(start + PAGE, first + count)
+            found = dict(records.outcomes(graph, start, stop - start, PAGE))
+            for index in range(start, stop):
+                place = value.list.values.add()
+                outcome = found.get(index)
+                if outcome is None:
+                    continue
+                if outcome.data:
+                    place.data, place.content_type = outcome.data, outcome.content_type
+                else:
+                    work.append((index, place))
+
+
+class ClientStream(Stream):
+    """What waits for one client."""
+
+    def __init__(self, records: Records) -> None:
+        super().__init__()
+        self._records = records
+        self.welcome: client_service_pb2.ClientWelcome | None = None
+        self.accepted: list[bytes] = []
+        self.refused: list[client_service_pb2.Refused] = []
+        #: (graph, index, data); None: read it when it is taken.
+        self._values: deque[tuple[bytes, int, bytes | None]] = deque()
+        self._results: deque[value_pb2.Result] = deque()
+        self._kept = 0
+        #: Ranges (graph, next index, end) of which what has settled is still to be told.
+        self.backfill: deque[tuple[bytes, int, int]] = deque()
+
+    def add_value(self, graph: bytes, index: int, data: bytes) -> None:
+        """A watched node settled with a plain JSON value."""
+        self._kept += len(data)
+        self._values.append((graph, index, data if self._kept < KEPT_BYTES else None))
+
+    def add_result(self, result: value_pb2.Result) -> None:
+        """A watched node settled otherwise."""
+        self._results.append(result)
+
+    def take(self) -> client_service_pb2.SessionResponse | None:
+        """Return the next message, or None where nothing waits."""
+        if not (self.welcome or self.accepted or self.refused or self._values or self._results or self.backfill):
+            return None
+        message = client_service_pb2.SessionResponse(accepted=self.accepted, refused=self.refused)
+        if self.welcome is not None:
+            message.welcome.CopyFrom(self.welcome)
+        self.welcome, self.accepted, self.refused = None, [], []
+        budget = self._fill_values(message, limits.BATCH_BYTES)
+        while self._results and budget > 0:
+            result = self._results.popleft()
+            budget -= result.ByteSize()
+            message.results.append(result)
+        if self.backfill and budget > 0:
+            self._fill_settled(message)
+        if self._values or self._results or self.backfill:
+            self.wake()
+        return message
+
+    def _fill_values(self, message: client_service_pb2.SessionResponse, budget: int) -> int:
+        current: client_service_pb2.Successes | None = None
+        for _ in range(min(len(self._values), PAGE * 5)):
+            if budget <= 0:
+                break
+            graph, index, data = self._values.popleft()
+            if data is None:
+                outcome = self._records.outcome(graph, index)
+                if outcome is None:
+                    continue
+                data = outcome.data
+            else:
+                self._kept -= len(data)
+            if current is None or current.graph != graph:
+                current = message.successes.add(graph=graph)
+            current.indexes.append(index)
+            current.values.append(data)
+            budget -= len(data) + 4
+        if not self._values:
+            self._kept = 0
+        return budget
+
+    def _fill_settled(self, message: client_service_pb2.SessionResponse) -> None:
+        """Add a page of results of nodes that had settled before they were watched."""
+        graph, index, end = self.backfill.popleft()
+        budget = limits.BATCH_BYTES
+        found = self._records.outcomes(graph, index, end - index, 200)
+        plain = client_service_pb2.Successes(graph=graph)
+        for settled, outcome in found:
+            index = settled + 1
+            run = self._records.run_of(graph, settled) if not outcome.data or outcome.failure else None
+            if outcome.state is NodeState.SUCCESS and outcome.data and not outcome.content_type:
+                plain.indexes.append(settled)
+                plain.values.append(outcome.data)
+            else:
+                result = convert.result(graph, settled, run.own_id if run else "", outcome)
+                message.results.append(result)
+            budget -= len(outcome.data) + 100
+            if budget <= 0:
+                break
+        if plain.indexes:
+            message.successes.append(plain)
+        if (len(found) == 200 or budget <= 0) and index < end:
+            self.backfill.append((graph, index, end))
