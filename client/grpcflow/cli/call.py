@@ -1,0 +1,106 @@
+"""`grpcflow call`: send one task by its name.
+
+Reads the options and hands the call to the app; what travels and how is the app's own affair.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import click
+
+from grpcflow.cli.invocation import Failed, invocation, json_option, reach_options
+from grpcflow.cli.printing import echo_json
+from grpcflow.cli.result import show, wait_for
+
+#: Seconds that `--wait` waits unless `--timeout` says otherwise.
+WAIT_TIMEOUT: Final = 60.0
+
+_HIGHEST_PRIORITY: Final = 9
+
+
+def _json_of(kind: type, example: str) -> Any:
+    """Return a callback that reads an option as JSON of one type."""
+
+    def callback(_ctx: click.Context, _parameter: click.Parameter, text: str) -> Any:
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise click.BadParameter(f"is not JSON: {error}. For example {example}.") from None
+        if not isinstance(value, kind):
+            raise click.BadParameter(f"is a JSON {type(value).__name__}; write a {kind.__name__}, as in {example}.")
+        return value
+
+    return callback
+
+
+def _moment(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
+    """Read an ISO 8601 moment; without an offset it is in the app's time zone."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a moment; for example 2030-01-31T12:00:00+00:00.") from None
+
+
+def _expiry(ctx: click.Context, parameter: click.Parameter, text: str | None) -> float | datetime | None:
+    """Read seconds from now, or a moment."""
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        return _moment(ctx, parameter, text)
+    if not 0 < seconds < timedelta.max.total_seconds():
+        raise click.BadParameter("must be above 0 seconds.")
+    return seconds
+
+
+@click.command("call")
+@click.argument("name")
+@click.option("--args", "-a", default="[]", metavar="JSON", callback=_json_of(list, "'[2, 3]'"), help="A list.")
+@click.option(
+    "--kwargs", "-k", default="{}", metavar="JSON", callback=_json_of(dict, "'{\"x\": 2}'"), help="An object."
+)
+@click.option("--eta", metavar="MOMENT", callback=_moment, help="Not before this moment, ISO 8601.")
+@click.option("--countdown", metavar="SECONDS", type=click.FloatRange(min=0), help="Not before so many seconds.")
+@click.option("--expires", metavar="SECONDS|MOMENT", callback=_expiry, help="Not after.")
+@click.option("--queue", "-Q", metavar="NAME", help="The queue; else as the app routes it.")
+@click.option("--priority", metavar="0-9", type=click.IntRange(0, _HIGHEST_PRIORITY), help="9 goes first.")
+@click.option("--wait", is_flag=True, help="Wait for the result and print it.")
+@click.option(
+    "--timeout", "-t", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True), help="How long. Default 60."
+)
+@json_option
+@reach_options
+def call(name: str, args: list[Any], kwargs: dict[str, Any], wait: bool, timeout: float | None, **options: Any) -> None:
+    """Call the task NAME and print its id, or with --wait its result.
+
+    Where an app is named, its routes and the task's own options hold. Without an app the call goes to the
+    default queue, or to --queue.
+    """
+    if options["eta"] is not None and options["countdown"] is not None:
+        raise click.UsageError("--eta and --countdown say the same thing twice; give one.")
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout says how long to wait; give --wait too.")
+    said = invocation()
+    app = said.app_or_plain()
+    given = {option: value for option, value in options.items() if value is not None}
+    app.load_includes()
+    if app.tasks and name not in app.tasks:
+        click.echo(f"Note: the app {app.main!r} has no task {name!r}; it waits until a worker knows it.", err=True)
+    try:
+        task_id = app.send_task(name, args, kwargs, **given).id
+    except TypeError as error:
+        # The app knows the task and its parameters: these arguments would fail on the worker.
+        raise click.UsageError(str(error)) from error
+    if not wait:
+        echo_json({"id": task_id}) if said.as_json else click.echo(task_id)
+        return
+    click.echo(task_id, err=True)
+    said.use_connection(app.connection)
+    settled = wait_for(task_id, timeout or WAIT_TIMEOUT, said)
+    if settled is None:
+        raise Failed(f"The coordinator no longer knows {task_id}.")
+    show(task_id, settled, said)

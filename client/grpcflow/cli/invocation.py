@@ -1,0 +1,259 @@
+"""What all commands share: the options said once, the connection, and how errors become exit codes.
+
+An `Invocation` travels as click's context object, so that an option may stand before or after a
+subcommand. grpc, protobuf and rich are imported by the functions that need them: `--help` stays quick.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+from grpcflow import errors
+
+if TYPE_CHECKING:
+    from grpcflow.app import Grpcflow
+    from grpcflow.connection import Connection
+    from grpcflow.control import Control
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+#: A task failed, or a worker answered with an error.
+EXIT_FAILED: Final = 1
+#: The coordinator does not know the id (EX_NOINPUT of sysexits.h).
+EXIT_UNKNOWN: Final = 66
+#: No coordinator, no such worker, or nobody answered (EX_UNAVAILABLE).
+EXIT_UNAVAILABLE: Final = 69
+#: The task has not settled in the time given (EX_TEMPFAIL).
+EXIT_NOT_SETTLED: Final = 75
+#: Ctrl-C: 128 and the number of SIGINT, as shells do.
+EXIT_INTERRUPTED: Final = 130
+
+#: Seconds that a worker has to answer, unless `--timeout` says otherwise.
+REPLY_TIMEOUT: Final = 1.0
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What the options of one call of the program have said so far.
+
+    Attributes:
+        app: Name of the app as given with `-A`; None: not given.
+        coordinator: `HOST:PORT[,HOST:PORT]` as given with `--coordinator`; None: not given.
+        destination: Names of workers; None: all.
+        timeout: Seconds to wait for each worker.
+        as_json: True: one JSON object on stdout and nothing else there.
+        connect: Opens a connection to a list of addresses; None: the real one. Tests put theirs here.
+    """
+
+    app: str | None = None
+    coordinator: str | None = None
+    destination: tuple[str, ...] | None = None
+    timeout: float = REPLY_TIMEOUT
+    as_json: bool = False
+    connect: "Callable[[Sequence[str]], Connection] | None" = None
+    _connection: "Connection | None" = field(default=None, repr=False)
+
+    def load_app(self) -> "Grpcflow":
+        """Import the app that `-A`, the environment or pyproject.toml names.
+
+        `--coordinator` wins over the address that the app has.
+
+        Raises:
+            ImproperlyConfigured: No app is named, or it is not there.
+        """
+        from grpcflow.loading import find_app
+
+        app = find_app(self.app)
+        if self.coordinator:
+            app.conf.update(coordinator=self.coordinator)
+        return app
+
+    def app_or_plain(self) -> "Grpcflow":
+        """Return the app that is named somewhere, or else one without tasks and with default settings."""
+        from grpcflow.app import Grpcflow
+        from grpcflow.loading import app_name
+
+        if app_name(self.app) is not None:
+            return self.load_app()
+        app = Grpcflow("grpcflow.cli", set_as_current=False)
+        if self.coordinator:
+            app.conf.update(coordinator=self.coordinator)
+        return app
+
+    @property
+    def connection(self) -> "Connection":
+        """The connection to the coordinator; needs an app only where `-A` was given.
+
+        The address is that of `--coordinator`, else of the app named with `-A`, else of
+        `GRPCFLOW_COORDINATOR`, else of an app named elsewhere, else 127.0.0.1:50551.
+        """
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def use_connection(self, connection: "Connection") -> None:
+        """Ask over this connection from now on, in place of one found from the options."""
+        self._connection = connection
+
+    def _connect(self) -> "Connection":
+        """Find the address and open the connection; imports an app only where nothing else names an address."""
+        from grpcflow.conf import COORDINATOR_VARIABLE, Settings
+        from grpcflow.loading import app_name
+
+        if not self.coordinator and (self.app or (not os.environ.get(COORDINATOR_VARIABLE) and app_name() is not None)):
+            return self.load_app().connection
+        addresses = Settings(coordinator=self.coordinator).addresses
+        if self.connect is not None:
+            return self.connect(addresses)
+        from grpcflow.connection import connection_for
+
+        return connection_for(addresses)
+
+    @property
+    def control(self) -> "Control":
+        """Remote control over this connection."""
+        from grpcflow.control import Control
+
+        return Control(self)
+
+
+class Failed(click.ClickException):
+    """Ends the program with a message on stderr: something failed."""
+
+    exit_code = EXIT_FAILED
+
+
+class Unknown(Failed):
+    """Ends the program: the coordinator does not know what was asked for."""
+
+    exit_code = EXIT_UNKNOWN
+
+
+class Unavailable(Failed):
+    """Ends the program: nobody is there to do it."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class NotSettled(Failed):
+    """Ends the program: it takes longer than there was time."""
+
+    exit_code = EXIT_NOT_SETTLED
+
+
+class Program(click.Group):
+    """The outermost group: turns what commands raise into a message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; no error that has a meaning leaves this as a traceback."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
+        except errors.GrpcflowError as error:
+            fail(error)
+
+
+def fail(error: errors.GrpcflowError) -> NoReturn:
+    """End the program for one of our own errors."""
+    message = str(error)
+    if isinstance(error, errors.UnknownDestination):
+        if not error.known or any(name not in message for name in error.known):
+            message += f" Connected workers: {', '.join(error.known) or 'none'}."
+    elif error.cure and error.cure not in message:
+        message += f" {error.cure}"
+    ends: tuple[tuple[type[errors.GrpcflowError], type[Failed]], ...] = (
+        (errors.UnknownDestination, Unavailable),
+        (errors.CoordinatorUnavailable, Unavailable),
+        (errors.TimeoutError, NotSettled),
+        (errors.NotFound, Unknown),
+    )
+    for kind, end in ends:
+        if isinstance(error, kind):
+            raise end(message) from error
+    raise Failed(message) from error
+
+
+def invocation() -> Invocation:
+    """Return what the options of this call have said."""
+    return click.get_current_context().ensure_object(Invocation)
+
+
+def _remember(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Return a callback that notes an option's value, if it was given, for this command and those below."""
+
+    def callback(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        if value is not None and value is not False:
+            setattr(ctx.ensure_object(Invocation), attribute, value)
+
+    return callback
+
+
+def _split_names(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Cut comma lists into names and note them."""
+    if not value:
+        return None
+    names = tuple(name.strip() for part in value for name in part.split(",") if name.strip())
+    if not names:
+        raise click.BadParameter("names no worker; leave the option out to reach all of them.")
+    _ctx.ensure_object(Invocation).destination = names
+    return names
+
+
+def reach_options(command: _Command) -> _Command:
+    """Add the options that say where the coordinator is: `-A` and `--coordinator`."""
+    app = click.option(
+        "-A",
+        "--app",
+        metavar="MODULE[:APP]",
+        expose_value=False,
+        callback=_remember("app"),
+        help="The app; else GRPCFLOW_APP, else [tool.grpcflow] app in pyproject.toml.",
+    )
+    coordinator = click.option(
+        "--coordinator",
+        metavar="HOST:PORT",
+        expose_value=False,
+        callback=_remember("coordinator"),
+        help="The coordinator; else the app's, else GRPCFLOW_COORDINATOR, else 127.0.0.1:50551.",
+    )
+    return app(coordinator(command))
+
+
+def json_option(command: _Command) -> _Command:
+    """Add `--json`."""
+    option = click.option(
+        "-j",
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember("as_json"),
+        help="Print one JSON object on stdout and nothing else there.",
+    )
+    return option(command)
+
+
+def worker_options(command: _Command) -> _Command:
+    """Add the options of commands that ask workers: `--destination`, `--timeout`, `--json` and where to ask."""
+    destination = click.option(
+        "-d",
+        "--destination",
+        metavar="W1,W2",
+        multiple=True,
+        expose_value=False,
+        callback=_split_names,
+        help="Only these workers; the part before @ is enough.",
+    )
+    timeout = click.option(
+        "-t",
+        "--timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True, max=3600),
+        expose_value=False,
+        callback=_remember("timeout"),
+        help="How long each worker has to answer. Default 1.",
+    )
+    return destination(timeout(json_option(reach_options(command))))

@@ -1,0 +1,258 @@
+"""`grpcflow ctl inspect` without a question: the whole cluster on one screen.
+
+Joins what the coordinator knows (sessions, waiting lanes) with what the workers say (running tasks, figures).
+rich is imported by the drawing functions only.
+"""
+
+import sys
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from grpcflow.cli.answers import end_for, silent_lines
+from grpcflow.cli.invocation import Invocation
+from grpcflow.cli.printing import call_text, duration, echo_json, nodes_online
+from grpcflow.control import Replies
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from grpcflow_protos.v1 import control_service_pb2
+
+#: Running tasks that are shown; the rest is a number.
+_RUNNING_SHOWN: Final = 20
+
+#: Lanes that are shown; the rest is a number.
+_LANES_SHOWN: Final = 40
+
+#: Width of the screen where stdout is a file or a pipe: nothing is cut there.
+_PIPE_WIDTH: Final = 200
+
+_STATES: Final = {1: "live", 2: "broken", 3: "draining"}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker, as the coordinator and the worker itself tell of it.
+
+    Attributes:
+        name: Its name.
+        state: `live`, `broken` or `draining`.
+        queues: The queues it serves.
+        executor: Name of its executor.
+        concurrency: How many tasks it runs at once.
+        held: How many attempts it holds, running or about to.
+        capacity: How many it would hold.
+        tasks: How many task names it registered.
+        host: Host name.
+        process_id: Process id of the supervisor.
+        uptime: Seconds since it started; None: it did not say.
+        running: The tasks it runs; None: it did not say.
+    """
+
+    name: str
+    state: str
+    queues: tuple[str, ...]
+    executor: str
+    concurrency: int
+    held: int
+    capacity: int
+    tasks: int
+    host: str
+    process_id: int
+    uptime: float | None
+    running: list[Mapping[str, Any]] | None
+
+
+def show_overview(said: Invocation) -> None:
+    """Ask everybody at once, draw the screen, and end with the exit code of `show_replies`."""
+    inspect = said.control.inspect(said.destination, said.timeout)
+    connection = said.connection
+    # Two questions at once: a worker that is silent costs its time-out only once.
+    with ThreadPoolExecutor(2) as pool:
+        asked = pool.submit(inspect.stats)
+        active = inspect.active()
+        stats = asked.result()
+    named = {*stats, *active, *stats.no_reply, *stats.disconnected}
+    sessions = [session for session in connection.list_workers() if session.name in named or said.destination is None]
+    rows = worker_rows(sessions, stats, active)
+    if said.as_json:
+        echo_json({row.name: row_json(row) for row in rows if row.name in stats})
+        for line in silent_lines(stats, said.timeout):
+            click.echo(line, err=True)
+    else:
+        draw(_console(), rows, connection.list_queues(), time.time())
+        for line in silent_lines(stats, said.timeout):
+            click.echo(f"-> {line}")
+        click.echo(nodes_online(len(stats)))
+    end_for(stats)
+
+
+def worker_rows(
+    sessions: "Iterable[control_service_pb2.WorkerInfo]", stats: Replies, active: Replies
+) -> list[WorkerRow]:
+    """Join what the coordinator and the workers say, by worker name."""
+    rows = []
+    for session in sorted(sessions, key=lambda item: item.name):
+        figures, running = stats.get(session.name), active.get(session.name)
+        uptime = figures.get("uptime") if isinstance(figures, Mapping) else None
+        rows.append(
+            WorkerRow(
+                name=session.name,
+                state=_STATES.get(session.state, "unknown"),
+                queues=tuple(sorted(session.queues)),
+                executor=session.executor,
+                concurrency=session.concurrency,
+                held=session.held,
+                capacity=session.capacity,
+                tasks=session.tasks,
+                host=session.host,
+                process_id=session.process_id,
+                uptime=float(uptime) if isinstance(uptime, (int, float)) else None,
+                running=running if isinstance(running, list) else None,
+            )
+        )
+    return rows
+
+
+def row_json(row: WorkerRow) -> dict[str, Any]:
+    """Return one worker as JSON shows it."""
+    return {
+        "state": row.state,
+        "queues": list(row.queues),
+        "running": row.running,
+        "held": row.held,
+        "capacity": row.capacity,
+        "concurrency": row.concurrency,
+        "executor": row.executor,
+        "tasks": row.tasks,
+        "host": row.host,
+        "pid": row.process_id,
+        "uptime": row.uptime,
+    }
+
+
+def draw(
+    console: "Console",
+    rows: Sequence[WorkerRow],
+    queues: "control_service_pb2.ListQueuesResponse",
+    now: float,
+) -> None:
+    """Draw the screen: workers, running tasks, and what waits and why.
+
+    Args:
+        console: Where to draw.
+        rows: The workers.
+        queues: What waits.
+        now: Unix time in seconds that running times are counted to.
+    """
+    from rich.text import Text
+
+    if rows:
+        console.print(_workers_table(rows))
+    else:
+        console.print(Text("No worker is connected.", style="bold red"))
+    console.print()
+    if any(row.running for row in rows):
+        console.print(_running_table(rows, now))
+        console.print()
+    if queues.lanes:
+        console.print(_lanes_table(queues.lanes))
+        console.print()
+    else:
+        console.print("Nothing waits in a queue.")
+    if queues.scheduled:
+        console.print(f"{queues.scheduled:,} {'waits for its' if queues.scheduled == 1 else 'wait for their'} time.")
+
+
+def _console() -> "Console":
+    """Return the console on stdout, wide enough that nothing is cut where it is no terminal."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, highlight=False, emoji=False)
+
+
+def _table(*columns: str, right: Collection[str] = (), fold: Collection[str] = ()) -> "Table":
+    """Return an empty table in the one style of this screen, which reads as well in a file.
+
+    Args:
+        columns: The heads.
+        right: Columns of numbers.
+        fold: Columns whose text may take several lines where the screen is narrow; all others are shown whole.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", caption_justify="left")
+    for column in columns:
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column not in fold,
+        )
+    return table
+
+
+def _workers_table(rows: Sequence[WorkerRow]) -> "Table":
+    """Return the table of workers."""
+    from rich.text import Text
+
+    heads = ("WORKER", "STATE", "POOL", "RUNNING", "HELD", "UPTIME", "PID", "HOST", "QUEUES")
+    table = _table(*heads, right=("PID",), fold=("WORKER", "HOST", "QUEUES"))
+    for row in rows:
+        running = "?" if row.running is None else str(len(row.running))
+        table.add_row(
+            Text(row.name, style="bold"),
+            Text(row.state, style="green" if row.state == "live" else "yellow"),
+            Text(f"{row.executor} x{row.concurrency}"),
+            Text(f"{running} of {row.concurrency}"),
+            Text(f"{row.held} of {row.capacity}"),
+            Text("?" if row.uptime is None else duration(row.uptime)),
+            Text(str(row.process_id)),
+            Text(row.host),
+            Text(" ".join(row.queues)),
+        )
+    return table
+
+
+def _running_table(rows: Sequence[WorkerRow], now: float) -> "Table":
+    """Return the table of running tasks, the oldest first."""
+    from rich.text import Text
+
+    table = _table("FOR", "WORKER", "ID", "TASK", right=("FOR",), fold=("WORKER", "TASK"))
+    running = [(row.name, task) for row in rows for task in row.running or ()]
+    running.sort(key=lambda pair: pair[1].get("time_start") or now)
+    for worker, task in running[:_RUNNING_SHOWN]:
+        started = task.get("time_start")
+        since = duration(now - started) if isinstance(started, (int, float)) else "?"
+        table.add_row(Text(since), Text(worker), Text(str(task.get("id", "?"))), Text(call_text(task)))
+    if len(running) > _RUNNING_SHOWN:
+        table.caption = f"and {len(running) - _RUNNING_SHOWN} more: grpcflow ctl inspect active"
+    return table
+
+
+def _lanes_table(lanes: "Sequence[control_service_pb2.LaneInfo]") -> "Table":
+    """Return the table of waiting lanes; blocked ones say why, and come first."""
+    from rich.text import Text
+
+    table = _table("QUEUE", "TASK", "PRIORITY", "WAITING", "WHY", right=("PRIORITY", "WAITING"), fold=("TASK", "WHY"))
+    ordered = sorted(lanes, key=lambda lane: (not lane.blocked, lane.queue, lane.task, -lane.priority))
+    for lane in ordered[:_LANES_SHOWN]:
+        table.add_row(
+            Text(lane.queue),
+            Text(lane.task),
+            Text(str(lane.priority)),
+            Text(f"{lane.waiting:,}"),
+            Text(
+                f"blocked: {lane.blocked}" if lane.blocked else "for a free worker", style="red" if lane.blocked else ""
+            ),
+        )
+    if len(lanes) > _LANES_SHOWN:
+        table.caption = f"and {len(lanes) - _LANES_SHOWN} lanes more"
+    return table
