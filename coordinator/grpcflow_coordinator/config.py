@@ -63,7 +63,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         host, port = split_address(self.listen)
         if not self.insecure and not is_loopback(host):
             raise ConfigurationError(
-                f"listen {self.listen}: {host!r} can be reached from other machines, and there is no authentication yet. "
+                f"listen {self.listen}: {host!r} can be reached from other machines, and there is no authentication. "
                 f"Listen on 127.0.0.1:{port}, or say --insecure where the network itself is trusted"
             )
         if min(self.result_expires, self.grace, self.heartbeat, self.silence) <= 0:

@@ -131,7 +131,7 @@ class Engine:
             return
         try:
             more = self.run_batch()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, memory can no longer be trusted
             self._fail(error)
             return
         if self._inbox or more:

@@ -39,11 +39,11 @@ class Stream:
         """Say that something waits."""
         self._ready.set()
 
-    async def wait(self, timeout: float | None) -> None:
+    async def wait(self, seconds: float | None) -> None:
         """Wait until something waits to be sent, or the time is over."""
         if not self._ready.is_set():
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(seconds):
                     await self._ready.wait()
             except TimeoutError:
                 return
@@ -79,6 +79,10 @@ class WorkerStream(Stream):
         return bool(
             self.assigned or self.acknowledged or self.superseded or self.stops or self.commands or self.welcome
         )
+
+    def is_idle(self) -> bool:
+        """Say whether a sign of life is all there is to send."""
+        return self.welcomed and self.closing is None and not self.waits()
 
     def acknowledge(self, sequence: int, superseded: tuple[int, ...]) -> None:
         """Everything up to the worker's message `sequence` is durable."""

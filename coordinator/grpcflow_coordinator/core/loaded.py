@@ -16,13 +16,24 @@ class Timer(Protocol):
     """One entry of the timer index."""
 
     @property
-    def due_ms(self) -> int: ...
+    def due_ms(self) -> int:
+        """Unix milliseconds at which it is due."""
+        ...
+
     @property
-    def kind(self) -> int: ...
+    def kind(self) -> int:
+        """What happens then: a `TimerKind`."""
+        ...
+
     @property
-    def node(self) -> bytes: ...
+    def node(self) -> bytes:
+        """The first node it is for."""
+        ...
+
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """For how many neighbouring nodes it is."""
+        ...
 
 
 class Loaded(Protocol):

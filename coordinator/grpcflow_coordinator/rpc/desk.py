@@ -67,10 +67,10 @@ class ControlDesk:
         return list(chosen.values())
 
     async def ask(
-        self, command: str, arguments: bytes, targets: list[Session], timeout: float
+        self, command: str, arguments: bytes, targets: list[Session], seconds: float
     ) -> AsyncIterator[Answer]:
-        """Ask each target and give the answers as they come; every wait ends with the timeout."""
-        tasks = [asyncio.create_task(self._ask_one(session, command, arguments, timeout)) for session in targets]
+        """Ask each target and give the answers as they come; every wait ends after so many seconds."""
+        tasks = [asyncio.create_task(self._ask_one(session, command, arguments, seconds)) for session in targets]
         try:
             for next_answer in asyncio.as_completed(tasks):
                 yield await next_answer
@@ -78,7 +78,7 @@ class ControlDesk:
             for task in tasks:
                 task.cancel()
 
-    async def _ask_one(self, session: Session, command: str, arguments: bytes, timeout: float) -> Answer:
+    async def _ask_one(self, session: Session, command: str, arguments: bytes, seconds: float) -> Answer:
         stream = session.stream
         if not isinstance(stream, WorkerStream):
             return Answer(session.name, "disconnected")
@@ -91,7 +91,7 @@ class ControlDesk:
         )
         stream.wake()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 reply = await future
         except TimeoutError:
             return Answer(session.name, "no_reply")

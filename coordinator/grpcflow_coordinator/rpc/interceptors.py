@@ -41,7 +41,7 @@ def every_role(_details: Any) -> frozenset[str]:
     return ALL_ROLES
 
 
-class RoleInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class RoleInterceptor(grpc.aio.ServerInterceptor):
     """Refuses calls of methods that the caller has no role for.
 
     Args:
@@ -61,7 +61,9 @@ class RoleInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         handler = await continuation(handler_call_details)
         if handler is None or roles & allowed:
             return handler
-        message = f"{handler_call_details.method} is for {', '.join(sorted(allowed))}; this caller is {', '.join(sorted(roles)) or 'nobody'}"
+        method = handler_call_details.method
+        names = ", ".join(sorted(roles)) or "nobody"
+        message = f"{method} is for {', '.join(sorted(allowed))}; this caller is {names}"
 
         async def refuse(_request: Any, context: Any) -> None:
             await abort(context, Refusal("ROLE_FORBIDDEN", message))
@@ -69,8 +71,8 @@ class RoleInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return _with_behaviour(handler, refuse, refuse)
 
 
-class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Turns refusals into statuses with details, bytes that cannot be parsed into MALFORMED, and defects into INTERNAL."""
+class StatusInterceptor(grpc.aio.ServerInterceptor):
+    """Turns refusals into statuses with details, unparsable bytes into MALFORMED, and defects into INTERNAL."""
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
@@ -85,14 +87,14 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         async def one(request: Any, context: Any) -> Any:
             try:
                 return await behaviour(_checked(request, handler.request_streaming), context)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # a defect is told as INTERNAL, and logged
                 await _abort_for(context, error, method)
 
         async def many(request: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 async for response in behaviour(_checked(request, handler.request_streaming), context):
                     yield response
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # a defect is told as INTERNAL, and logged
                 await _abort_for(context, error, method)
 
         return _with_behaviour(handler, one, many, _tolerant(handler.request_deserializer))

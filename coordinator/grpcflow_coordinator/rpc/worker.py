@@ -48,7 +48,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                     return
                 else:
                     await stream.wait(self._heartbeat)
-                    if not stream.waits() and stream.closing is None and stream.welcomed:
+                    if stream.is_idle():
                         yield worker_service_pb2.WorkResponse()
         finally:
             reader.cancel()

@@ -6,7 +6,7 @@ Where a noun lies is in keys.py, how it is written in formats.py. This file deci
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from grpcflow_coordinator.core.model import (
     Entry,
@@ -33,7 +33,8 @@ SMALL_GRAPHS_KEPT = 4096
 PAYLOADS_KEPT = 16
 
 
-class TimerRecord(NamedTuple):
+@dataclass(slots=True, frozen=True)
+class TimerRecord:
     """One entry of the timer index."""
 
     due_ms: int

@@ -1,0 +1,201 @@
+"""What must hold of the whole state after every step, written naively on purpose.
+
+Everything is derived again from the records and compared with what the core keeps. Run after each step under
+test; far too slow for production.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+from grpcflow_coordinator.core.cluster import Cluster
+from grpcflow_coordinator.core.loaded import Loaded, Timer
+from grpcflow_coordinator.core.model import Entry, Graph, NodeState, Run, TimerKind, split_node, text_id
+from grpcflow_coordinator.core.states import FAILED, TERMINAL
+
+_EVERYTHING = 1 << 30
+
+
+class Browsable(Loaded, Protocol):
+    """Records that can be read from end to end."""
+
+    def all_graphs(self) -> list[bytes]:
+        """Return the ids of all graphs."""
+        ...
+
+    def all_timers(self) -> Iterable[Timer]:
+        """Return all timers."""
+        ...
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+def check(cluster: Cluster, loaded: Browsable) -> None:
+    """Check everything.
+
+    Raises:
+        Broken: names the invariant and the node, with the node's story.
+    """
+    _check_sessions(cluster)
+    entries = _entries(loaded)
+    places = _places(cluster, loaded, entries)
+    for graph_id in loaded.all_graphs():
+        graph = loaded.graph(graph_id)
+        if graph is not None:
+            _check_graph(cluster, loaded, graph, places)
+    _check_entries(cluster, loaded, entries)
+
+
+def _fail(cluster: Cluster, graph: bytes, index: int, what: str) -> None:
+    story = "\n".join(cluster.story.of(graph, index)) or "no story"
+    raise Broken(f"{what}: node {index} of graph {graph.hex()} ({text_id(graph, index)})\n{story}")
+
+
+def _check_sessions(cluster: Cluster) -> None:
+    """Attempts and sessions know each other; names and streams lead to the right session."""
+    owned = Counter(token for session in cluster.sessions.values() for token in session.attempts)
+    if set(owned) != set(cluster.attempts) or any(count > 1 for count in owned.values()):
+        raise Broken("the sessions' attempts are not the cluster's attempts")
+    for token, attempt in cluster.attempts.items():
+        if attempt.token != token or token not in cluster.sessions[attempt.session].attempts:
+            raise Broken(f"attempt {token} stands under another token or session")
+    nodes = Counter((attempt.graph, attempt.index) for attempt in cluster.attempts.values())
+    for (graph, index), count in nodes.items():
+        if count > 1:
+            _fail(cluster, graph, index, "two attempts at once")
+    for name, session_id in cluster.by_name.items():
+        if cluster.sessions[session_id].name != name:
+            raise Broken(f"the name {name!r} leads to the session of another name")
+    for session in cluster.sessions.values():
+        if session.stream is not None and cluster.by_stream.get(id(session.stream)) != session.id:
+            raise Broken(f"the stream of {session.name!r} does not lead to it")
+
+
+def _entries(loaded: Browsable) -> list[Entry]:
+    return [entry for line in loaded.lines() for entry in loaded.entries(line, -1, 1 << 62, _EVERYTHING)]
+
+
+def _places(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> Counter[tuple[bytes, int]]:
+    """Count where each unsettled node stands: in entries, timers, or with a cursor that has not come to it."""
+    places: Counter[tuple[bytes, int]] = Counter()
+    for entry in entries:
+        for index in range(entry.first, entry.first + entry.count):
+            if _stands_in(loaded, entry, index):
+                places[entry.graph, index] += 1
+    for timer in loaded.all_timers():
+        if timer.kind == TimerKind.READY:
+            graph, first = split_node(timer.node)
+            for index in range(first, first + timer.count):
+                places[graph, index] += 1
+    return places
+
+
+def _stands_in(loaded: Browsable, entry: Entry, index: int) -> bool:
+    progress = loaded.progress(entry.graph, index)
+    return progress is None or progress.place in (0, entry.sequence)
+
+
+def _check_graph(cluster: Cluster, loaded: Browsable, graph: Graph, places: Counter[tuple[bytes, int]]) -> None:
+    unsettled = 0
+    cursor = loaded.release_cursor(graph.id)
+    for run in loaded.runs(graph.id, 0, _EVERYTHING):
+        for index in range(run.first, run.first + run.count):
+            outcome = loaded.outcome(graph.id, index)
+            if outcome is not None and outcome.state not in TERMINAL:
+                _fail(cluster, graph.id, index, "settled in a state that is not terminal")
+            if outcome is None:
+                unsettled += 1
+                beyond_cursor = cursor is not None and index >= cursor
+                _check_unsettled(cluster, loaded, graph, run, index, places[graph.id, index], beyond_cursor)
+    counted = loaded.live_count(graph.id)
+    kept = cluster.live.get(graph.id, counted)
+    if graph.node_count > 1 and unsettled != (graph.node_count if counted is None else counted):
+        raise Broken(f"graph {graph.id.hex()} has {unsettled} unsettled nodes and counts {counted}")
+    if kept is not None and counted is not None and kept != counted:
+        raise Broken(f"graph {graph.id.hex()} counts {kept} in memory and {counted} on disk")
+    if unsettled == 0 and not any(
+        timer.kind == TimerKind.PRUNE and timer.node[:12] == graph.id for timer in loaded.all_timers()
+    ):
+        raise Broken(f"graph {graph.id.hex()} has ended and nothing will prune it")
+
+
+def _check_unsettled(
+    cluster: Cluster, loaded: Browsable, graph: Graph, run: Run, index: int, places: int, beyond_cursor: bool
+) -> None:
+    """An unsettled node waits for something that will come, and stands in exactly one place."""
+    waits = _waits(cluster, loaded, graph, run, index)
+    if waits and places:
+        _fail(cluster, graph.id, index, "it waits for parents and is queued as well")
+    if not waits and not beyond_cursor and places != 1:
+        _fail(cluster, graph.id, index, f"it waits for nothing and stands in {places} places")
+
+
+def _waits(cluster: Cluster, loaded: Browsable, graph: Graph, run: Run, index: int) -> bool:
+    """Return whether a parent is still to settle; check that the counts say the same."""
+    parents = [edge.parent for edge in run.inputs]
+    for first, count in run.members or ():
+        parents += range(first, first + count)
+    if not parents:
+        if run.is_join:
+            _fail(cluster, graph.id, index, "an empty join did not settle")
+        return False
+    outcomes = [loaded.outcome(graph.id, parent) for parent in parents]
+    missing = sum(outcome is None for outcome in outcomes)
+    stored = loaded.waiting(graph.id, index)
+    if run.is_errback:
+        if stored == -1:
+            return False
+        if missing == 0:
+            _fail(cluster, graph.id, index, "an errback waits though all its parents have settled")
+        return True
+    for outcome in outcomes:
+        if outcome is not None and (outcome.state in FAILED or outcome.state is NodeState.IGNORED):
+            _fail(cluster, graph.id, index, "a parent did not succeed and the child did not settle")
+    if missing == 0 and run.is_join:
+        _fail(cluster, graph.id, index, "a join waits though all its members have settled")
+    if missing and (len(parents) if stored is None else stored) != missing:
+        _fail(cluster, graph.id, index, f"{missing} parents are missing and {stored} are counted")
+    return missing > 0
+
+
+def _check_entries(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> None:
+    """Queue entries on disk hold unsettled nodes; those in memory count them right."""
+    by_key = {(entry.line, entry.sequence): entry for entry in entries}
+    for line in cluster.lines.by_key.values():
+        for kept in cluster.lines.in_memory(line):
+            if kept.remaining > 0 and (kept.line, kept.sequence) not in by_key:
+                _fail(cluster, kept.graph, kept.first, "an entry in memory is not on disk")
+    held = Counter(id(attempt.entry) for attempt in cluster.attempts.values() if attempt.entry is not None)
+    for attempt in cluster.attempts.values():
+        entry = attempt.entry
+        if entry is None:
+            if cluster.recovery is None:
+                _fail(cluster, attempt.graph, attempt.index, "an attempt has no entry after recovery")
+        elif held[id(entry)] > entry.remaining:
+            _fail(cluster, attempt.graph, attempt.index, "an entry counts fewer nodes than are handed out of it")
+    for entry in entries:
+        unsettled = [
+            index
+            for index in range(entry.first, entry.first + entry.count)
+            if loaded.outcome(entry.graph, index) is None and _stands_in(loaded, entry, index)
+        ]
+        known = _known(cluster, entry)
+        if known is not None and not cluster.lines.gone and known.remaining != len(unsettled):
+            _fail(
+                cluster, entry.graph, entry.first, f"an entry counts {known.remaining} nodes and has {len(unsettled)}"
+            )
+
+
+def _known(cluster: Cluster, entry: Entry) -> Entry | None:
+    """Return the entry's object in memory, where there is one."""
+    for attempt in cluster.attempts.values():
+        if attempt.entry is not None and (attempt.entry.line, attempt.entry.sequence) == (entry.line, entry.sequence):
+            return attempt.entry
+    line = cluster.lines.by_key.get(entry.line)
+    return (
+        next((one for one in cluster.lines.in_memory(line) if one.sequence == entry.sequence), None) if line else None
+    )
