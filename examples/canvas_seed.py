@@ -108,7 +108,7 @@ def errors(say: Statements) -> None:
         result.get(timeout=PATIENCE)
         raised: list[object] = []
     except ValueError as error:
-        raised = [str(error), result.state, result.failed(), "no funds" in result.traceback]
+        raised = [str(error), result.state, result.failed(), "no funds" in (result.traceback or "")]
     say.holds("the task's own exception comes back", raised, ["no funds", "FAILURE", True, True])
     try:
         nap.s(5).delay().get(timeout=0.2)

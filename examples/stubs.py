@@ -12,6 +12,7 @@ import os
 import secrets
 import sys
 import time
+from typing import cast
 
 import grpc
 
@@ -39,9 +40,8 @@ def main() -> int:
             print(f"durable as {accepted.ids[0]}", file=sys.stderr)
             return show(watch(stub, graph_id, options.timeout))
         except grpc.RpcError as error:
-            if not isinstance(error, grpc.Call):
-                raise
-            print(f"{error.code().name}: {error.details()}", file=sys.stderr)
+            call = cast("grpc.Call", error)  # what a finished call raises is also the call
+            print(f"{call.code().name}: {call.details()}", file=sys.stderr)
             return 69
 
 

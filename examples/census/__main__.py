@@ -26,7 +26,7 @@ from census.app import app
 from census.cluster import ClusterError, LocalCluster
 from census.count import COLUMNS, add_up, count_file, library, source_files
 from census.tasks import census
-from grpcflow import AsyncResult
+from grpcflow import AsyncResult, GroupResult
 
 WORKERS = ("w1", "w2")
 VICTIM = "w2"
@@ -99,6 +99,7 @@ def take() -> dict[str, Any]:
 def count_on(cluster: LocalCluster, packages: dict[str, list[str]], files: int) -> tuple[dict[str, Any], int]:
     """Submits the chord, kills and revives a worker halfway, and returns the table and when the worker was killed."""
     result = census(packages).apply_async()
+    counting = headers(result)
     killed_after = 0
     columns = (
         TextColumn("counting"),
@@ -114,7 +115,7 @@ def count_on(cluster: LocalCluster, packages: dict[str, list[str]], files: int) 
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no answer after {ANSWER_SECONDS:.0f} s")
             cluster.check()
-            done = measured(result)
+            done = sum(header.completed_count() for header in counting)
             progress.update(bar, completed=done)
             if done * 2 >= files and not killed_after:
                 cluster.kill_worker(VICTIM)
@@ -127,9 +128,11 @@ def count_on(cluster: LocalCluster, packages: dict[str, list[str]], files: int) 
     return answer, killed_after
 
 
-def measured(result: AsyncResult) -> int:
-    """Returns how many files are counted: the finished members of each inner chord's header."""
-    return sum(body.parent.completed_count() for body in result.parent.results)
+def headers(result: AsyncResult[Any]) -> list[GroupResult]:
+    """Returns the headers of the inner chords: a chord's result has its header for a parent."""
+    outer = result.parent
+    bodies = outer.results if isinstance(outer, GroupResult) else []
+    return [body.parent for body in bodies if isinstance(body.parent, GroupResult)]
 
 
 def directly(names: list[str]) -> dict[str, int]:

@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from grpcflow import Task, signature
+from grpcflow import signature
 from proj.app import app
 
 
@@ -27,7 +27,7 @@ def total(numbers: list[int]) -> int:
 
 
 @app.task(bind=True)
-def urgent(self: Task, x: int) -> list[Any]:
+def urgent(self, x: int) -> list[Any]:
     """Is routed to the queue "hipri" by the app; returns which worker ran it."""
     return [x, self.request.hostname]
 
@@ -51,7 +51,7 @@ def show_arguments(*args: Any, **kwargs: Any) -> list[Any]:
 
 
 @app.task(bind=True)
-def who_am_i(self: Task) -> list[Any]:
+def who_am_i(self) -> list[Any]:
     """Returns the task's id, the worker's name and the process it ran in."""
     return [self.request.id, self.request.hostname, os.getpid()]
 
@@ -64,7 +64,7 @@ def nap(seconds: float) -> float:
 
 
 @app.task(bind=True)
-def nap_where(self: Task, seconds: float) -> str:
+def nap_where(self, seconds: float) -> str:
     """Sleeps and returns the name of the worker that did."""
     time.sleep(seconds)
     return str(self.request.hostname)

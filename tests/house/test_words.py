@@ -24,8 +24,8 @@ tests = [path for path in sources() if ROOT / "tests" in path.parents and path !
 def test_nothing_is_unfinished_and_no_path_is_of_one_machine(path: Path) -> None:
     text = path.read_text()
     for pattern in (UNFINISHED, PRIVATE):
-        found = pattern.search(text)
-        assert not found, f"{relative(path)} says {found.group() if found else ''!r}"
+        found = pattern.findall(text)
+        assert found == [], f"{relative(path)} says {found}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=relative)
