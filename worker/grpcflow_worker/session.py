@@ -1,0 +1,400 @@
+"""The worker's side of a session: what it holds, what it has told, and what it must say next.
+
+A session outlives the streams that carry it. It is named by a secret; after a broken stream the worker comes back
+with the same secret, names what it still holds, and sends again what was not acknowledged:
+
+    offline --hello()--> greeting --welcome--> online --goodbye sent--> over
+       ^                    |                    |
+       +---- disconnected() +--------------------+
+
+Attempts move  open -> told -> gone:  *open* was handed to us and has not ended; *told* ended and its report is not
+acknowledged; *gone* is acknowledged or superseded and forgotten. Both open and told ones are named in a hello.
+
+A state machine without I/O: this file may NOT import asyncio or gRPC, read a clock or log. Messages of the wire are
+used as plain data.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import worker_service_pb2 as pb
+from grpcflow_worker.capacity import Capacity
+from grpcflow_worker.executor import CallRun, Ended
+from grpcflow_worker.outbox import Outbox
+from grpcflow_worker.wire import ProtocolError, node_of, report_of, runs_of, too_large
+
+#: Seconds between two messages, and of silence that is death, until a welcome says otherwise.
+DEFAULT_HEARTBEAT = 5.0
+DEFAULT_SILENCE = 15.0
+
+#: Heartbeats after which a drain that the coordinator did not acknowledge no longer holds up the goodbye.
+DRAIN_BEATS = 2
+
+
+class Phase(Enum):
+    """Where the session stands; see the drawing at the top of this file."""
+
+    OFFLINE = "offline"
+    GREETING = "greeting"
+    ONLINE = "online"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a worker says about itself in each hello, and does not change.
+
+    Attributes:
+        name: the worker's name.
+        secret: 16 random bytes that prove that a later stream is the same session.
+        tasks: names of the tasks it can run.
+        concurrency: how many tasks it runs at once.
+        version, host, process_id, executor: for people.
+    """
+
+    name: str
+    secret: bytes
+    tasks: tuple[str, ...]
+    concurrency: int
+    version: str = ""
+    host: str = ""
+    process_id: int = 0
+    executor: str = ""
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a message of the coordinator asks of the worker.
+
+    Attributes:
+        runs: attempts to run.
+        stops: attempts to stop whose end is reported.
+        forget: attempts to kill without a report: they are no longer ours.
+        commands: control commands to answer.
+        welcome: the welcome, in the first message of a stream.
+    """
+
+    runs: list[CallRun] = field(default_factory=list)
+    stops: list[pb.Stop] = field(default_factory=list)
+    forget: list[int] = field(default_factory=list)
+    commands: list[pb.ControlCommand] = field(default_factory=list)
+    welcome: pb.WorkerWelcome | None = None
+
+
+class Session:
+    """One worker's session.
+
+    Args:
+        identity: who the worker is.
+        queues: the queues it serves at first.
+    """
+
+    def __init__(self, identity: Identity, queues: Iterable[str]) -> None:
+        self.identity = identity
+        self.capacity = Capacity(identity.concurrency)
+        self.phase = Phase.OFFLINE
+        self.draining = False
+        #: Seconds; what the last welcome asked for.
+        self.heartbeat = DEFAULT_HEARTBEAT
+        self.silence = DEFAULT_SILENCE
+        #: Largest payload in bytes that the coordinator takes.
+        self.payload_limit = limits.PAYLOAD_LIMIT
+        self._queues = list(dict.fromkeys(queues))
+        self._open: dict[int, CallRun] = {}
+        self._told: dict[int, bytes] = {}
+        self._outbox = Outbox()
+        self._replies: deque[pb.ControlReply] = deque()
+        self._started: set[int] = set()
+        self._starts_to_tell: list[int] = []
+        self._sequence = 0
+        self._queues_changed = False
+        self._drain_to_tell = False
+        #: Number of the message that told the drain; None where the hello told it or it is not told yet.
+        self._drain_sequence: int | None = None
+        self._drain_beats = 0
+        self._beat = False
+
+    # What it holds.
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues it serves."""
+        return tuple(self._queues)
+
+    @property
+    def open(self) -> int:
+        """How many attempts have not ended."""
+        return len(self._open)
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many attempts ended without the coordinator having said that it knows."""
+        return len(self._told)
+
+    @property
+    def settled(self) -> bool:
+        """True where nothing is held and nothing is left to say."""
+        return not (self._open or self._told or self._replies)
+
+    def run_of(self, token: int) -> CallRun | None:
+        """The run that an attempt came in, or None where it is not open."""
+        return self._open.get(token)
+
+    # The stream.
+
+    def hello(self) -> pb.WorkRequest:
+        """Begin a stream: the message to send first. All that an earlier stream left unacknowledged is sent anew."""
+        self.disconnected()
+        self.phase = Phase.GREETING
+        self._sequence = 1
+        self.capacity.announced = self.capacity.target()
+        mine = self.identity
+        held = [pb.Held(node=node_of(run, token), token=token) for token, run in self._open.items()]
+        held += [pb.Held(node=node, token=token) for token, node in self._told.items()]
+        hello = pb.WorkerHello(
+            revision=limits.REVISION,
+            features=limits.FEATURES,
+            name=mine.name,
+            session=mine.secret,
+            queues=self._queues,
+            tasks=mine.tasks,
+            capacity=self.capacity.announced,
+            held=held,
+            draining=self.draining,
+            version=mine.version,
+            host=mine.host,
+            process_id=mine.process_id,
+            concurrency=mine.concurrency,
+            executor=mine.executor,
+        )
+        return pb.WorkRequest(hello=hello, sequence=1)
+
+    def disconnected(self) -> None:
+        """The stream is gone. What was said on it and not acknowledged is not known to have arrived."""
+        if self.phase is Phase.OVER:
+            return
+        self.phase = Phase.OFFLINE
+        self._outbox.rewind()
+        # A hello tells queues, capacity and draining whole; replies belong to questions of the old stream.
+        self._replies.clear()
+        self._queues_changed = self._drain_to_tell = self._beat = False
+        self._drain_sequence = None
+        self._starts_to_tell = [token for token in self._open if token in self._started]
+
+    def received(self, message: pb.WorkResponse, now: float) -> Effects:
+        """Take in one message of the coordinator.
+
+        Args:
+            message: the message.
+            now: monotonic seconds.
+
+        Raises:
+            ProtocolError: the message breaks the protocol; nothing of it was taken in, the stream must end.
+        """
+        greeted = message.HasField("welcome")
+        if greeted != (self.phase is Phase.GREETING):
+            raise ProtocolError("a second welcome came" if greeted else "the first message holds no welcome")
+        runs = runs_of(message)
+        effects = Effects(commands=list(message.commands))
+        # An empty message asks whether we live: the answer may decide who keeps our name.
+        self._beat |= message.ByteSize() == 0
+        if greeted:
+            self._welcomed(message.welcome, effects)
+        for token in self._outbox.acknowledge(message.acknowledged):
+            self._told.pop(token, None)
+        if self._drain_sequence is not None and message.acknowledged >= self._drain_sequence:
+            self._drain_sequence = None
+        self._forget(message.superseded, effects)
+        for stop in message.stops:
+            if stop.superseded:
+                self._forget((stop.token,), effects)
+            elif stop.token in self._open:
+                effects.stops.append(stop)
+        self._assigned(runs, effects, now)
+        return effects
+
+    def _welcomed(self, welcome: pb.WorkerWelcome, effects: Effects) -> None:
+        self.phase = Phase.ONLINE
+        self.heartbeat = welcome.heartbeat_ms / 1000 or DEFAULT_HEARTBEAT
+        self.silence = welcome.silence_ms / 1000 or DEFAULT_SILENCE
+        self.payload_limit = welcome.payload_limit or limits.PAYLOAD_LIMIT
+        effects.welcome = welcome
+        self._forget(welcome.superseded, effects)
+
+    def _forget(self, tokens: Sequence[int], effects: Effects) -> None:
+        """Let go of attempts that are no longer ours: their children are stopped, their reports are not sent."""
+        if not tokens:
+            return
+        ended = [token for token in tokens if self._told.pop(token, None) is not None]
+        self._outbox.forget(set(ended))
+        for token in tokens:
+            if self._open.pop(token, None) is not None:
+                self._started.discard(token)
+                effects.forget.append(token)
+
+    def _assigned(self, runs: list[CallRun], effects: Effects, now: float) -> None:
+        if runs and len(self._open) < self.identity.concurrency:
+            self.capacity.progress(now)
+        for run in runs:
+            tokens = range(run.token, run.token + len(run.payloads))
+            if self.draining:
+                # It was on its way when we said that we want no more: it never starts here.
+                for token in tokens:
+                    self._told[token] = node_of(run, token)
+                    self._outbox.add_report(pb.Report(token=token, returned=pb.Returned()))
+            else:
+                self._open.update(dict.fromkeys(tokens, run))
+                effects.runs.append(run)
+
+    # What happens to attempts.
+
+    def started(self, tokens: Iterable[int]) -> None:
+        """Attempts whose start is to be told have begun."""
+        fresh = [token for token in tokens if token in self._open and token not in self._started]
+        self._started.update(fresh)
+        self._starts_to_tell.extend(fresh)
+
+    def values(self, tokens: Sequence[int], datas: Sequence[bytes], now: float) -> None:
+        """Attempts gave plain JSON values, column by column. Those of forgotten attempts are dropped."""
+        self.capacity.progress(now)
+        taken: list[int] = []
+        values: list[bytes] = []
+        for token, data in zip(tokens, datas, strict=True):
+            if not self._ended(token):
+                continue
+            if len(data) > self.payload_limit:
+                self._outbox.add_report(too_large(token, len(data), self.payload_limit))
+            else:
+                taken.append(token)
+                values.append(data)
+        self._outbox.add_values(taken, values)
+
+    def ended(self, end: Ended, now: float) -> None:
+        """An attempt ended in another way than with a plain value. The end of a forgotten attempt is dropped.
+
+        Raises:
+            ProtocolError: the end has a kind that the wire cannot carry.
+        """
+        if end.kind != "returned":
+            # What goes back untouched says nothing about the places that are taken.
+            self.capacity.progress(now)
+        report = report_of(end)
+        if self._ended(end.token):
+            size = report.ByteSize()
+            # The report's own framing stays out of the payload's limit; the message has room for it.
+            fits = size <= self.payload_limit + 1024
+            self._outbox.add_report(report if fits else too_large(end.token, size, self.payload_limit))
+
+    def _ended(self, token: int) -> bool:
+        """Move an attempt from open to told; False where it is not open."""
+        run = self._open.pop(token, None)
+        if run is None:
+            return False
+        self._told[token] = node_of(run, token)
+        self._started.discard(token)
+        return True
+
+    def abandon(self, message: str) -> int:
+        """Report every open attempt as lost: what ran them is gone. Returns how many there were.
+
+        Args:
+            message: what happened, for people.
+        """
+        tokens = list(self._open)
+        for token in tokens:
+            self._ended(token)
+            self._outbox.add_report(pb.Report(token=token, lost=pb.Lost(message=message)))
+        return len(tokens)
+
+    def surplus(self, now: float) -> int | None:
+        """How many unstarted attempts may stay, where some should be handed back now; None where all may stay."""
+        return None if self.draining else self.capacity.surplus(len(self._open), now)
+
+    # What the worker wants to tell.
+
+    def drain(self) -> None:
+        """No new work from now on; once all that is held is acknowledged, say goodbye. A second call does nothing."""
+        if not self.draining:
+            self.draining = True
+            self._drain_to_tell = True
+
+    def set_queues(self, queues: Iterable[str]) -> None:
+        """Serve these queues from now on."""
+        self._queues = list(dict.fromkeys(queues))
+        self._queues_changed = True
+
+    def reply(self, reply: pb.ControlReply) -> None:
+        """Answer a control command. Dropped where the stream that asked is gone."""
+        if self.phase is Phase.ONLINE:
+            self._replies.append(reply)
+
+    def beat(self) -> None:
+        """Say something at the next chance, though there is nothing to say."""
+        self._beat = True
+        self._drain_beats += self._drain_sequence is not None
+
+    def next_message(self) -> pb.WorkRequest | None:
+        """The next message to send, or None where there is nothing to say now.
+
+        What it holds counts as sent; call it only when the message can be written.
+        """
+        if self.phase is not Phase.ONLINE:
+            return None
+        message = pb.WorkRequest(sequence=self._sequence + 1)
+        if self._replies:
+            # A message of their own: a large answer beside a full batch could outgrow the transport.
+            said = self._fill_replies(message)
+        else:
+            said = self._fill_ends(message)
+        said |= self._fill_changes(message)
+        if not said and self._may_leave():
+            message.goodbye = said = True
+            self.phase = Phase.OVER
+        if not said and not self._beat:
+            return None
+        self._beat = False
+        self._sequence += 1
+        return message
+
+    def _may_leave(self) -> bool:
+        # What was assigned before the coordinator read of the drain is on its way until it acknowledged that
+        # message. Two heartbeats without that are enough: leaving then costs a hand-out, waiting for ever more.
+        heard = self._drain_sequence is None or self._drain_beats >= DRAIN_BEATS
+        return self.draining and self.settled and heard
+
+    def _fill_replies(self, message: pb.WorkRequest) -> bool:
+        room = limits.BATCH_BYTES
+        while self._replies and (room > 0 or not message.replies):
+            reply = self._replies.popleft()
+            room -= len(reply.reply) + len(reply.error)
+            message.replies.append(reply)
+        return True
+
+    def _fill_ends(self, message: pb.WorkRequest) -> bool:
+        starts = [token for token in self._starts_to_tell if token in self._open]
+        self._starts_to_tell.clear()
+        message.reports.extend(pb.Report(token=token, started=pb.Started()) for token in starts)
+        said = bool(starts) or self._outbox.has_waiting
+        self._outbox.fill(message)
+        return said
+
+    def _fill_changes(self, message: pb.WorkRequest) -> bool:
+        """Set what the coordinator must know of the worker itself; True where there was something."""
+        said = False
+        if self._queues_changed:
+            message.queues.extend(self._queues)
+            message.subscription_changed = said = True
+            self._queues_changed = False
+        if self._drain_to_tell:
+            message.drain = said = True
+            self._drain_to_tell = False
+            self._drain_sequence, self._drain_beats = message.sequence, 0
+        if not self.draining and (capacity := self.capacity.change()) is not None:
+            message.capacity_plus_one = capacity + 1
+            said = True
+        return said
