@@ -25,6 +25,7 @@ class EdgeMode(IntEnum):
     VALUE = 1
     AFTER = 2
     ERROR = 3
+    ERROR_AFTER = 4
 
 
 class FailureMode(IntEnum):
@@ -94,7 +95,7 @@ class Run:
     @property
     def is_errback(self) -> bool:
         """True for a node that runs when a parent fails."""
-        return bool(self.inputs) and self.inputs[0].mode is EdgeMode.ERROR
+        return bool(self.inputs) and self.inputs[0].mode >= EdgeMode.ERROR
 
     def parents(self) -> int:
         """How many parents must settle before this node can move."""

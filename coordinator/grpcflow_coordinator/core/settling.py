@@ -44,6 +44,8 @@ def settle(step: Step, graph: Graph, run: Run, index: int, outcome: Outcome, *, 
     work: deque[tuple[Run, int, Outcome, bool]] = deque([(run, index, outcome, fires)])
     while work:
         run, index, outcome, fires = work.popleft()
+        if step.loaded.outcome(graph.id, index) is not None:
+            continue  # two parents of it failed in this very step
         step.loaded.put_outcome(graph.id, index, outcome)
         own_id = run.own_id
         if outcome.state is NodeState.SUCCESS and not own_id and not outcome.content_type and not run.is_join:
@@ -140,27 +142,32 @@ def _parent_settled(
                 release(step, graph, run, child)
     else:
         _forget_waiting(step, graph, child, released=False)
-        work.append(_failed_child(step, graph, run, child, parent, outcome))
+        work.append(_failed_child(step, graph, run, child, parent, outcome, fires))
 
 
 def _failed_child(
-    step: Step, graph: Graph, run: Run, child: int, parent: int, outcome: Outcome
+    step: Step, graph: Graph, run: Run, child: int, parent: int, outcome: Outcome, fires: bool
 ) -> tuple[Run, int, Outcome, bool]:
-    """Return how a child ends because a parent did not succeed, and whether its errbacks fire."""
-    mode = FailureMode.PASS
-    for edge in run.inputs:
-        if edge.parent == parent:
-            mode = edge.on_failure
-    if outcome.state is NodeState.IGNORED and mode is not FailureMode.CHORD and not run.is_join:
+    """Return how a child ends because a parent did not succeed, and whether its errbacks fire.
+
+    A failing member is loud: its join fails and the join's errbacks fire. Along an edge the failure is what
+    the edge says, unless the parent itself only passed on what began before it: that stays silent to the
+    end, as in Celery, where everything behind a failing step gets its error and no errback of it runs.
+    """
+    mode = next((edge.on_failure for edge in run.inputs if edge.parent == parent), None)
+    is_member = mode is None
+    if mode is None or not fires:
+        mode = FailureMode.PASS
+    if outcome.state is NodeState.IGNORED and mode is not FailureMode.CHORD and not is_member:
         transition(NodeState.WAITING, Trigger.IGNORED)
         return run, child, _outcome(step, NodeState.IGNORED), False
     transition(NodeState.WAITING, Trigger.UPSTREAM)
     failure = _handed_on(step, graph, parent, outcome)
     if mode is FailureMode.CHORD:
-        failure = Failure(
-            "ChordError", f"Dependency {failure.origin} raised {_shown(failure)}", reason="CHORD", cause=failure
-        )
-    return run, child, _outcome(step, NodeState.FAILURE, failure), mode is not FailureMode.PASS or run.is_join
+        message = f"Dependency {failure.origin} raised {_shown(failure)}"
+        failure = Failure("ChordError", message, reason="CHORD", cause=failure)
+    loud = is_member or mode is not FailureMode.PASS
+    return run, child, _outcome(step, NodeState.FAILURE, failure), loud
 
 
 def _shown(failure: Failure) -> str:
@@ -254,9 +261,7 @@ def is_waiting(step: Step, graph: Graph, run: Run, index: int) -> bool:
         return waiting_node(step, graph, index).count >= 0
     if run.is_join:
         return True
-    return any(
-        step.loaded.outcome(graph.id, edge.parent) is None for edge in run.inputs if edge.mode is not EdgeMode.ERROR
-    )
+    return any(step.loaded.outcome(graph.id, edge.parent) is None for edge in run.inputs if edge.mode < EdgeMode.ERROR)
 
 
 def flush(step: Step) -> None:

@@ -156,11 +156,7 @@ def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tup
         raise Refusal("DANGLING_EDGE", f"node {first} leads to node {max(children)}, which the graph does not have")
     own_id = check_name(message.id, "the task id", code="ID_TOO_LONG") if message.id else ""
     inputs = tuple(_edge(edge, first, node_count) for edge in message.inputs) if message.inputs else ()
-    if (
-        inputs
-        and any(edge.mode is EdgeMode.ERROR for edge in inputs)
-        and any(edge.mode is not EdgeMode.ERROR for edge in inputs)
-    ):
+    if len({edge.mode >= EdgeMode.ERROR for edge in inputs}) > 1:
         raise Refusal("MALFORMED", f"node {first} is an errback and something else as well")
     return Run(first, count, message.template, inputs, children, own_id, members), payloads
 
@@ -173,7 +169,7 @@ def _edge(message: graph_pb2.Edge, child: int, node_count: int) -> Edge:
             "GRAPH_CYCLE",
             f"node {child} waits for node {message.parent}: parents come before their children, so this is a cycle",
         )
-    if not 1 <= message.mode <= 3 or not 0 <= message.on_failure <= 3:
+    if not 1 <= message.mode <= 4 or not 0 <= message.on_failure <= 3:
         raise Refusal("MALFORMED", f"an edge of node {child} has a mode that this coordinator does not know")
     return Edge(message.parent, EdgeMode(message.mode), FailureMode(message.on_failure or 1))
 

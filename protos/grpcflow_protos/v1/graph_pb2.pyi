@@ -44,6 +44,8 @@ class _EdgeModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EdgeMode.Val
     """EDGE_MODE_ERROR: the child runs when the parent fails and is told so; it settles as IGNORED when no
     parent fails.
     """
+    EDGE_MODE_ERROR_AFTER: _EdgeMode.ValueType  # 4
+    """EDGE_MODE_ERROR_AFTER: as EDGE_MODE_ERROR, and the child is told nothing."""
 
 class EdgeMode(_EdgeMode, metaclass=_EdgeModeEnumTypeWrapper):
     """EdgeMode says how the parent enters the call of the child."""
@@ -58,6 +60,8 @@ EDGE_MODE_ERROR: EdgeMode.ValueType  # 3
 """EDGE_MODE_ERROR: the child runs when the parent fails and is told so; it settles as IGNORED when no
 parent fails.
 """
+EDGE_MODE_ERROR_AFTER: EdgeMode.ValueType  # 4
+"""EDGE_MODE_ERROR_AFTER: as EDGE_MODE_ERROR, and the child is told nothing."""
 Global___EdgeMode: _TypeAlias = EdgeMode  # noqa: Y015
 
 class _FailureMode:
