@@ -1,0 +1,87 @@
+"""grpcflow: durable workflows of Python tasks, composed as in Celery.
+
+What users import. Importing it is light: grpc, protobuf and the codec are loaded when something is sent.
+"""
+
+from grpcflow.app import DuplicateTaskName, Grpcflow, shared_task
+from grpcflow.canvas import (
+    Signature,
+    chain,
+    chord,
+    chunks,
+    group,
+    maybe_signature,
+    signature,
+    xmap,
+    xstarmap,
+)
+from grpcflow.errors import (
+    AlreadyExists,
+    ChordError,
+    CoordinatorUnavailable,
+    GrpcflowError,
+    Ignore,
+    ImproperlyConfigured,
+    InvalidRequest,
+    MaxRetriesExceededError,
+    NotFound,
+    NotRegistered,
+    PayloadTooLarge,
+    Reject,
+    RemoteError,
+    Retry,
+    SerializationError,
+    TaskRevokedError,
+    TimeoutError,  # noqa: A004 - Celery's name, and a subclass of the builtin
+    UnknownDestination,
+    WorkerLostError,
+)
+from grpcflow.result import AsyncResult, GroupResult, result_from_tuple
+from grpcflow.state import allow_join_result, current_app, current_task, denied_join_result
+from grpcflow.task import Context, Task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyExists",
+    "AsyncResult",
+    "ChordError",
+    "Context",
+    "CoordinatorUnavailable",
+    "DuplicateTaskName",
+    "GroupResult",
+    "Grpcflow",
+    "GrpcflowError",
+    "Ignore",
+    "ImproperlyConfigured",
+    "InvalidRequest",
+    "MaxRetriesExceededError",
+    "NotFound",
+    "NotRegistered",
+    "PayloadTooLarge",
+    "Reject",
+    "RemoteError",
+    "Retry",
+    "SerializationError",
+    "Signature",
+    "Task",
+    "TaskRevokedError",
+    "TimeoutError",
+    "UnknownDestination",
+    "WorkerLostError",
+    "__version__",
+    "allow_join_result",
+    "chain",
+    "chord",
+    "chunks",
+    "current_app",
+    "current_task",
+    "denied_join_result",
+    "group",
+    "maybe_signature",
+    "result_from_tuple",
+    "shared_task",
+    "signature",
+    "xmap",
+    "xstarmap",
+]

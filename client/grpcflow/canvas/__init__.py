@@ -1,0 +1,20 @@
+"""The canvas: signatures and what composes them.
+
+Describes work; sends nothing. It may not import grpc, protobuf or the codec.
+"""
+
+from grpcflow.canvas.compose import chain, chord, group
+from grpcflow.canvas.mapping import chunks, xmap, xstarmap
+from grpcflow.canvas.signature import Signature, maybe_signature, signature
+
+__all__ = [
+    "Signature",
+    "chain",
+    "chord",
+    "chunks",
+    "group",
+    "maybe_signature",
+    "signature",
+    "xmap",
+    "xstarmap",
+]

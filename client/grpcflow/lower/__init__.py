@@ -1,0 +1,39 @@
+"""Lowering: what turns a canvas into a graph of nodes and edges.
+
+Pure, but for ``to_chunks``, which alone knows protobuf and is imported at its first use.
+"""
+
+from typing import TYPE_CHECKING
+
+from grpcflow.lower.model import EdgeSpec, LoweredGraph, Mode, OnFailure, Outcome, Run, TemplateSpec
+from grpcflow.lower.templates import OPTIONS, Calls
+from grpcflow.lower.walk import lower
+
+if TYPE_CHECKING:
+    from grpcflow_protos.v1 import graph_pb2
+
+__all__ = [
+    "OPTIONS",
+    "Calls",
+    "EdgeSpec",
+    "LoweredGraph",
+    "Mode",
+    "OnFailure",
+    "Outcome",
+    "Run",
+    "TemplateSpec",
+    "lower",
+    "to_chunks",
+]
+
+
+def to_chunks(graph: LoweredGraph, graph_id: bytes) -> "list[graph_pb2.GraphChunk]":
+    """Return the pieces of a graph as messages of the wire; see ``lower.chunks``.
+
+    Args:
+        graph: The lowered canvas.
+        graph_id: The 12 bytes of its id.
+    """
+    from grpcflow.lower import chunks
+
+    return chunks.to_chunks(graph, graph_id)

@@ -1,0 +1,145 @@
+"""What a canvas is lowered to: nodes in runs, edges, templates, and the shape of its result.
+
+Plain data; imports nothing of grpcflow. The numbers of the enumerations are those of ``graph.proto``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+__all__ = ["EdgeSpec", "LoweredGraph", "Mode", "OnFailure", "Outcome", "Run", "TemplateSpec"]
+
+
+class Mode(IntEnum):
+    """How a parent enters the call of its child; see EdgeMode in graph.proto."""
+
+    VALUE = 1
+    AFTER = 2
+    ERROR = 3
+
+
+class OnFailure(IntEnum):
+    """What a failing parent does to its child; see FailureMode in graph.proto."""
+
+    PASS = 1
+    CHORD = 2
+    BODY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSpec:
+    """An edge from a parent to the node that holds it.
+
+    Attributes:
+        parent: Index of the parent.
+        mode: How the parent enters the call.
+        on_failure: What a failing parent does.
+    """
+
+    parent: int
+    mode: Mode
+    on_failure: OnFailure = OnFailure.PASS
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSpec:
+    """What many calls of one graph share; the fields are those of Template in graph.proto."""
+
+    task: str
+    queue: str = ""
+    priority: int = 0
+    acks_early: bool = False
+    max_deliveries: int = 0
+    ignore_result: bool = False
+    content_type: str = ""
+    countdown: timedelta | None = None
+    eta: datetime | None = None
+    expires_in: timedelta | None = None
+    expires_at: datetime | None = None
+    headers: bytes = b""
+    parent_id: str = ""
+    root_id: str = ""
+    track_started: bool = False
+
+
+@dataclass(slots=True)
+class Run:
+    """A run of neighbouring nodes that differ in their payload only.
+
+    Attributes:
+        first: Index of the first node.
+        template: Index into the graph's templates; -1 for a join.
+        payloads: For each node its encoded call; empty for a join.
+        inputs: The edges to the parents; only in a run of one.
+        children: Indexes of the nodes that have one of these as parent or member.
+        id: The user's own id; only in a run of one.
+        members: For a join its members as (first, count); None for calls.
+        size: Bytes of the payloads.
+    """
+
+    first: int
+    template: int
+    payloads: list[bytes] = field(default_factory=list)
+    inputs: tuple[EdgeSpec, ...] = ()
+    children: list[int] = field(default_factory=list)
+    id: str = ""
+    members: list[tuple[int, int]] | None = None
+    size: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many nodes it has."""
+        return len(self.payloads) if self.members is None else 1
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """Where the result of a canvas, or of a part of it, is found in the graph.
+
+    Attributes:
+        node: Index of the node whose value it is.
+        id: The user's own id of that node; empty: the text form of its 16 bytes.
+        parent: The outcome that came before it in its chain.
+        members: For a group its members in order, plain calls as (first, count); None for a call.
+        callbacks: Outcomes of what was linked to it.
+    """
+
+    node: int
+    id: str = ""
+    parent: "Outcome | None" = None
+    members: "list[Outcome | tuple[int, int]] | None" = None
+    callbacks: "list[Outcome]" = field(default_factory=list)
+
+    def first(self) -> "Outcome":
+        """Return the first outcome of the chain that leads to this one."""
+        current = self
+        while current.parent is not None:
+            current = current.parent
+        return current
+
+
+@dataclass(slots=True)
+class LoweredGraph:
+    """A whole canvas as a graph, not yet sent.
+
+    Attributes:
+        templates: What calls share.
+        runs: The nodes in the order of their indexes.
+        node_count: How many nodes there are.
+        outcome: Where the result of the whole is.
+    """
+
+    templates: list[TemplateSpec]
+    runs: list[Run]
+    node_count: int
+    outcome: Outcome
+
+    def edges(self) -> Iterator[tuple[int, int]]:
+        """Yield every edge as (parent, child), members of joins included."""
+        for run in self.runs:
+            for edge in run.inputs:
+                yield edge.parent, run.first
+            for first, count in run.members or ():
+                for member in range(first, first + count):
+                    yield member, run.first

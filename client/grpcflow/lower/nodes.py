@@ -1,0 +1,217 @@
+"""The graph while it grows: nodes, runs, edges and templates, and the callbacks that are still to come.
+
+Knows how nodes are laid out and nothing of what a canvas means. Pure; may not import grpc or protobuf.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from grpcflow.lower.model import EdgeSpec, Mode, OnFailure, Outcome, Run, TemplateSpec
+from grpcflow.lower.steps import NOTHING, OWN_OPTIONS, Canvas, Errback, Given, Step, callbacks_of
+from grpcflow.lower.templates import Calls, checked_name
+from grpcflow_protos.limits import BATCH_BYTES, RUN_NODES
+
+__all__ = ["Graph", "Source", "Sources"]
+
+_VIA: Final[Mapping[str | None, str]] = {"xmap": "map", "xstarmap": "starmap"}
+_Check = Callable[[Sequence[Any], Mapping[str, Any], int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A node whose end a part of the canvas waits for.
+
+    Attributes:
+        node: Its index.
+        on_failure: What its failure does.
+        mode: How its value enters, where what follows takes it.
+    """
+
+    node: int
+    on_failure: OnFailure = OnFailure.PASS
+    mode: Mode = Mode.VALUE
+
+
+Sources = tuple[Source, ...]
+
+
+class Graph:
+    """Nodes in the order of their indexes; parents come before their children.
+
+    Args:
+        calls: Makes templates and payloads.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self.templates: list[TemplateSpec] = []
+        self.runs: list[Run] = []
+        self.node_count = 0
+        #: Callbacks that are still to be walked, each with the outcome it follows.
+        self.links: deque[tuple[Outcome, Canvas]] = deque()
+        self.errbacks: deque[Errback] = deque()
+        self._calls = calls
+        self._template_index: dict[TemplateSpec, int] = {}
+        #: Templates of calls without options, by name and via.
+        self._plain: dict[tuple[str, str], int] = {}
+        self._checks: dict[str, _Check | None] = {}
+        #: Runs of one node, by its index; nodes of longer runs have no edges of their own.
+        self._run_of: dict[int, Run] = {}
+
+    def call(self, step: Step, sources: Sources, parent: Outcome | None) -> Outcome:
+        """Add one call, with edges to what it waits for, and note its callbacks."""
+        canvas, given = step.canvas, step.given
+        takes = not (canvas["immutable"] or given.sealed)
+        edges = tuple(EdgeSpec(source.node, _mode(source, takes), source.on_failure) for source in sources)
+        values = sum(edge.mode is Mode.VALUE for edge in edges)
+        errors = any(edge.mode is Mode.ERROR for edge in edges)
+        template, payload = self._described(canvas, given, None if errors else values)
+        run = Run(self.node_count, template, [payload], edges, size=len(payload))
+        return self._finish(run, step, parent)
+
+    @staticmethod
+    def shares_run(canvas: Canvas) -> bool:
+        """Return True for a call that needs nothing of its own but its payload."""
+        if canvas["subtask_type"] not in _CALL_KINDS:
+            return False
+        options = canvas["options"]
+        return not options or OWN_OPTIONS.isdisjoint(options)
+
+    def shared_call(self, canvas: Canvas, given: Given, run: Run | None) -> Run:
+        """Add one call that waits for nothing, to ``run`` where it fits in, and return the run it is in."""
+        template, payload = self._described(canvas, given, 0)
+        fits = (
+            run is not None
+            and run.template == template
+            and len(run.payloads) < RUN_NODES
+            and run.size + len(payload) <= BATCH_BYTES
+        )
+        if run is None or not fits:
+            run = Run(self.node_count, template)
+            self.runs.append(run)
+        run.payloads.append(payload)
+        run.size += len(payload)
+        self.node_count += 1
+        return run
+
+    def join(
+        self,
+        members: "Sequence[Outcome | tuple[int, int]]",
+        shared: Sequence[Run],
+        sources: Sources,
+        step: Step,
+        parent: Outcome | None,
+    ) -> Outcome:
+        """Add the node that collects members.
+
+        Args:
+            members: Outcomes, and (first, count) of calls in shared runs, in order.
+            shared: The shared runs.
+            sources: What it waits for besides its members; nothing of that enters its list.
+            step: The group; its callbacks stand on the join.
+            parent: The outcome before it.
+        """
+        index = self.node_count
+        ranges: list[tuple[int, int]] = []
+        results: list[Outcome | tuple[int, int]] = []
+        for member in members:
+            if isinstance(member, Outcome):
+                _extend(ranges, member.node, 1)
+                results.append(member)
+                self._run_of[member.node].children.append(index)
+            else:
+                _extend(ranges, *member)
+                _extend(results, *member)
+        for run in shared:
+            run.children.append(index)
+        edges = tuple(EdgeSpec(source.node, _mode(source, takes=False), source.on_failure) for source in sources)
+        outcome = self._finish(Run(index, -1, inputs=edges, members=ranges), step, parent)
+        outcome.members = results
+        return outcome
+
+    def _finish(self, run: Run, step: Step, parent: Outcome | None) -> Outcome:
+        """Add a run of one node, tell its parents, and note its callbacks."""
+        own_id = step.own_id()
+        run.id = checked_name("task_id", own_id) if own_id else ""
+        for edge in run.inputs:
+            self._run_of[edge.parent].children.append(run.first)
+        self.runs.append(run)
+        self._run_of[run.first] = run
+        self.node_count += 1
+        outcome = Outcome(run.first, run.id, parent)
+        self.note_callbacks(step, outcome)
+        return outcome
+
+    def note_callbacks(self, step: Step, outcome: Outcome) -> None:
+        """Remember the links and errbacks of a step whose end is ``outcome``."""
+        canvas, given = step.canvas, step.given
+        links, errbacks = step.links, step.errbacks
+        if not (OWN_OPTIONS.isdisjoint(canvas["options"]) and OWN_OPTIONS.isdisjoint(given.options)):
+            links = links + callbacks_of(canvas, "link", given)
+            errbacks = errbacks + [Errback(item) for item in callbacks_of(canvas, "link_error", given)]
+        self.links.extend((outcome, link) for link in links)
+        for errback in errbacks:
+            if not errback.parents:
+                self.errbacks.append(errback)
+            errback.parents.append(outcome.node)
+
+    # --- what a call is made of ---------------------------------------------------------------------------
+
+    def _described(self, canvas: Canvas, given: Given, inputs: int | None) -> tuple[int, bytes]:
+        """Return template and payload of a call; ``inputs``: values to come, None where that is not known."""
+        options = canvas["options"]
+        if given.options:
+            options = {**options, **given.options}
+        via = _VIA.get(canvas["subtask_type"], "")
+        if via:
+            inner = canvas["kwargs"]["task"]
+            name, args, kwargs = inner["task"], (canvas["kwargs"]["it"],), {}
+            options = {**inner["options"], **options}
+        else:
+            name, args, kwargs = canvas["task"], canvas["args"], canvas["kwargs"]
+            if given is not NOTHING and not canvas["immutable"]:
+                args, kwargs = (*given.args, *args), {**kwargs, **given.kwargs}
+            if inputs is not None and (check := self._check(name)) is not None:
+                check(args, kwargs, inputs)
+        template = self._template(name, options, via)
+        return template, self._calls.payload(self.templates[template], args, kwargs)
+
+    def _check(self, name: str) -> _Check | None:
+        """Return the check of a task's arguments, or None where this app does not know it."""
+        try:
+            return self._checks[name]
+        except KeyError:
+            found = self._checks[name] = self._calls.checker(name)
+            return found
+
+    def _template(self, name: str, options: Mapping[str, Any], via: str) -> int:
+        """Return the index of the template for these options, the same one for equal templates."""
+        if not options:
+            found = self._plain.get((name, via))
+            if found is not None:
+                return found
+        template = self._calls.template(name, options, via)
+        index = self._template_index.setdefault(template, len(self.templates))
+        if index == len(self.templates):
+            self.templates.append(template)
+        if not options:
+            self._plain[name, via] = index
+        return index
+
+
+_CALL_KINDS: Final = frozenset({None, "xmap", "xstarmap"})
+
+
+def _mode(source: Source, takes: bool) -> Mode:
+    """Return how a parent enters a call that takes its value or does not."""
+    return Mode.AFTER if source.mode is Mode.VALUE and not takes else source.mode
+
+
+def _extend(ranges: list[Any], first: int, count: int) -> None:
+    """Add a range to ranges, to the last one where it follows on it."""
+    last = ranges[-1] if ranges else None
+    if isinstance(last, tuple) and last[0] + last[1] == first:
+        ranges[-1] = (last[0], last[1] + count)
+    else:
+        ranges.append((first, count))

@@ -1,0 +1,258 @@
+"""The normal form of a canvas: chains spliced, groups of one unrolled, empty groups dropped.
+
+Works on the dicts of signatures, whatever their class, and changes none of them. Pure; imports nothing of
+grpcflow.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+__all__ = [
+    "NOTHING",
+    "OWN_OPTIONS",
+    "Canvas",
+    "Errback",
+    "Given",
+    "Step",
+    "callbacks_of",
+    "chunked",
+    "effective_steps",
+    "is_empty",
+    "members_of",
+]
+
+Canvas = Mapping[str, Any]
+
+#: Options of a composed canvas that are not handed down to what it is composed of.
+OWN_OPTIONS: Final = frozenset({"link", "link_error", "task_id"})
+
+
+class Errback:
+    """One errback and the indexes of all nodes whose failure fires it; it fires once."""
+
+    __slots__ = ("parents", "signature")
+
+    def __init__(self, signature: Canvas) -> None:
+        self.signature = signature
+        self.parents: list[int] = []
+
+
+class Given:
+    """What is handed down to a part of a canvas: arguments in front, keyword arguments, options that win.
+
+    Args:
+        args: Put in front of the arguments.
+        kwargs: Merged into the keyword arguments.
+        options: Merged into the options.
+        sealed: True: it takes nothing from what ran before it, nor ``args`` and ``kwargs`` of later ones.
+    """
+
+    __slots__ = ("args", "kwargs", "options", "sealed")
+
+    def __init__(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        sealed: bool = False,
+    ) -> None:
+        self.args = tuple(args)
+        self.kwargs: Mapping[str, Any] = kwargs or {}
+        self.options: Mapping[str, Any] = options or {}
+        self.sealed = sealed
+
+    def into(self, canvas: Canvas) -> "Given":
+        """Return what a composed canvas that is given this hands down to its parts."""
+        own = {name: value for name, value in canvas["kwargs"].items() if name not in _COMPOSED_OF}
+        if self is NOTHING and not (own or canvas["args"] or canvas["options"] or canvas["immutable"]):
+            return NOTHING
+        options = {name: value for name, value in canvas["options"].items() if name not in OWN_OPTIONS}
+        options.update((name, value) for name, value in self.options.items() if name not in OWN_OPTIONS)
+        args, kwargs = tuple(canvas["args"]), own
+        if not (canvas["immutable"] or self.sealed):
+            args, kwargs = (*self.args, *args), {**own, **self.kwargs}
+        return Given(args, kwargs, options, bool(self.sealed or canvas["immutable"]))
+
+
+#: Names under which a composed canvas holds its parts, among its keyword arguments.
+_COMPOSED_OF: Final = frozenset({"tasks", "header", "body", "task", "it", "n"})
+
+#: Nothing is handed down.
+NOTHING: Final = Given()
+
+
+class Step:
+    """A canvas in its place: what it is given, and the callbacks that it carries for what it stands in."""
+
+    __slots__ = ("canvas", "errbacks", "given", "links", "task_id")
+
+    def __init__(self, canvas: Canvas, given: Given = NOTHING, task_id: str = "") -> None:
+        self.canvas = canvas
+        self.given = given
+        self.task_id = task_id
+        self.links: list[Canvas] = []
+        self.errbacks: list[Errback] = []
+
+    def own_id(self) -> str:
+        """Return the id that the user gave to the end of this step; empty where none was given."""
+        return self.task_id or self.given.options.get("task_id") or self.canvas["options"].get("task_id") or ""
+
+
+def callbacks_of(canvas: Canvas, option: str, given: Given = NOTHING) -> list[Canvas]:
+    """Return the callbacks of a canvas and those that came as options, each once."""
+    found: list[Canvas] = []
+    for options in (canvas["options"], given.options):
+        value = options.get(option)
+        if value is None:
+            continue
+        for callback in (value,) if isinstance(value, Mapping) else value:
+            if callback not in found:
+                found.append(callback)
+    return found
+
+
+def chunked(canvas: Canvas) -> list[Canvas]:
+    """Return the starmap calls that chunks stand for."""
+    parts = canvas["kwargs"]
+    items, size = parts["it"], parts["n"]
+    return [
+        {
+            "task": "grpcflow.starmap",
+            "args": (),
+            "kwargs": {"task": parts["task"], "it": items[start : start + size]},
+            "options": {},
+            "subtask_type": "xstarmap",
+            "immutable": True,
+        }
+        for start in range(0, len(items), size)
+    ]
+
+
+def tasks_of(canvas: Canvas) -> Iterable[Canvas]:
+    """Return the parts of a chain or a group as they stand."""
+    tasks: Iterable[Canvas] = canvas["kwargs"]["tasks"]
+    return tasks
+
+
+def members_of(step: Step) -> Iterator[tuple[Canvas, Given]]:
+    """Yield the members of a group with what each is given; members of groups directly in it stand in its place.
+
+    Callbacks of a group that stands directly in a group are carried by the outer one: ``step`` gets them.
+    """
+    waiting: list[tuple[Iterator[Canvas], Given]] = [(iter(tasks_of(step.canvas)), step.given.into(step.canvas))]
+    while waiting:
+        members, given = waiting[-1]
+        for member in members:
+            kind = member["subtask_type"]
+            if kind == "group":
+                step.links.extend(callbacks_of(member, "link"))
+                step.errbacks.extend(map(Errback, callbacks_of(member, "link_error")))
+                waiting.append((iter(tasks_of(member)), given.into(member)))
+                break
+            if kind != "chain" or not is_empty(member):
+                yield member, given
+        else:
+            waiting.pop()
+
+
+def is_empty(canvas: Canvas) -> bool:
+    """Return True for a chain that holds no step, or nothing but such chains."""
+    waiting = [canvas]
+    while waiting:
+        current = waiting.pop()
+        if current["subtask_type"] != "chain":
+            return False
+        waiting.extend(tasks_of(current))
+    return True
+
+
+class _End:
+    """Marks the end of a spliced chain: what holds for its last step and for all of its steps."""
+
+    __slots__ = ("begin", "step")
+
+    def __init__(self, step: Step, begin: int) -> None:
+        self.step = step
+        self.begin = begin
+
+
+def effective_steps(whole: Step) -> list[Step]:
+    """Return the steps of a chain in normal form.
+
+    Chains in it are spliced, a group of one is its member, empty groups and chains are skipped; what a skipped
+    first step was given goes to the step after it.
+    """
+    found: list[Step] = []
+    waiting: list[Step | _End] = [whole]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, _End):
+            _close(current, found)
+            continue
+        kind = current.canvas["subtask_type"]
+        if kind == "chain":
+            waiting.append(_End(current, len(found)))
+            if spliced := _spliced(current):
+                waiting.extend(spliced)
+            else:
+                _hand_on(current.given, waiting)
+        elif kind == "group" and (members := _few_members(current)) is not None:
+            if members:
+                waiting.append(_End(current, len(found)))
+                waiting.append(Step(members[0][0], members[0][1]))
+            else:
+                _hand_on(current.given, waiting)
+        else:
+            found.append(current)
+    return found
+
+
+def _spliced(chain: Step) -> list[Step]:
+    """Return the steps of one chain, last first; the first gets what the chain is given."""
+    steps = [Step(canvas) for canvas in tasks_of(chain.canvas)]
+    if steps:
+        steps[0].given = chain.given.into(chain.canvas)
+    steps.reverse()
+    return steps
+
+
+def _few_members(step: Step) -> list[tuple[Canvas, Given]] | None:
+    """Return the members of a group that has one or none, and None for any other."""
+    found: list[tuple[Canvas, Given]] = []
+    trial = Step(step.canvas, step.given)  # so that the callbacks of inner groups are not taken twice
+    for member in members_of(trial):
+        found.append(member)
+        if len(found) > 1:
+            return None
+    step.links.extend(trial.links)
+    step.errbacks.extend(trial.errbacks)
+    return found
+
+
+def _hand_on(given: Given, waiting: list[Step | _End]) -> None:
+    """Give to the next step what a skipped one was given."""
+    if given is NOTHING:
+        return
+    for following in reversed(waiting):
+        if isinstance(following, Step):
+            following.given = Given(
+                (*given.args, *following.given.args),
+                {**following.given.kwargs, **given.kwargs},
+                {**following.given.options, **given.options},
+                given.sealed or following.given.sealed,
+            )
+            return
+
+
+def _close(end: _End, found: list[Step]) -> None:
+    """Give the callbacks and the id of a spliced chain to the steps that they hold for."""
+    steps, step = found[end.begin :], end.step
+    if not steps:
+        return
+    steps[-1].links += step.links + callbacks_of(step.canvas, "link", step.given)
+    if own_id := step.own_id():
+        steps[-1].task_id = own_id
+    errbacks = step.errbacks + [Errback(item) for item in callbacks_of(step.canvas, "link_error", step.given)]
+    for errback in errbacks:
+        for each in steps:
+            each.errbacks.append(errback)

@@ -1,0 +1,178 @@
+"""Options of a call, of its task, its route and the settings, made into a template.
+
+Pure: reads the app's settings and tasks, touches nothing. It may not import grpc or protobuf.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from grpcflow import codec
+from grpcflow.errors import PayloadTooLarge
+from grpcflow.lower.model import TemplateSpec
+from grpcflow_protos.limits import NAME_LIMIT, PAYLOAD_LIMIT
+
+if TYPE_CHECKING:
+    from grpcflow.app import Grpcflow
+    from grpcflow.task import Task
+
+__all__ = ["OPTIONS", "Calls", "checked_name"]
+
+#: The options that a call may have.
+OPTIONS: Final = frozenset(
+    {
+        *("queue", "priority", "countdown", "eta", "expires", "task_id", "link", "link_error", "ignore_result"),
+        *("acks_late", "serializer", "headers", "max_deliveries", "track_started"),
+    }
+)
+
+#: Attributes of a task that are options of its calls.
+_OF_TASKS: Final = ("queue", "priority", "expires", "ignore_result", "acks_late", "serializer", "track_started")
+
+#: Most templates that an app keeps for later calls.
+_CACHED: Final = 10_000
+
+_TOP_PRIORITY: Final = 9
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
+
+
+class Calls:
+    """Makes templates and payloads for the calls of one submission.
+
+    Args:
+        app: Whose settings, routes and tasks hold.
+        parent_id: Id of the task that submits; empty outside of one.
+        root_id: Id of the first task of the work that the submission belongs to; empty outside of one.
+    """
+
+    def __init__(self, app: "Grpcflow", parent_id: str = "", root_id: str = "") -> None:
+        self._app = app
+        self._parent_id = parent_id
+        self._root_id = root_id
+
+    def template(self, name: str, options: Mapping[str, Any] = _NO_OPTIONS, via: str = "") -> TemplateSpec:
+        """Return the template of a call.
+
+        An option of the call wins over one of the task, that over the route's, and that over the setting.
+
+        Args:
+            name: Name of the task.
+            options: Options of the call.
+            via: ``map`` or ``starmap`` where the task is applied to many items.
+
+        Raises:
+            TypeError: There is no such option.
+            ValueError: An option has a value that cannot be.
+        """
+        task = self._app.tasks.get(name)
+        if options or self._root_id:
+            return self._made(name, task, options, via)
+        # What the options of nearly all calls come to, until a setting or an attribute of the task changes.
+        key = (name, via, self._app.conf.version, *(getattr(task, option, None) for option in _OF_TASKS))
+        cache = self._app.template_cache
+        found = cache.get(key)
+        if found is None:
+            if len(cache) >= _CACHED:
+                cache.clear()
+            found = cache[key] = self._made(name, task, options, via)
+        return found
+
+    def _made(self, name: str, task: "Task[..., Any] | None", options: Mapping[str, Any], via: str) -> TemplateSpec:
+        """Return a new template; see ``template``."""
+        conf = self._app.conf
+        given = {**conf.router.route(name), **{key: value for key, value in options.items() if value is not None}}
+        if unknown := given.keys() - OPTIONS:
+            raise TypeError(f"{name}: there is no option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
+
+        def choose(option: str, setting: Any) -> Any:
+            of_task = getattr(task, option, None)
+            if of_task is not None and options.get(option) is None:
+                return of_task
+            return given.get(option, setting)
+
+        priority = choose("priority", conf.task_default_priority)
+        if not isinstance(priority, int) or not 0 <= priority <= _TOP_PRIORITY:
+            raise ValueError(f"{name}: the priority is {priority!r}; it must be a whole number from 0 to 9")
+        countdown, eta = self._start(given.get("countdown"), given.get("eta"))
+        expires_in, expires_at = self._end(choose("expires", None))
+        content = codec.content_type(choose("serializer", conf.task_serializer))
+        headers = {**given.get("headers", {}), **({"via": via} if via else {})}
+        return TemplateSpec(
+            task=checked_name("name of the task", name),
+            queue=checked_name("queue", choose("queue", conf.task_default_queue)),
+            priority=priority,
+            acks_early=not choose("acks_late", conf.task_acks_late),
+            max_deliveries=given.get("max_deliveries", conf.task_max_deliveries) or 0,
+            ignore_result=bool(choose("ignore_result", conf.task_ignore_result)),
+            content_type="" if content == codec.JSON else content,
+            countdown=countdown,
+            eta=eta,
+            expires_in=expires_in,
+            expires_at=expires_at,
+            headers=codec.encode(headers, path="headers") if headers else b"",
+            parent_id=self._parent_id,
+            root_id=self._root_id,
+            track_started=bool(choose("track_started", conf.task_track_started)),
+        )
+
+    def payload(self, template: TemplateSpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the encoded call.
+
+        Raises:
+            SerializationError: An argument cannot travel.
+            PayloadTooLarge: The encoded arguments are over the limit.
+        """
+        data = codec.encode_call(args, kwargs, template.content_type)
+        if len(data) > PAYLOAD_LIMIT:
+            raise PayloadTooLarge(
+                f"the arguments of {template.task} are {len(data):,} bytes when encoded; the limit is "
+                f"{PAYLOAD_LIMIT:,}. Store them elsewhere and send where they are."
+            )
+        return data
+
+    def checker(self, name: str) -> "Callable[[Sequence[Any], Mapping[str, Any], int], None] | None":
+        """Return the check of a task's arguments, or None for a task that this app does not know."""
+        task = self._app.tasks.get(name)
+        return None if task is None else task.check_arguments
+
+    def _start(self, countdown: Any, eta: Any) -> tuple[timedelta | None, datetime | None]:
+        """Return when a call may start: after a length of time, and not before a time."""
+        return _length("countdown", countdown) or None, None if eta is None else self._time("eta", eta)
+
+    def _end(self, expires: Any) -> tuple[timedelta | None, datetime | None]:
+        """Return when a call that has not started is given up."""
+        if expires is None:
+            return None, None
+        if isinstance(expires, (datetime, str)):
+            return None, self._time("expires", expires)
+        # Zero would mean "never" on the wire, and the caller means "at once".
+        return max(_length("expires", expires) or timedelta(0), timedelta(microseconds=1)), None
+
+    def _time(self, option: str, value: Any) -> datetime:
+        """Return a time as UTC; naive ones are read in the app's time zone."""
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if not isinstance(value, datetime):
+            raise ValueError(f"{option} is {value!r}; it must be a datetime")
+        aware = value if value.tzinfo is not None else value.replace(tzinfo=self._app.conf.tzinfo)
+        return aware.astimezone(UTC)
+
+
+def _length(option: str, value: Any) -> timedelta | None:
+    """Return seconds or a timedelta as a timedelta; what lies in the past counts as now."""
+    if value is None or isinstance(value, timedelta):
+        length: timedelta | None = value
+    elif isinstance(value, (int, float)) and abs(value) < timedelta.max.total_seconds():
+        length = timedelta(seconds=value)
+    else:
+        raise ValueError(f"{option} is {value!r}; it must be a number of seconds")
+    return length if length is None else max(length, timedelta(0))
+
+
+def checked_name(what: str, name: Any) -> str:
+    """Return a name that may travel."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"the {what} is {name!r}; it must be text")
+    if len(name) * 4 > NAME_LIMIT and len(name.encode()) > NAME_LIMIT:
+        raise ValueError(f"the {what} {name[:40]!r}... is over {NAME_LIMIT} bytes long")
+    return name

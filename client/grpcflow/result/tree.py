@@ -1,0 +1,67 @@
+"""Results from places in a graph, and results as tuples that can be stored.
+
+Pure: asks nobody.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from grpcflow import ids
+from grpcflow.result.group import GroupResult
+from grpcflow.result.single import AsyncResult
+
+if TYPE_CHECKING:
+    from grpcflow.app import Grpcflow
+    from grpcflow.lower.model import Outcome
+
+__all__ = ["result_from_tuple", "result_of", "tuple_of"]
+
+
+def result_of(app: "Grpcflow", graph: bytes, outcome: "Outcome") -> AsyncResult[Any] | GroupResult:
+    """Return the result for a place in a graph.
+
+    Args:
+        app: The app that submitted the graph.
+        graph: The 12 bytes of the graph id.
+        outcome: The place.
+    """
+    task_id = outcome.id or ids.node_id(graph, outcome.node)
+    result: AsyncResult[Any] | GroupResult
+    result = AsyncResult(task_id, app=app) if outcome.members is None else GroupResult(task_id, app=app)
+    result._bind(graph, outcome)
+    return result
+
+
+def tuple_of(result: AsyncResult[Any] | GroupResult) -> tuple[Any, Any]:
+    """Return a result as nested tuples: ((id, parent), members)."""
+    line: list[AsyncResult[Any] | GroupResult] = []
+    current: AsyncResult[Any] | GroupResult | None = result
+    while current is not None:
+        line.append(current)
+        current = current.parent
+    shown: Any = None
+    for step in reversed(line):
+        members = [tuple_of(member) for member in step.results] if isinstance(step, GroupResult) else None
+        shown = ((step.id, shown), members)
+    return cast("tuple[Any, Any]", shown)
+
+
+def result_from_tuple(r: Sequence[Any], app: "Grpcflow | None" = None) -> AsyncResult[Any] | GroupResult:
+    """Return the result that ``as_tuple`` described.
+
+    Args:
+        r: What ``as_tuple`` returned; lists may stand for tuples.
+        app: The app whose coordinator knows it; None: the current one.
+    """
+    line: list[Sequence[Any]] = []
+    current: Sequence[Any] | None = r
+    while current is not None:
+        line.append(current)
+        current = current[0][1]
+    result: AsyncResult[Any] | GroupResult | None = None
+    for (task_id, _), members in reversed(line):
+        if members is None:
+            result = AsyncResult(task_id, app=app, parent=result)
+        else:
+            result = GroupResult(task_id, [result_from_tuple(m, app) for m in members], app=app, parent=result)
+    return cast("AsyncResult[Any] | GroupResult", result)
