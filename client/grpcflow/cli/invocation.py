@@ -161,8 +161,8 @@ def fail(error: errors.GrpcflowError) -> NoReturn:
     """End the program for one of our own errors."""
     message = str(error)
     if isinstance(error, errors.UnknownDestination):
-        if not error.known or any(name not in message for name in error.known):
-            message += f" Connected workers: {', '.join(error.known) or 'none'}."
+        if any(name not in message for name in error.known):
+            message += f" Connected workers: {', '.join(error.known)}."
     elif error.cure and error.cure not in message:
         message += f" {error.cure}"
     ends: tuple[tuple[type[errors.GrpcflowError], type[Failed]], ...] = (

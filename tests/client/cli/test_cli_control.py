@@ -111,6 +111,12 @@ def test_an_unknown_destination_names_those_that_exist(typed: Type) -> None:
     assert "w1, w2" in result.stderr
 
 
+def test_names_that_the_coordinator_said_are_not_said_again(typed: Type, cluster: FakeConnection) -> None:
+    cluster.error = errors.UnknownDestination("no worker has the name 'x'; connected: w1, w2")
+    result = typed("ctl", "status", "-d", "x")
+    assert (result.exit_code, result.stderr) == (69, "Error: no worker has the name 'x'; connected: w1, w2\n")
+
+
 def test_an_unreachable_coordinator_is_exit_code_69_with_its_address(typed: Type, cluster: FakeConnection) -> None:
     cluster.error = errors.CoordinatorUnavailable("no coordinator at 127.0.0.1:1", cure="Start grpcflow-coordinator.")
     result = typed("ctl", "status")
