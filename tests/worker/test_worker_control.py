@@ -129,6 +129,8 @@ def test_payloads_that_cannot_be_shown_do_not_hide_the_task(desk: Desk, payload:
 def test_registered_scheduled_conf(desk: Desk) -> None:
     assert desk.ask("registered") == ["t.add", "t.nap"]
     assert desk.ask("scheduled") == []
+    assert desk.ask("revoked") == []
+    assert "worker w1 on" in desk.ask("report")["ok"]
     assert desk.ask("conf") == {"timezone": "UTC"}
 
 
@@ -148,6 +150,7 @@ def test_stats(desk: Desk) -> None:
     assert figures["uptime"] == 60
     assert figures["pool"] == {"implementation": "fake", "max-concurrency": 2, "processes": [77]}
     assert figures["total"] == {"t.add": 5}
+    assert figures["executor"]["processes"] == [{"pid": 77}]
     assert figures["capacity"] == 2
     assert figures["session"] == {"draining": False, "unacknowledged": 0, "queues": ["default"]}
     assert figures["rusage"]["maxrss"] > 0

@@ -294,14 +294,6 @@ def test_new_queues_are_told_whole(session: Session) -> None:
     assert list(reconnect(session).queues) == []
 
 
-def test_an_empty_message_is_answered(session: Session) -> None:
-    """It is how a live worker is told from a dead one."""
-    assert session.next_message() is None
-    session.received(pb.WorkResponse(), NOW)
-    assert say(session).sequence == 2
-    assert session.next_message() is None
-
-
 def test_a_beat_is_one_message(session: Session) -> None:
     session.beat()
     assert say(session).ByteSize() > 0

@@ -121,13 +121,6 @@ async def test_an_idle_worker_beats(service: FakeCoordinator) -> None:
         assert (await stream.next()).sequence == 2
 
 
-async def test_an_empty_message_is_answered_at_once(service: FakeCoordinator) -> None:
-    async with worker(service.address):
-        stream, _ = await service.greeted()
-        stream.send(pb.WorkResponse())
-        assert (await stream.next()).sequence == 2
-
-
 async def test_silence_breaks_the_stream(service: FakeCoordinator, caplog: pytest.LogCaptureFixture) -> None:
     async with worker(service.address) as one:
         stream, _ = await service.greeted(silence_ms=15000)

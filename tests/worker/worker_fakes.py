@@ -313,7 +313,7 @@ class FakeExecutor:
         return [Waiting(token, run, token - run.token) for token, run in waits[:limit]]
 
     def stats(self) -> dict[str, Any]:
-        return {"processes": [77], "total": {"t.add": 5}}
+        return {"processes": [{"pid": 77}], "tasks": {"t.add": {"done": 5}}}
 
     async def close(self, *, drain: bool, deadline: float) -> None:
         self.closed.append(drain)

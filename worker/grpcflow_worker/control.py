@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,9 @@ class Control:
             "ping": self._ping,
             "query_task": self._query_task,
             "registered": self._registered,
+            "report": self._report,
             "reserved": self._reserved,
+            "revoked": self._revoked,
             "scheduled": self._scheduled,
             "shutdown": self._shutdown,
             "stats": self._stats,
@@ -124,6 +127,20 @@ class Control:
         # Tasks wait for their time in the coordinator and come when they are due.
         return []
 
+    def _revoked(self, _: Mapping[str, Any]) -> Any:
+        # Revokes are kept by the coordinator, for the whole cluster; none is kept here.
+        return []
+
+    def _report(self, _: Mapping[str, Any]) -> Any:
+        mine = self._facts.session.identity
+        lines = (
+            f"grpcflow {mine.version or '(version unknown)'}",
+            f"Python {platform.python_version()} on {platform.platform()}",
+            f"worker {mine.name} on {mine.host}, process {mine.process_id}",
+            f"executor {mine.executor}, {mine.concurrency} at once, {len(mine.tasks)} tasks",
+        )
+        return {"ok": "\n".join(lines)}
+
     def _registered(self, _: Mapping[str, Any]) -> Any:
         return sorted(self._facts.registered.tasks)
 
@@ -157,14 +174,19 @@ class Control:
 
     def _stats(self, _: Mapping[str, Any]) -> Any:
         facts, session = self._facts, self._facts.session
-        figures = dict(facts.executor.stats())
-        total = figures.pop("total", {})
-        pool = {"implementation": facts.executor.kind, "max-concurrency": session.identity.concurrency, **figures}
+        figures = facts.executor.stats()
+        tasks = figures.get("tasks", {})
+        processes = [each.get("pid") for each in figures.get("processes", ())]
         return {
             "pid": os.getpid(),
             "uptime": round(facts.now() - facts.started_at),
-            "pool": pool,
-            "total": total,
+            "pool": {
+                "implementation": facts.executor.kind,
+                "max-concurrency": session.identity.concurrency,
+                "processes": processes or [os.getpid()],
+            },
+            "total": {name: each.get("done", 0) for name, each in tasks.items()},
+            "executor": figures,
             "rusage": _rusage(),
             "capacity": session.capacity.announced,
             "held": session.open,

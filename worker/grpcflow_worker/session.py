@@ -201,8 +201,6 @@ class Session:
             raise ProtocolError("a second welcome came" if greeted else "the first message holds no welcome")
         runs = runs_of(message)
         effects = Effects(commands=list(message.commands))
-        # An empty message asks whether we live: the answer may decide who keeps our name.
-        self._beat |= message.ByteSize() == 0
         if greeted:
             self._welcomed(message.welcome, effects)
         for token in self._outbox.acknowledge(message.acknowledged):
