@@ -56,6 +56,7 @@ _READERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
     JSON: msgspec.json.Decoder().decode,
     MSGPACK: msgspec.msgpack.Decoder(strict=False).decode,
 }
+_KNOWN: Final = frozenset(NAMES.values())
 _write_json: Final = _WRITERS[JSON]
 _read_json: Final = _READERS[JSON]
 #: What msgspec raises for values that need a tag after all: text with lone surrogates, wide integers.
@@ -72,7 +73,7 @@ def content_type(name: str) -> str:
         ContentDisallowed: There is no such codec.
     """
     found = NAMES.get(name, name) or JSON
-    if found not in (JSON, MSGPACK, PICKLE):
+    if found not in _KNOWN:
         message = f"there is no serializer {name!r}: use json, msgpack or pickle"
         raise ContentDisallowed(message)
     return found
@@ -183,7 +184,7 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
         SerializationError: The data is not what its content type says.
     """
     content = content or JSON
-    if accept is not DEFAULT_ACCEPT or content not in accept:
+    if content not in accept or content not in _KNOWN:
         _check_accepted(content, accept)
     try:
         if content == JSON:
@@ -207,7 +208,7 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
 def _check_accepted(content: str, accept: Collection[str]) -> None:
     """Raise ContentDisallowed unless ``accept`` holds the content type, as itself or by its short name."""
     for name in accept:
-        if NAMES.get(name, name) == content and content in (JSON, MSGPACK, PICKLE):
+        if NAMES.get(name, name) == content and content in _KNOWN:
             return
     names = ", ".join(sorted(accept)) or "nothing"
     message = f"data of content type {content} is not accepted here, only {names}; see app.conf.accept_content"
@@ -229,7 +230,7 @@ def decode_call(
         SerializationError: The data is no call.
     """
     call = decode(data, content, accept=accept)
-    if type(call) in (list, tuple) and len(call) == 2:  # noqa: PLR2004 - args and kwargs
+    if type(call) in (list, tuple) and len(call) == 2:
         args, kwargs = call
         if isinstance(args, (list, tuple)) and isinstance(kwargs, dict) and all(type(key) is str for key in kwargs):
             return list(args), kwargs

@@ -10,7 +10,7 @@ import sys
 import traceback as traceback_module
 import types
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from grpcflow import codec, errors
 from grpcflow_protos import limits
@@ -248,11 +248,11 @@ def _original(
         return None
     try:
         wanted = (*args, members) if issubclass(kind, ExceptionGroup) else args
-        build: Callable[..., BaseException] = kind
+        build = cast("Callable[..., BaseException]", kind)
         error = build(*wanted)
         same = error.args == wanted
         return error if same and type(error) is kind else None
-    except (Exception, SystemExit, GeneratorExit):  # the class's own code may raise anything
+    except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001 - the class's own code may raise anything
         return None
 
 

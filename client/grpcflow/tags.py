@@ -126,9 +126,7 @@ def _members(value: Any, path: str, native_bytes: bool, depth: int, exact: bool)
     return [tagged(item, f"{path}.member", native_bytes=native_bytes, depth=depth, exact=exact) for item in value]
 
 
-def _tagged_mapping(
-    value: Mapping[Any, Any], path: str, native_bytes: bool, depth: int, exact: bool
-) -> dict[str, Any]:
+def _tagged_mapping(value: Mapping[Any, Any], path: str, native_bytes: bool, depth: int, exact: bool) -> dict[str, Any]:
     """Return a mapping as a mapping, or as tagged pairs where a key is no plain text or is the tag."""
     if all(type(key) is str and key != TAG and _is_unicode(key) for key in value):
         return {
@@ -324,7 +322,7 @@ _READERS: Final[dict[str, Callable[..., Any]]] = {
     "datetime": _read_datetime,
     "date": datetime.date.fromisoformat,
     "time": _read_time,
-    "timedelta": lambda days, seconds, micros: datetime.timedelta(days, seconds, micros),
+    "timedelta": datetime.timedelta,
     "decimal": lambda text: decimal.Decimal(str(text)),
     "uuid": lambda text: uuid.UUID(hex=text),
     "bytes": lambda text: base64.b64decode(text, validate=True),

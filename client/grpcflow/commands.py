@@ -1,0 +1,188 @@
+"""Remote control as calls: questions and commands to workers, revokes, and what the coordinator knows itself.
+
+Knows the wire's messages and nothing of what the commands mean; ``grpcflow.control`` gives them their shape.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import grpc
+
+from grpcflow import errors
+from grpcflow.calls import Calls
+from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
+
+__all__ = ["Commands", "Reply"]
+
+#: Seconds that the coordinator has beyond the time that it waits for workers.
+_SLACK: Final = 5.0
+
+_STATUSES: Final[Mapping[int, Literal["answered", "no_reply", "disconnected"]]] = {
+    control_service_pb2.REPLY_STATUS_ANSWERED: "answered",
+    control_service_pb2.REPLY_STATUS_NO_REPLY: "no_reply",
+    control_service_pb2.REPLY_STATUS_DISCONNECTED: "disconnected",
+}
+
+
+@dataclasses.dataclass(slots=True)
+class Reply:
+    """What became of one target of a command.
+
+    Attributes:
+        worker: Name of the worker.
+        status: ``answered``, ``no_reply`` (connected, and silent until the time was over) or ``disconnected``.
+        reply: The answer, as plain data; None where there is none.
+        error: What went wrong, for people; empty where nothing did.
+    """
+
+    worker: str
+    status: Literal["answered", "no_reply", "disconnected"]
+    reply: Any = None
+    error: str = ""
+
+
+class Commands:
+    """Calls to the control service.
+
+    Args:
+        calls: Makes them.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def revoke(
+        self,
+        ids: Sequence[str],
+        terminate: bool = False,
+        signal: str = "SIGTERM",
+    ) -> control_service_pb2.RevokeResponse:
+        """Settle nodes as revoked wherever they are, durably.
+
+        Args:
+            ids: At most 10,000 ids as users know them.
+            terminate: True: stop the ones that run.
+            signal: Name of the signal for a child process.
+
+        Returns:
+            ``revoked``: how many are revoked, now or soon; ``unknown``: ids that the coordinator does not know.
+
+        Raises:
+            InvalidRequest: An id is too long, or there is no such signal.
+            CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
+        """
+        request = control_service_pb2.RevokeRequest(ids=ids, terminate=terminate, signal=signal)
+        return self._calls.ask(
+            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).Revoke(request, timeout=left)
+        )
+
+    def inspect(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        destination: Collection[str] | None = None,
+        timeout: float = 1.0,
+    ) -> list[Reply]:
+        """Ask workers a question; returns as soon as all have answered.
+
+        Args:
+            command: Such as ``ping``, ``active``, ``stats``.
+            arguments: Plain data; default none.
+            destination: Names of workers; a part before ``@`` is enough where it is unique. None: all.
+            timeout: Seconds to wait for each.
+
+        Raises:
+            UnknownDestination: No such worker; ``known`` names those there are.
+            InvalidRequest: No such command, or arguments that it does not take.
+            CoordinatorUnavailable, TimeoutError: The coordinator could not be reached, or did not answer.
+        """
+        request = control_service_pb2.InspectRequest(**_request(command, arguments, destination, timeout))
+        return self._command(
+            lambda channel, left: [
+                _reply(one)
+                for one in control_service_pb2_grpc.ControlServiceStub(channel).Inspect(request, timeout=left)
+            ],
+            timeout,
+            repeatable=True,
+        )
+
+    def control(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        destination: Collection[str] | None = None,
+        timeout: float = 1.0,
+    ) -> list[Reply]:
+        """Ask workers for a change; arguments, replies and errors are those of ``inspect``."""
+        request = control_service_pb2.ControlRequest(**_request(command, arguments, destination, timeout))
+        return self._command(
+            lambda channel, left: [
+                _reply(one)
+                for one in control_service_pb2_grpc.ControlServiceStub(channel).Control(request, timeout=left)
+            ],
+            timeout,
+            repeatable=False,
+        )
+
+    def list_workers(self) -> list[control_service_pb2.WorkerInfo]:
+        """Return the sessions that the coordinator knows, by name; asks no worker.
+
+        Raises:
+            CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
+        """
+        request = control_service_pb2.ListWorkersRequest()
+        answer = self._calls.ask(
+            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).ListWorkers(
+                request, timeout=left
+            )
+        )
+        return list(answer.workers)
+
+    def list_queues(self) -> control_service_pb2.ListQueuesResponse:
+        """Return the lanes that hold work (``lanes``) and how many nodes wait for their time (``scheduled``).
+
+        Raises:
+            CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
+        """
+        request = control_service_pb2.ListQueuesRequest()
+        return self._calls.ask(
+            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).ListQueues(request, timeout=left)
+        )
+
+    def _command(
+        self, call: Callable[[grpc.Channel, float], list[Reply]], timeout: float, *, repeatable: bool
+    ) -> list[Reply]:
+        try:
+            return self._calls.ask(call, timeout=timeout + _SLACK, repeatable=repeatable)
+        except errors.UnknownDestination as error:
+            error.known = tuple(worker.name for worker in self.list_workers())
+            raise
+
+
+def _request(
+    command: str, arguments: Mapping[str, Any] | None, destination: Collection[str] | None, timeout: float
+) -> dict[str, Any]:
+    """Return the fields of a question or a command."""
+    try:
+        written = json.dumps(dict(arguments or {})).encode()
+    except (TypeError, ValueError) as error:
+        message = f"the arguments of {command} must be plain data: {error}"
+        raise errors.SerializationError(message, path="arguments") from error
+    return {
+        "command": command,
+        "arguments": written,
+        "destination": list(destination or ()),
+        "timeout_ms": max(1, round(timeout * 1000)),
+    }
+
+
+def _reply(message: control_service_pb2.InspectResponse | control_service_pb2.ControlResponse) -> Reply:
+    """Return one answer; bytes that are no JSON are an error of that worker's, not of the caller's."""
+    status = _STATUSES.get(message.status, "no_reply")
+    try:
+        value = json.loads(message.reply) if message.reply else None
+    except ValueError as error:
+        return Reply(message.worker, status, None, f"its reply is not JSON: {error}")
+    return Reply(message.worker, status, value, message.error)

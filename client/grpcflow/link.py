@@ -1,0 +1,168 @@
+"""One gRPC channel and the one stream on it: what is opened, and thrown away when it breaks.
+
+A link knows how to send and to read; what is sent, and what happens when it ends, is the session's affair.
+"""
+
+import itertools
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import grpc
+
+from grpcflow import statuses
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import client_service_pb2
+
+__all__ = ["Link"]
+
+_METHOD: Final = "/grpcflow.v1.ClientService/Session"
+
+_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    ("grpc.max_send_message_length", limits.MESSAGE_LIMIT),
+    ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT + limits.MESSAGE_OVERHEAD),
+    # A new link must mean a new connection, also where the old one is dead and does not know it.
+    ("grpc.use_local_subchannel_pool", 1),
+    # Keeps an idle stream alive behind address translation; a silent coordinator is found by a probe.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # The retry policy is the session's own.
+    ("grpc.enable_retries", 0),
+)
+_NUMBERS: Final = itertools.count(1)
+
+
+class Link:
+    """One channel and its stream.
+
+    Args:
+        address: ``HOST:PORT``.
+        connect_timeout: Seconds until the coordinator must have said welcome.
+        version: Version of the client, for people.
+
+    Attributes:
+        welcome: The coordinator's welcome; None until it came.
+        welcome_by: Monotonic time until which it must come.
+        heard: Monotonic time of the last sign of life.
+        fault: Why this side ended it; empty where it did not.
+        probe: A question on its way that the coordinator has to answer, and None otherwise.
+    """
+
+    def __init__(self, address: str, connect_timeout: float, version: str = "") -> None:
+        self.address = address
+        self.number = next(_NUMBERS)
+        self.welcome: client_service_pb2.ClientWelcome | None = None
+        self.heard = time.monotonic()
+        self.welcome_by = self.heard + connect_timeout
+        self.fault = ""
+        self.probe: Any = None
+        self.channel = grpc.insecure_channel(address, _OPTIONS)
+        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        hello = client_service_pb2.SessionRequest(
+            hello=client_service_pb2.ClientHello(
+                revision=limits.REVISION,
+                features=limits.FEATURES,
+                version=version,
+                client=f"{socket.gethostname()}:{os.getpid()}",
+            )
+        )
+        open_stream = self.channel.stream_stream(
+            _METHOD,
+            request_serializer=None,
+            response_deserializer=client_service_pb2.SessionResponse.FromString,
+        )
+        self._call: Any = open_stream(_messages(hello.SerializeToString(), self._outbox))
+
+    def send(self, *pieces: bytes) -> None:
+        """Put encoded requests on their way; those of many callers leave together. Never blocks."""
+        for piece in pieces:
+            self._outbox.put(piece)
+
+    def read(self, receive: Callable[["Link", client_service_pb2.SessionResponse], None]) -> grpc.RpcError | None:
+        """Hand every message to ``receive`` until the stream ends.
+
+        Returns:
+            The status it ended with, or None where the coordinator ended it well.
+        """
+        try:
+            for message in self._call:
+                receive(self, message)
+        except grpc.RpcError as error:
+            return error
+        return None
+
+    def abort(self, fault: str) -> None:
+        """End the stream from this side; ``read`` returns. Any thread may do so, more than once."""
+        self.fault = self.fault or fault
+        self._outbox.put(None)
+        self._call.cancel()
+
+    def close(self) -> None:
+        """Throw the channel away, and every call on it."""
+        self.abort("closed")
+        self.channel.close()
+
+    def ask(self, timeout: float) -> None:
+        """Send a probe: any answer but silence shows that the coordinator lives."""
+        call = self.channel.unary_unary(
+            "/grpcflow.v1.ClientService/GetResults",
+            request_serializer=client_service_pb2.GetResultsRequest.SerializeToString,
+            response_deserializer=client_service_pb2.GetResultsResponse.FromString,
+        )
+        try:
+            self.probe = call.future(client_service_pb2.GetResultsRequest(states_only=True), timeout=timeout)
+        except ValueError:  # the channel was closed a moment ago; the reader is about to say so
+            self.probe = None
+
+    def judge(self) -> None:
+        """Look at the probe's answer, where there is one: life, or the end of this link."""
+        if self.probe is None or not self.probe.done():
+            return
+        silent = self.probe.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+        self.probe = None
+        if silent:
+            self.abort("it is silent")
+        else:
+            self.heard = time.monotonic()
+
+    def describe(self, error: grpc.RpcError | None) -> str:
+        """Say in a few words why the link ended."""
+        if self.fault:
+            return self.fault
+        if error is None:
+            return "it ended the stream"
+        code, _ = statuses.reason_of_call(error)
+        details = error.details() if isinstance(error, grpc.Call) else ""
+        return f"{code + ': ' if code else ''}{details or error}"
+
+
+def _messages(hello: bytes, outbox: "SimpleQueue[bytes | None]") -> Iterator[bytes]:
+    """Yield the hello, then all that waits, joined: encoded messages one after the other are one message.
+
+    Runs in a thread of grpc's. Ends at None. A message is cut at ``BATCH_BYTES``, unless one piece is larger.
+    """
+    yield hello
+    held: bytes | None = None
+    while True:
+        piece = outbox.get() if held is None else held
+        held = None
+        if piece is None:
+            return
+        batch, size = [piece], len(piece)
+        while size < limits.BATCH_BYTES:
+            try:
+                piece = outbox.get_nowait()
+            except Empty:
+                break
+            if piece is None:
+                return
+            if size + len(piece) > limits.BATCH_BYTES:
+                held = piece
+                break
+            batch.append(piece)
+            size += len(piece)
+        yield batch[0] if len(batch) == 1 else b"".join(batch)

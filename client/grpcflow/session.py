@@ -1,0 +1,493 @@
+"""The client's session: what was asked and not yet answered, over whichever link is open now.
+
+Knows nothing of graphs' contents and results' meaning. One driver thread reads the link; when it breaks, the
+driver opens another (the next address of the list) and asks again for everything that is still open: the
+same submissions and what is missing of the watches. Threads that wait look after the link themselves, so
+that no timer thread is needed.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import Empty
+from typing import Final
+
+import grpc
+
+from grpcflow import errors, forking, statuses
+from grpcflow.link import Link
+from grpcflow.waiting import Operation, Waiter, Waiters
+from grpcflow_protos.v1 import client_service_pb2, graph_pb2
+
+__all__ = ["RetryPolicy", "Session"]
+
+_log: Final = logging.getLogger("grpcflow.connection")
+
+#: Seconds of silence after which the coordinator is asked for a sign of life, and how long it has for it.
+_SILENCE: Final = 5.0
+_PROBE_TIME: Final = 5.0
+#: Seconds between two looks at a link that is about to change.
+_LOOK: Final = 0.5
+#: Seconds that closing and forking wait for a thread.
+_JOIN: Final = 2.0
+#: Seconds between two warnings about the same outage.
+_WARN_EVERY: Final = 30.0
+#: Seconds before a link that had worked is opened again.
+_AGAIN: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how fast a coordinator is tried that cannot be reached.
+
+    Attributes:
+        tries: Tries after which an operation gives up.
+        window: Seconds after which it gives up, even if fewer tries were made.
+        first_delay: Seconds before the second try; each later delay is ``factor`` times as long.
+        factor: Growth of the delay.
+        max_delay: Longest delay in seconds; waits for results go on with this one.
+    """
+
+    tries: int = 4
+    window: float = 3.0
+    first_delay: float = 0.2
+    factor: float = 2.5
+    max_delay: float = 2.0
+
+    def delay(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures, up to a fifth more or less, so that clients spread."""
+        # A cap on the exponent: an outage of days must not overflow.
+        seconds = self.first_delay * self.factor ** min(max(failures - 1, 0), 20)
+        return min(seconds, self.max_delay) * random.uniform(0.8, 1.2)
+
+    def is_over(self, tries: int, since: float) -> bool:
+        """Return whether an operation that began at monotonic time ``since`` has tried enough."""
+        return tries >= self.tries or (tries >= 1 and time.monotonic() - since >= self.window)
+
+
+class _Submission(Operation):
+    """A graph on its way: its encoded pieces are kept until the coordinator has it."""
+
+    __slots__ = ("graph", "pieces", "since", "tries")
+
+    def __init__(self, graph: bytes, pieces: Sequence[bytes]) -> None:
+        super().__init__()
+        self.graph, self.pieces = graph, pieces
+        self.tries = 0
+        self.since = time.monotonic()
+
+
+class Session:
+    """All that one process has open with one coordinator. Safe for threads and across ``os.fork()``.
+
+    Args:
+        addresses: ``HOST:PORT`` of the coordinators, tried in turn.
+        policy: How unreachable ones are tried again.
+        connect_timeout: Seconds that a coordinator has to welcome a new link.
+        version: Version of the client, for people.
+    """
+
+    def __init__(self, addresses: Sequence[str], policy: RetryPolicy, connect_timeout: float, version: str) -> None:
+        self.addresses = tuple(addresses)
+        self.policy = policy
+        self._connect_timeout, self._version = connect_timeout, version
+        self._submissions: dict[bytes, list[_Submission]] = {}
+        self._waiters = Waiters()
+        self._opened = 0
+        self._failures = 0
+        self._last_fault = ""
+        self._warned_at = 0.0
+        self._closed = False
+        self._begin()
+        forking.watch_over(self)
+
+    def _begin(self) -> None:
+        """Set everything that a new process starts without."""
+        self._changed = threading.Condition(threading.RLock())
+        self._link: Link | None = None
+        self._driver: threading.Thread | None = None
+        self._pause = threading.Event()
+        self._resting = False
+        self._borrowed = 0
+
+    # --- operations ---------------------------------------------------------------------------------------
+
+    def submit(self, graph: bytes, pieces: Sequence[bytes], deadline: float) -> None:
+        """Send a graph and wait until it is durable.
+
+        Args:
+            graph: The graph's id.
+            pieces: Encoded ``SessionRequest`` messages, one for each chunk.
+            deadline: Monotonic time to give up at.
+
+        Raises:
+            GrpcflowError: The coordinator refused it, could not be reached, or did not answer in time.
+        """
+        submission = _Submission(graph, pieces)
+        with self._changed:
+            self._submissions.setdefault(graph, []).append(submission)
+            if self._ensure_link() and self._link is not None:
+                self._link.send(*pieces)
+            else:
+                self._pause.set()
+        try:
+            if not self._await(submission, deadline):
+                message = (
+                    f"{self._where()} did not acknowledge a graph in time; it may have it all the same: "
+                    "submitting the same chunks again is the same submission"
+                )
+                raise errors.TimeoutError(message)
+        finally:
+            with self._changed:
+                self._forget(submission)
+        if submission.error is not None:
+            raise submission.error
+
+    def watch(self, waiter: Waiter, deadline: float | None, on_wake: Callable[[object], None] | None = None) -> bool:
+        """Watch nodes until the waiter has them all.
+
+        Args:
+            waiter: Names the nodes and takes the results.
+            deadline: Monotonic time to give up at; None: never, though warnings say what is waited for.
+            on_wake: Called in this thread with everything that the waiter puts into its queue.
+
+        Returns:
+            False where the deadline came first.
+
+        Raises:
+            GrpcflowError: The coordinator refused the watch, or the connection was closed.
+        """
+        graphs = tuple(waiter.graphs())
+        with self._changed:
+            self._waiters.add(waiter)
+            if self._ensure_link() and self._link is not None:
+                self._link.send(*_watches(waiter))
+        try:
+            done = self._await(waiter, deadline, on_wake)
+        finally:
+            with self._changed:
+                self._waiters.discard(waiter, graphs)
+                self._unwatch(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+        return done
+
+    @contextmanager
+    def borrow(self, deadline: float) -> Iterator[Link]:
+        """Lend an open link for one call; the link may break meanwhile, and the call with it.
+
+        Args:
+            deadline: Monotonic time to give up at.
+
+        Raises:
+            CoordinatorUnavailable: No link could be opened until then, or the connection is closed.
+        """
+        with self._changed:
+            self._ensure_link()
+            while self._link is None:
+                self._pause.set()
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise self.unavailable()
+                self._changed.wait(min(left, _LOOK))
+                self._ensure_link()
+            link = self._link
+            self._borrowed += 1
+        changed = self._changed
+        try:
+            yield link
+        finally:
+            del link
+            with changed:
+                if changed is self._changed:  # else: this is a forked child now, which counts anew
+                    self._borrowed -= 1
+                    changed.notify_all()
+
+    def close(self) -> None:
+        """End the session: whoever waits is told, and no new operation is taken. May be called again."""
+        with self._changed:
+            self._closed = True
+            self._fail_all(errors.CoordinatorUnavailable("the connection was closed"))
+            driver = self._stop_link("closed")
+        if driver is not None and driver is not threading.current_thread():
+            driver.join(_JOIN)
+
+    def unavailable(self) -> errors.CoordinatorUnavailable:
+        """Return the error that names the address and what went wrong."""
+        fault = f": {self._last_fault}" if self._last_fault else ""
+        message = (
+            f"{self._where()} cannot be reached{fault}. Start one with grpcflow-coordinator, "
+            "or name its address in GRPCFLOW_COORDINATOR or app.conf.coordinator"
+        )
+        return errors.CoordinatorUnavailable(message)
+
+    def _where(self) -> str:
+        return f"the coordinator at {', '.join(self.addresses)}"
+
+    # --- waiting threads ----------------------------------------------------------------------------------
+
+    def _await(
+        self, operation: Operation, deadline: float | None, on_wake: Callable[[object], None] | None = None
+    ) -> bool:
+        """Wait until an operation is done; False where the deadline came first. Looks after the link meanwhile."""
+        wake = operation.wake
+        while True:
+            if operation.done and wake.empty():
+                return True
+            pause = self._look_after_link()
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return operation.done
+                pause = min(pause, left)
+            try:
+                item = wake.get(timeout=pause)
+            except Empty:
+                continue
+            if item is not None and on_wake is not None:
+                on_wake(item)
+
+    def _look_after_link(self) -> float:
+        """Open, probe or end the link where that is due; return the seconds until the next look."""
+        with self._changed:
+            self._ensure_link()
+            link = self._link
+            if link is None:
+                return _LOOK
+            now = time.monotonic()
+            if link.welcome is None:
+                if now < link.welcome_by:
+                    return link.welcome_by - now + 0.001
+                link.abort(f"no welcome within {self._connect_timeout:g} s")
+                return _LOOK
+            if link.probe is not None:
+                link.judge()
+                return _LOOK
+            quiet = now - link.heard
+            if quiet < _SILENCE:
+                return _SILENCE - quiet + 0.001
+            link.ask(_PROBE_TIME)
+            return _LOOK
+
+    def _ensure_link(self) -> bool:
+        """Open a link where there is none and nobody is about to; False where there is none yet. Lock held.
+
+        Raises:
+            CoordinatorUnavailable: The connection is closed.
+        """
+        if self._closed:
+            message = "the connection was closed"
+            raise errors.CoordinatorUnavailable(message)
+        if self._link is not None:
+            return True
+        if self._resting:
+            return False
+        if self._driver is not None:
+            return False
+        # What this opens sends everything that is open, the caller's own included.
+        self._open()
+        self._driver = threading.Thread(target=self._drive, name="grpcflow-session", daemon=True)
+        self._driver.start()
+        return False
+
+    # --- the driver ---------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Open a link to the next address and ask for all that is open. Lock held."""
+        address = self.addresses[self._opened % len(self.addresses)]
+        self._opened += 1
+        link = Link(address, self._connect_timeout, self._version)
+        forking.channel_opened()
+        for submissions in self._submissions.values():
+            for submission in submissions:
+                link.send(*submission.pieces)
+        for waiter in self._waiters:
+            link.send(*_watches(waiter))
+        self._link = link
+        self._changed.notify_all()
+
+    def _drive(self) -> None:
+        """Read links, one after the other, for as long as anything is open. The driver thread."""
+        while True:
+            with self._changed:
+                link = self._link
+            if link is None:
+                return
+            error = link.read(self._receive)
+            link.close()
+            with self._changed:
+                self._link = None
+                delay = self._link_ended(link, error)
+                del link, error
+                if delay is None:
+                    self._driver = None
+                    self._changed.notify_all()
+                    return
+                pause = self._pause
+                pause.clear()
+            pause.wait(delay)
+            with self._changed:
+                if not self._goes_on():
+                    self._driver = None
+                    self._changed.notify_all()
+                    return
+                self._open()
+
+    def _goes_on(self) -> bool:
+        return not (self._closed or self._resting) and bool(self._submissions or len(self._waiters))
+
+    def _link_ended(self, link: Link, error: grpc.RpcError | None) -> float | None:
+        """Decide what a broken link means; return the seconds until the next one, or None for no next one."""
+        if self._closed or self._resting:
+            return None
+        self._last_fault = link.describe(error)
+        if error is not None and not link.fault and not statuses.is_passing(error):
+            self._fail_all(statuses.error_of_call(error))
+            return None
+        worked = link.welcome is not None
+        self._failures = 0 if worked else self._failures + 1
+        for submission in self._all_submissions():
+            submission.tries = 0 if worked else submission.tries + 1
+            if worked:
+                submission.since = time.monotonic()
+            if self.policy.is_over(submission.tries, submission.since):
+                self._forget(submission)
+                submission.finish(self.unavailable())
+        if not self._goes_on():
+            return None
+        self._warn()
+        return _AGAIN if worked else self.policy.delay(self._failures)
+
+    def _warn(self) -> None:
+        """Say once in a while what is waited for while the coordinator is away."""
+        now = time.monotonic()
+        if len(self._waiters) == 0 or now - self._warned_at < _WARN_EVERY:
+            return
+        self._warned_at = now
+        missing = sum(waiter.missing_count() for waiter in self._waiters)
+        _log.warning("%s is lost (%s); still waiting for %d results", self._where(), self._last_fault, missing)
+
+    # --- what comes in ------------------------------------------------------------------------------------
+
+    def _receive(self, link: Link, message: client_service_pb2.SessionResponse) -> None:
+        """Take one message of the coordinator. The driver thread."""
+        with self._changed:
+            link.heard = time.monotonic()
+            if link.welcome is None and message.HasField("welcome"):
+                link.welcome = message.welcome
+                self._failures = 0
+                for submission in self._all_submissions():
+                    submission.tries = 0
+            for graph in message.accepted:
+                self._finish_graph(graph, None)
+            for refused in message.refused:
+                self._take_refusal(refused)
+            for column in message.successes:
+                indexes, values = list(column.indexes), list(column.values)  # plain lists are five times as quick
+                for waiter in tuple(self._waiters.of(column.graph)):
+                    waiter.take_values(column.graph, indexes, values)
+            for result in message.results:
+                self._waiters.take_result(result)
+
+    def _take_refusal(self, refused: client_service_pb2.Refused) -> None:
+        error = statuses.error_of_refusal(refused.refusal)
+        if refused.graph:
+            self._finish_graph(refused.graph, error)
+        nodes = refused.nodes
+        for waiter in tuple(self._waiters.of(nodes.graph)):
+            if any(waiter.wants(nodes.graph, one.first, one.count) for one in nodes.ranges):
+                waiter.finish(error)
+
+    def _finish_graph(self, graph: bytes, error: Exception | None) -> None:
+        """End the submissions of a graph; one that was answered before is passed over."""
+        for submission in self._submissions.pop(graph, ()):
+            submission.finish(error)
+
+    def _all_submissions(self) -> list[_Submission]:
+        return [submission for submissions in self._submissions.values() for submission in submissions]
+
+    def _forget(self, submission: _Submission) -> None:
+        listed = self._submissions.get(submission.graph)
+        if listed is not None and submission in listed:
+            listed.remove(submission)
+            if not listed:
+                del self._submissions[submission.graph]
+
+    def _unwatch(self, waiter: Waiter) -> None:
+        """Tell the coordinator that results are no longer wanted, where no other waiter wants them."""
+        if waiter.done or self._link is None:
+            return
+        for graph, ranges in waiter.missing():
+            if not self._waiters.wanted(graph, ranges):
+                self._link.send(_encode(unwatches=[_node_set(graph, ranges)]))
+
+    def _fail_all(self, error: Exception) -> None:
+        for submission in self._all_submissions():
+            submission.finish(error)
+        self._submissions.clear()
+        for waiter in self._waiters:
+            waiter.finish(error)
+
+    def _stop_link(self, fault: str) -> threading.Thread | None:
+        """End the link and wake the driver; return its thread. Lock held."""
+        if self._link is not None:
+            self._link.abort(fault)
+        self._pause.set()
+        self._changed.notify_all()
+        return self._driver
+
+    # --- fork ---------------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Close the link and hold still, with the lock held, until one of the two below is called."""
+        with self._changed:
+            self._resting = True
+            driver = self._stop_link("the process forks")
+        if driver is not None and driver is not threading.current_thread():
+            driver.join(_JOIN)
+        with self._changed:
+            self._changed.wait_for(lambda: self._borrowed == 0, _JOIN)
+        self._changed.acquire()
+
+    def resume_in_parent(self) -> None:
+        """Let waiting threads go on; what is open is asked for again."""
+        self._resting = False
+        try:
+            if self._goes_on():
+                self._ensure_link()
+        finally:
+            self._changed.notify_all()
+            self._changed.release()
+
+    def resume_in_child(self) -> None:
+        """Start anew with what the forking thread itself waits for, if it forked inside a callback."""
+        me = threading.get_ident()
+        submissions = [one for one in self._all_submissions() if one.thread == me]
+        waiters = [waiter for waiter in self._waiters if waiter.thread == me]
+        self._begin()
+        self._submissions, self._waiters = {}, Waiters()
+        for submission in submissions:
+            self._submissions.setdefault(submission.graph, []).append(submission)
+        for waiter in waiters:
+            self._waiters.add(waiter)
+
+
+def _watches(waiter: Waiter) -> list[bytes]:
+    """Return the encoded requests that watch what a waiter is still missing."""
+    return [_encode(watches=[_node_set(graph, ranges)]) for graph, ranges in waiter.missing()]
+
+
+def _encode(
+    watches: Sequence[client_service_pb2.NodeSet] = (), unwatches: Sequence[client_service_pb2.NodeSet] = ()
+) -> bytes:
+    return client_service_pb2.SessionRequest(watches=watches, unwatches=unwatches).SerializeToString()
+
+
+def _node_set(graph: bytes, ranges: Sequence[tuple[int, int]]) -> client_service_pb2.NodeSet:
+    return client_service_pb2.NodeSet(
+        graph=graph, ranges=[graph_pb2.Range(first=first, count=count) for first, count in ranges]
+    )

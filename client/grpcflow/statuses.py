@@ -1,0 +1,93 @@
+"""From gRPC statuses and refusals to grpcflow's own errors: the one place that knows which is which.
+
+May import grpc; is imported by the connection only, at first use.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from grpcflow import errors
+
+if TYPE_CHECKING:
+    from grpcflow_protos.v1 import client_service_pb2
+
+__all__ = ["error_for", "error_of_call", "error_of_refusal", "is_passing", "reason_of_call"]
+
+_BY_CODE: Final[Mapping[str, type[errors.RequestFailed]]] = {
+    "ID_TAKEN": errors.AlreadyExists,
+    "MESSAGE_TOO_LARGE": errors.PayloadTooLarge,
+    "PAYLOAD_TOO_LARGE": errors.PayloadTooLarge,
+    "TOO_LARGE": errors.PayloadTooLarge,
+    "UNKNOWN_DESTINATION": errors.UnknownDestination,
+}
+_BY_STATUS: Final[Mapping[int, type[errors.GrpcflowError]]] = {
+    grpc.StatusCode.ALREADY_EXISTS.value[0]: errors.AlreadyExists,
+    grpc.StatusCode.DEADLINE_EXCEEDED.value[0]: errors.TimeoutError,
+    grpc.StatusCode.INVALID_ARGUMENT.value[0]: errors.InvalidRequest,
+    grpc.StatusCode.NOT_FOUND.value[0]: errors.NotFound,
+    grpc.StatusCode.OUT_OF_RANGE.value[0]: errors.InvalidRequest,
+    grpc.StatusCode.UNAVAILABLE.value[0]: errors.CoordinatorUnavailable,
+}
+#: Statuses that may be gone at the next try; all others would come again.
+_PASSING: Final = frozenset(
+    {
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.OK,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+
+
+def error_for(status: int, code: str, message: str, cure: str = "") -> errors.GrpcflowError:
+    """Return the error that stands for a status.
+
+    Args:
+        status: Number of the gRPC status.
+        code: The stable code, such as ``GRAPH_CYCLE``; empty where there is none.
+        message: What is wrong, for people.
+        cure: What to do, where it is known apart.
+    """
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, errors.RequestFailed)
+    return kind(message or code or f"the coordinator answered with gRPC status {status}", code=code, cure=cure)
+
+
+def error_of_refusal(refusal: "client_service_pb2.Refusal") -> errors.GrpcflowError:
+    """Return the error for a refusal that came on a stream."""
+    return error_for(refusal.status, refusal.code, refusal.message)
+
+
+def is_passing(error: grpc.RpcError) -> bool:
+    """Return whether trying again may help, where what was asked may be asked twice."""
+    return _status(error) in _PASSING
+
+
+def reason_of_call(error: grpc.RpcError) -> tuple[str, str]:
+    """Return the stable code and the cure that a failed call carries; empty texts where there are none."""
+    from google.rpc import error_details_pb2, status_pb2
+
+    metadata: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    for key, value in metadata or ():
+        if key == _DETAILS_KEY:
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info):
+                    return info.reason, info.metadata.get("cure", "")
+    return "", ""
+
+
+def error_of_call(error: grpc.RpcError) -> errors.GrpcflowError:
+    """Return the error for a call that failed."""
+    code, cure = reason_of_call(error)
+    details = error.details() if isinstance(error, grpc.Call) else None
+    return error_for(_status(error).value[0], code, details or "", cure)
+
+
+def _status(error: grpc.RpcError) -> grpc.StatusCode:
+    return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
