@@ -55,9 +55,13 @@ def result(task_id: str, traceback: bool, timeout: float | None) -> None:
 def wait_for(task_id: str, timeout: float, said: Invocation) -> "Settled | None":
     """Wait until a task has settled and return its result; after the time, return how it stands then."""
     try:
-        return said.connection.wait([task_id], timeout=timeout, on_result=None)[task_id]
+        settled = said.connection.wait([task_id], timeout=timeout, on_result=None)[task_id]
     except errors.TimeoutError:
         return said.connection.lookup([task_id])[0]
+    if said.as_json:
+        # A value that comes over the stream comes alone; worker and time are told on asking.
+        return said.connection.lookup([task_id])[0] or settled
+    return settled
 
 
 def show(task_id: str, settled: "Settled", said: Invocation, *, traceback: bool = False) -> None:

@@ -91,6 +91,12 @@ def test_timeout_waits_and_then_tells_how_it_stands(typed: Type, cluster: FakeCo
     assert typed("result", "t", "--timeout", "5").stdout == "42\n"
 
 
+def test_json_after_a_wait_tells_what_the_stream_leaves_out(typed: Type, cluster: FakeConnection) -> None:
+    cluster.settles_later["t"] = FakeSettled("SUCCESS", data=b"42")
+    cluster.results["t"] = FakeSettled("SUCCESS", data=b"42", worker="w1")
+    assert json.loads(typed("result", "t", "--timeout", "5", "--json").stdout)["worker"] == "w1"
+
+
 def test_json_tells_everything(typed: Type, cluster: FakeConnection) -> None:
     when = datetime(2030, 1, 2, tzinfo=UTC)
     cluster.results["t"] = FakeSettled("FAILURE", failure=FAILURE, settled_at=when, worker="w1", retries=2)
