@@ -1,0 +1,152 @@
+"""A listener that records, a gate that tasks wait at, and a short way to put calls to an executor under test."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from grpcflow_worker.executor import Call, CallRun, Ended, Executor, Registered
+
+APPS = Path(__file__).parent / "apps"
+GRAPH = bytes(range(12))
+
+
+class Recorder:
+    """A listener that keeps everything, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.data: dict[int, bytes] = {}
+        self.ends: dict[int, Ended] = {}
+        self.begun: list[int] = []
+        self.reasons: list[str] = []
+        #: Tokens that ended more than once; the `start` fixture fails the test for them. (An assert in a callback
+        #: of the loop would only be logged.)
+        self.twice: list[int] = []
+        self._changed = asyncio.Event()
+
+    def values(self, tokens: Sequence[int], datas: Sequence[bytes]) -> None:
+        for token, data in zip(tokens, datas, strict=True):
+            self._note(token)
+            self.data[token] = data
+        self._changed.set()
+
+    def _note(self, token: int) -> None:
+        if token in self.data or token in self.ends:
+            self.twice.append(token)
+
+    def ended(self, ends: Sequence[Ended]) -> None:
+        for end in ends:
+            self._note(end.token)
+            self.ends[end.token] = end
+        self._changed.set()
+
+    def started(self, tokens: Sequence[int]) -> None:
+        self.begun += tokens
+        self._changed.set()
+
+    def broken(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], object], seconds: float = 20) -> None:
+        """Waits until the condition holds; it is looked at after every report."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def all_of(self, tokens: Sequence[int]) -> None:
+        """Waits until all of these have ended."""
+        await self.until(lambda: all(token in self.data or token in self.ends for token in tokens))
+
+    def value(self, token: int) -> Any:
+        assert token in self.data, self.ends.get(token)
+        return json.loads(self.data[token])
+
+
+class Running:
+    """A started executor with its recorder, and a short way to put calls."""
+
+    def __init__(self, executor: Executor, recorder: Recorder, registered: Registered) -> None:
+        self.executor = executor
+        self.heard = recorder
+        self.registered = registered
+        self.closed = False
+        self._tokens = itertools.count(1 << 40)
+
+    def put(
+        self, name: str, *args: Any, inputs: Sequence[bytes] = (), app: str = "executor_sample", **options: Any
+    ) -> int:
+        """Puts one call; returns its token. Options are those of Call and CallRun."""
+        return self.put_many(name, [list(args)], inputs=inputs, app=app, **options)[0]
+
+    def put_many(
+        self,
+        name: str,
+        calls: Sequence[Sequence[Any]],
+        *,
+        inputs: Sequence[bytes] = (),
+        app: str = "executor_sample",
+        **options: Any,
+    ) -> list[int]:
+        """Puts calls as one run; returns their tokens."""
+        of_run = {key: options.pop(key) for key in ("id", "retries", "losses") if key in options}
+        tokens = [next(self._tokens) for _ in calls]
+        payloads = [json.dumps([list(args), {}]).encode() for args in calls]
+        call = Call(f"{app}.{name}", **options)
+        run = CallRun(call, GRAPH, tokens[0] & 0xFFFF, tokens[0], payloads, tuple(inputs), **of_run)
+        self.executor.put(run)
+        return tokens
+
+    async def get(self, name: str, *args: Any, **options: Any) -> Any:
+        """Runs one call and returns its value."""
+        token = self.put(name, *args, **options)
+        await self.heard.all_of([token])
+        return self.heard.value(token)
+
+    async def end(self, name: str, *args: Any, **options: Any) -> Ended:
+        """Runs one call and returns how it ended."""
+        token = self.put(name, *args, **options)
+        await self.heard.all_of([token])
+        assert token in self.heard.ends, self.heard.data.get(token)
+        return self.heard.ends[token]
+
+    async def close(self, *, drain: bool = True, deadline: float = 10) -> None:
+        self.closed = True
+        await self.executor.close(drain=drain, deadline=deadline)
+
+
+class Gate:
+    """A port that tasks connect to and wait at until the test lets them go."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._arrived: asyncio.Queue[tuple[str, asyncio.StreamWriter]] = asyncio.Queue()
+        self._waiting: dict[str, asyncio.StreamWriter] = {}
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        name = (await reader.readline()).decode().strip()
+        self._waiting[name] = writer
+        self._arrived.put_nowait((name, writer))
+
+    async def arrival(self) -> str:
+        """Waits for the next task; returns the name it gave (its process id by default)."""
+        async with asyncio.timeout(20):
+            return (await self._arrived.get())[0]
+
+    async def close(self) -> None:
+        """Lets all go that still wait."""
+        for writer in self._waiting.values():
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def open(self, name: str, word: str = "go") -> None:
+        """Lets the task of this name go on."""
+        self._waiting[name].write(word.encode())
+
+
+Start = Callable[..., Awaitable[Running]]

@@ -1,0 +1,277 @@
+"""The contract between the worker's supervisor and whatever runs the tasks.
+
+This file holds data and protocols only. It may NOT import gRPC, protobuf, asyncio's event loop or an executor: the
+supervisor, every executor and the child processes all import it, and a child must start light.
+
+All methods of `Executor` are called on the supervisor's event loop, and every callback of `Listener` comes on
+that loop too. Each attempt that was put ends in exactly one report: a value, or an `Ended`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from grpcflow_protos.limits import PAYLOAD_LIMIT
+
+#: How an attempt can end; see `Ended`.
+Kind = Literal["value", "failure", "retry", "ignored", "rejected", "lost", "returned", "revoked"]
+
+
+class ExecutorError(Exception):
+    """The executor cannot start, or cannot go on; the message holds the reason and what to do about it."""
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """What many attempts share: one for each template of an assignment.
+
+    Attributes:
+        task: registered name of the task.
+        queue: queue it came from.
+        priority: 0 to 9, higher first.
+        content_type: of the payloads; "" means application/json.
+        headers: one encoded mapping, b"" for none; holds `via` for map and starmap.
+        headers_content_type: of the headers; "" means application/json.
+        parent_id: id of the task that submitted the call, "" for none.
+        root_id: id of the root of its work, "" where the call is its own root.
+        eta: ISO 8601 time before which it was not to run, or None.
+        expires: ISO 8601 time after which it is not to run, or None.
+        ignore_result: True where nobody wants the value; it is dropped and reported as b"".
+        track_started: True: call `Listener.started` when it begins.
+        acks_early: True: it must never run twice, so a dead child may not have it run again.
+    """
+
+    task: str
+    queue: str = "default"
+    priority: int = 0
+    content_type: str = ""
+    headers: bytes = b""
+    headers_content_type: str = ""
+    parent_id: str = ""
+    root_id: str = ""
+    eta: str | None = None
+    expires: str | None = None
+    ignore_result: bool = False
+    track_started: bool = False
+    acks_early: bool = False
+
+
+class CallRun(msgspec.Struct):
+    """Attempts that differ in node, token and payload only; the same shape as `AssignedRun` on the wire.
+
+    Attributes:
+        call: what they share.
+        graph: the 12 bytes of the graph id.
+        first: index of the first node.
+        token: token of the first attempt; the others follow by one.
+        payloads: for each attempt the encoded [args, kwargs].
+        inputs: serialized `grpcflow.v1.Value` messages to prepend; only in a run of one.
+        id: the user's own id; only in a run of one; "" means the text form of the node's 16 bytes.
+        retries: how often it was retried.
+        losses: how many attempts were lost before this one.
+        content_type: of the payloads where it is not the call's.
+    """
+
+    call: Call
+    graph: bytes
+    first: int
+    token: int
+    payloads: list[bytes]
+    inputs: tuple[bytes, ...] = ()
+    id: str = ""
+    retries: int = 0
+    losses: int = 0
+    content_type: str = ""
+
+    def part(self, start: int, stop: int) -> "CallRun":
+        """The attempts from `start` up to, not including, `stop`, as a run of their own."""
+        if start == 0 and stop >= len(self.payloads):
+            return self
+        return CallRun(
+            call=self.call,
+            graph=self.graph,
+            first=self.first + start,
+            token=self.token + start,
+            payloads=self.payloads[start:stop],
+            inputs=self.inputs,
+            id=self.id,
+            retries=self.retries,
+            losses=self.losses,
+            content_type=self.content_type,
+        )
+
+
+class Ended(msgspec.Struct, array_like=True, omit_defaults=True):
+    """How one attempt ended, where it is not a plain JSON value.
+
+    Attributes:
+        token: token of the attempt.
+        kind: "value" (data, content_type), "failure" (failure), "retry" (countdown_ms, failure; data holds the new
+            [args, kwargs] or is b""), "ignored", "rejected" (requeue, failure), "lost" (message: its process died
+            under it), "returned" (it never started and never will), "revoked" (stopped on request).
+        data: the encoded value, or the new payload of a retry.
+        content_type: of data; "" means application/json.
+        failure: a serialized `grpcflow.v1.Failure`, or b"".
+        countdown_ms: not before this many milliseconds from now.
+        requeue: True: the task asked to be handed out again.
+        message: for people, how its process died, for example "signal 9" or "exit code 3".
+    """
+
+    token: int
+    kind: Kind
+    data: bytes = b""
+    content_type: str = ""
+    failure: bytes = b""
+    countdown_ms: int = 0
+    requeue: bool = False
+    message: str = ""
+
+
+class Registered(msgspec.Struct):
+    """What an executor learned from the app when it started.
+
+    Attributes:
+        tasks: names of the tasks that it can run, sorted.
+        conf: the settings of the app that a supervisor needs and that are plain JSON, by name; the supervisor does
+            not import the app itself.
+        warnings: what the user should know, one sentence each, for example who started a thread at import.
+    """
+
+    tasks: tuple[str, ...]
+    conf: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+class Running(msgspec.Struct):
+    """One attempt that runs now: attempt `offset` of `run`, in process `pid`, since Unix time `started_at` (s)."""
+
+    token: int
+    run: CallRun
+    offset: int
+    started_at: float
+    pid: int
+
+
+class Waiting(msgspec.Struct):
+    """One attempt that has not started: attempt `offset` of `run`."""
+
+    token: int
+    run: CallRun
+    offset: int
+
+
+class ExecutorSettings(msgspec.Struct):
+    """What every executor is made from.
+
+    Attributes:
+        app: name of the app as for `-A`, or None: from GRPCFLOW_APP or pyproject.toml.
+        hostname: name of the worker, as `task.request.hostname` shows it.
+        concurrency: how many tasks run at once; solo takes 1 whatever it says.
+        includes: modules to import besides those that the app names.
+        payload_limit: largest value in bytes; a larger one is a failure.
+        start_timeout: seconds within which the app must be imported and every child be there.
+    """
+
+    app: str | None = None
+    hostname: str = "worker"
+    concurrency: int = 1
+    includes: tuple[str, ...] = ()
+    payload_limit: int = PAYLOAD_LIMIT
+    start_timeout: float = 60.0
+
+
+class Listener(Protocol):
+    """Who hears how the attempts end. Called on the event loop; must not raise and must not block."""
+
+    def values(self, tokens: Sequence[int], datas: Sequence[bytes]) -> None:
+        """Plain JSON values, column by column: the hot path. b"" where the result is ignored."""
+
+    def ended(self, ends: Sequence[Ended]) -> None:
+        """All other ends."""
+
+    def started(self, tokens: Sequence[int]) -> None:
+        """Attempts whose call says `track_started` began. Not an end."""
+
+    def broken(self, reason: str) -> None:
+        """The executor cannot go on (it tried); end the worker. Comes at most once."""
+
+
+class Executor(Protocol):
+    """What runs tasks. Made by `grpcflow_worker.executors.create(kind, settings)`.
+
+    Order of calls: `start` once, then anything in any order, `close` once. Nothing here blocks the event loop.
+    """
+
+    #: "prefork", "threads" or "solo".
+    kind: str
+
+    async def start(self, listener: Listener) -> Registered:
+        """Import the app, start what runs tasks, and say what is registered.
+
+        Raises ExecutorError with the traceback where the app cannot be imported, or after `start_timeout`.
+        """
+        ...
+
+    def put(self, run: CallRun) -> None:
+        """Take a run; its attempts start in order as places get free. Takes any amount."""
+
+    def capacity(self) -> int:
+        """How many attempts it would like to hold in all just now, at least the concurrency.
+
+        Follows how long tasks take: about 100 ms of work, and one attempt for each place while tasks are long or
+        unknown. Cheap; ask after each batch of results.
+        """
+        ...
+
+    def held(self) -> int:
+        """How many attempts were put and have not ended."""
+        ...
+
+    def idle(self) -> bool:
+        """True where no attempt is held."""
+        ...
+
+    def take_back(self, tokens: Sequence[int]) -> None:
+        """Ask for attempts back that have not started, also from a child's buffer.
+
+        Each one that had not started ends as "returned", at once or when its child has answered. One that runs, or
+        is not held, is left alone and nothing is said.
+        """
+
+    def take_back_waiting(self, keep: int = 0) -> None:
+        """The same for all that wait, last come first, until `keep` of them are left. For drain (0) and surplus."""
+
+    def stop(self, token: int, signal: str | None = None) -> bool:
+        """End an attempt as "revoked".
+
+        Without a signal only where it has not started. With the name of one ("SIGTERM", "SIGKILL"): its process
+        gets it, then SIGKILL after 5 s, and what waited in that process goes elsewhere. A running attempt of threads
+        and solo cannot be stopped: it ends as "revoked" when its code returns, and its value is dropped.
+
+        Returns False where no such attempt is held: it has ended. Raises ValueError for an unknown signal name.
+        """
+        ...
+
+    def forget(self, token: int) -> bool:
+        """As `stop(token, "SIGKILL")`, and nothing is reported: the attempt was superseded. False: not held."""
+        ...
+
+    def running(self) -> list[Running]:
+        """The attempts that run now."""
+        ...
+
+    def waiting(self, limit: int = 1_000) -> list[Waiting]:
+        """The attempts that have not started, in order, at most `limit` of them."""
+        ...
+
+    def stats(self) -> dict[str, Any]:
+        """Plain JSON figures for people: processes or threads, held, done by task name, durations."""
+        ...
+
+    async def close(self, *, drain: bool, deadline: float) -> None:
+        """End it within `deadline` seconds (and a second of grace for the killing).
+
+        `drain` True: what waits ends as "returned", what runs may end by itself until the deadline. Otherwise, and
+        for what still runs at the deadline: it is killed and ends as "lost". A thread cannot be killed: its attempt
+        ends as "lost" and the thread is left to the end of the process. After it nothing is reported.
+        """

@@ -1,0 +1,199 @@
+"""What the supervisor and its child processes say to each other: length-prefixed MessagePack frames.
+
+Each child has two sockets. On the *work* socket go batches down and outputs up. The *urgent* socket is read by a
+thread of the child, so that a request to give work back is answered while user code runs. This file may NOT know
+asyncio, processes or tasks: it turns structs into bytes and bytes into frames.
+"""
+
+import socket
+import struct
+from typing import Final
+
+import msgspec
+
+from grpcflow_worker.executor import Ended
+
+#: Length of the length prefix: 4 bytes, little endian.
+PREFIX: Final = struct.Struct("<I")
+
+#: One command to the forkserver: what, which child, a signal number. Sent with file descriptors for FORK.
+COMMAND: Final = struct.Struct("<III")
+FORK: Final = 1
+KILL: Final = 2
+
+#: The page a child shares with the supervisor: monotonic time (s) and token of the attempt it started last.
+#: Native layout, so that each field is one aligned store and is never read half written.
+MARK: Final = struct.Struct("@dQ")
+
+#: A frame without content on the work socket: end when everything before it is done.
+FINISH: Final = PREFIX.pack(0)
+
+#: Bytes to ask a socket for at once.
+CHUNK: Final = 256 * 1024
+
+
+class Batch(msgspec.Struct, array_like=True):
+    """Attempts for a child; the fields of a `CallRun`, with its call as bytes so that it is decoded once.
+
+    Attributes:
+        number: counts the batches of this child, from 1.
+        careful: True: write out what has been collected before it starts, since it may take long.
+        call: an encoded `Call`.
+    """
+
+    number: int
+    careful: bool
+    call: bytes
+    graph: bytes
+    first: int
+    token: int
+    payloads: list[bytes]
+    inputs: tuple[bytes, ...]
+    id: str
+    retries: int
+    losses: int
+    content_type: str
+
+
+class TakeBack(msgspec.Struct, array_like=True):
+    """Asks a child for attempts back. Each is answered in `Output.returned` or `Output.kept`.
+
+    Attributes:
+        wanted: batch number and the tokens wanted of it.
+    """
+
+    wanted: list[tuple[int, list[int]]]
+
+
+class Output(msgspec.Struct, array_like=True, omit_defaults=True):
+    """What a child says: any of its fields may be set.
+
+    Attributes:
+        tokens: attempts that gave plain JSON values.
+        datas: those values.
+        ended: attempts that ended otherwise.
+        times: for tasks that ended: name, how many, seconds they took together.
+        started: attempts that began and whose call wants that told.
+        returned: attempts it was asked for and gives back.
+        kept: attempts it was asked for and that had started.
+        answered: True on the answer to a TakeBack.
+        ready: True once: the child is there.
+        error: once, and nothing after it: a traceback that says why the child cannot start.
+    """
+
+    tokens: list[int] = []
+    datas: list[bytes] = []
+    ended: list[Ended] = []
+    times: list[tuple[str, int, float]] = []
+    started: list[int] = []
+    returned: list[int] = []
+    kept: list[int] = []
+    answered: bool = False
+    ready: bool = False
+    error: str = ""
+
+
+class Preload(msgspec.Struct, array_like=True):
+    """The first frame to the forkserver, and to a spawned child: what to import.
+
+    Attributes:
+        sys_path: where to find modules, as in the supervisor.
+        app: name of the app as for `-A`.
+        includes: further modules to import.
+        hostname: name of the worker.
+        payload_limit: largest value in bytes.
+    """
+
+    sys_path: list[str]
+    app: str | None
+    includes: tuple[str, ...]
+    hostname: str
+    payload_limit: int
+
+
+class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
+    """What the forkserver says: one of its parts is set.
+
+    Attributes:
+        error: the traceback of the app's import; nothing comes after it.
+        loaded: True once, with tasks, conf, warnings and spawns.
+        spawns: True: children are fresh interpreters, and each waits for a Preload first.
+        tasks: registered names.
+        conf: plain JSON settings of the app.
+        warnings: what the user should know.
+        child: number of the child that the rest is about.
+        pid: its process id when it was made; 0 otherwise.
+        exited: True: it is gone, and `status` is as waitpid gave it.
+        status: raw wait status.
+    """
+
+    error: str = ""
+    loaded: bool = False
+    spawns: bool = False
+    tasks: list[str] = []
+    conf: dict[str, object] = {}
+    warnings: list[str] = []
+    child: int = 0
+    pid: int = 0
+    exited: bool = False
+    status: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def frame(content: msgspec.Struct) -> bytes:
+    """Return a struct as one frame, prefix included."""
+    body = _encode(content)
+    return PREFIX.pack(len(body)) + body
+
+
+def read_preload(connection: socket.socket) -> Preload | None:
+    """Read the first frame of a blocking socket, and not a byte more; None where the other side went away."""
+    data = b""
+    wanted = PREFIX.size
+    while len(data) < wanted:
+        more = connection.recv(wanted - len(data))
+        if not more:
+            return None
+        data += more
+        if len(data) == PREFIX.size:
+            wanted += PREFIX.unpack(data)[0]
+    return msgspec.msgpack.decode(data[PREFIX.size :], type=Preload)
+
+
+def describe_status(status: int) -> str:
+    """Say in words how a process ended, from its raw wait status: "signal 9" or "exit code 3"."""
+    return f"signal {status & 0x7F}" if status & 0x7F else f"exit code {(status >> 8) & 0xFF}"
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add what came in and return the bodies of all frames that are now whole, in order."""
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+            source: bytes | bytearray = buffer
+        else:
+            source = data
+        bodies: list[bytes] = []
+        at, end = 0, len(source)
+        while end - at >= PREFIX.size:
+            stop = at + PREFIX.size + int(PREFIX.unpack_from(source, at)[0])
+            if stop > end:
+                break
+            bodies.append(bytes(source[at + PREFIX.size : stop]))
+            at = stop
+        if source is buffer:
+            del buffer[:at]
+        elif at < end:
+            buffer += data[at:]
+        return bodies

@@ -1,0 +1,355 @@
+"""The prefork executor: tasks run in child processes that are forked from a process which is clean of gRPC.
+
+It decides which child gets what, and what becomes of the attempts of a child that dies. Everything here happens on the
+supervisor's event loop; it may NOT run or import user code, nor fork.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from grpcflow_worker.executor import (
+    Call,
+    CallRun,
+    Ended,
+    ExecutorError,
+    ExecutorSettings,
+    Listener,
+    Registered,
+    Running,
+    Waiting,
+)
+from grpcflow_worker.executors import pace
+from grpcflow_worker.executors.frames import Output
+from grpcflow_worker.executors.line import Line, regroup
+from grpcflow_worker.executors.nursery import Nursery
+from grpcflow_worker.executors.process import ChildProcess
+from grpcflow_worker.executors.wishes import Wish, Wishes, signal_number
+
+#: How long a child may say nothing while attempts wait in it, before they are taken back, in seconds.
+_OVERDUE: Final = 0.02
+
+#: A batch whose calls are likely to take longer than this each, in seconds, does not hold results behind it.
+_CAREFUL: Final = 0.001
+
+_encode_call = msgspec.msgpack.Encoder().encode
+
+
+class Prefork:
+    """Runs tasks in child processes; see `Executor` for the contract.
+
+    Args:
+        settings: what to run and how much of it.
+
+    Raises:
+        ExecutorError: this platform cannot fork.
+    """
+
+    kind = "prefork"
+
+    def __init__(self, settings: ExecutorSettings) -> None:
+        """Take the settings; `start` does the rest."""
+        _check_platform()
+        self._settings = settings
+        self._line = Line()
+        self._pace = pace.Pace()
+        self._wishes = Wishes(self)
+        self._feeding = False
+        self._closing = False
+        self._closed = False
+        self._emptied = asyncio.Event()
+        self._watch: asyncio.TimerHandle | None = None
+        self._last_call: tuple[Call, bytes] | None = None
+
+    async def start(self, listener: Listener) -> Registered:
+        """See `Executor.start`."""
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self.nursery = Nursery(self._settings, self)
+        answer = await self.nursery.start()
+        return Registered(tasks=tuple(answer.tasks), conf=answer.conf, warnings=tuple(answer.warnings))
+
+    # --- work in --------------------------------------------------------------------------------------------
+
+    def put(self, run: CallRun) -> None:
+        """See `Executor.put`."""
+        self._line.put(run)
+        self.wake()
+
+    def wake(self) -> None:
+        """Feed the children soon, once for all that comes in at this turn of the loop."""
+        if not self._feeding:
+            self._feeding = True
+            self._loop.call_soon(self._feed)
+
+    def _feed(self) -> None:
+        self._feeding = False
+        line = self._line
+        if self._closing:
+            return
+        while line.count:
+            child = self._choose()
+            if child is None:
+                break
+            task = line.task()
+            share = -(-line.count // len(self.nursery.children))
+            run = line.take(min(self._pace.frame_calls(task), share), pace.FRAME_BYTES)
+            expected = self._pace.expected(task)
+            child.send(run, self._encoded(run.call), careful=expected is None or expected > _CAREFUL)
+        if self._watch is None:
+            self._check_overdue()
+
+    def _choose(self) -> ChildProcess | None:
+        """The child to feed next: one without work, else one whose work will soon be done; None: all are filled."""
+        best: ChildProcess | None = None
+        for child in self.nursery.children.values():
+            if not child.ready or child.condemned or child.asked:
+                continue
+            if not child.open:
+                return child
+            if best is None and len(child.open) == 1 and self._soon_done(child):
+                best = child
+        return best
+
+    def _soon_done(self, child: ChildProcess) -> bool:
+        if time.monotonic() - child.progress_at > _OVERDUE:
+            return False  # what it runs takes longer than expected: nothing shall wait behind it
+        sent = child.open[0]
+        expected = self._pace.expected(sent.run.call.task)
+        return expected is not None and expected * sent.open <= pace.FILLED_SECONDS
+
+    def _encoded(self, call: Call) -> bytes:
+        if self._last_call is None or self._last_call[0] is not call:
+            self._last_call = (call, _encode_call(call))
+        return self._last_call[1]
+
+    def _check_overdue(self) -> None:
+        """Take back what waits behind a task that turned out slow; runs while anything waits in a child."""
+        self._watch = None
+        if self._closed:
+            return
+        late = time.monotonic() - _OVERDUE
+        watch = False
+        for child in self.nursery.children.values():
+            if len(child.outstanding) > 1 and not child.asked:
+                watch = True
+                if child.progress_at < late:
+                    child.take_back(list(child.outstanding))
+        if watch:
+            self._watch = self._loop.call_later(_OVERDUE, self._check_overdue)
+
+    # --- results out ----------------------------------------------------------------------------------------
+
+    def child_ready(self, child: ChildProcess) -> None:
+        """Feed a new child (nursery)."""
+        if self._closing:
+            child.finish()
+        else:
+            self.wake()
+
+    def child_said(self, child: ChildProcess, outputs: list[Output]) -> None:
+        """Report what ended and give the child more (nursery)."""
+        for output in outputs:
+            for task, count, seconds in output.times:
+                self._pace.learn(task, count, seconds)
+            if output.started:
+                self._listener.started(output.started)
+            if output.tokens or output.ended:
+                child.progress_at = time.monotonic()
+            if output.tokens:
+                self._values(child, output.tokens, output.datas)
+            if output.ended:
+                ends = [end for end in output.ended if child.drop(end.token) and self._wishes.settled(end.token)]
+                if ends:
+                    self._listener.ended(ends)
+            if output.answered:
+                self._answered(child, output)
+        self._moved()
+
+    def _values(self, child: ChildProcess, tokens: list[int], datas: list[bytes]) -> None:
+        for token in tokens:
+            child.drop(token)
+        if self._wishes:
+            kept = [pair for pair in zip(tokens, datas, strict=True) if self._wishes.settled(pair[0])]
+            tokens, datas = [token for token, _ in kept], [data for _, data in kept]
+        if tokens:
+            self._listener.values(tokens, datas)
+
+    def _answered(self, child: ChildProcess, output: Output) -> None:
+        """The child gave back what it had not started: report what was wanted back, put the rest in line again."""
+        child.asked = False
+        self._back_in_line([(sent.run, token) for token in output.returned if (sent := child.drop(token))])
+        self._wishes.kept(child, output.kept)
+
+    def _back_in_line(self, attempts: list[tuple[CallRun, int]]) -> None:
+        """Attempts that never started go to the front, or are reported where they were asked for."""
+        again: list[tuple[CallRun, int]] = []
+        ends: list[Ended] = []
+        for run, token in attempts:
+            wish = self._wishes.take(token)
+            if wish is None and not self._closing:
+                again.append((run, token - run.token))
+            elif wish is None or not wish.silent:
+                ends.append(Ended(token, "returned" if wish is None else wish.kind))
+        self._line.put_front(regroup(again))
+        if ends:
+            self._listener.ended(ends)
+
+    def _moved(self) -> None:
+        """After anything ended: feed, and notice when nothing is held any more."""
+        if self._line.count:
+            self._feed()
+        elif self._closing and self.idle():
+            self._emptied.set()
+
+    def child_exited(self, child: ChildProcess, how: str) -> None:
+        """Settle what a dead child had: the attempt it ran is lost, the others go elsewhere (nursery)."""
+        _, current = child.started()
+        before = current in child.outstanding
+        again: list[tuple[CallRun, int]] = []
+        lost: list[Ended] = []
+        for token, sent in list(child.outstanding.items()):
+            # Those before the current one had run, within the last 2 ms, and their values died unsent.
+            ran = before or token == current
+            before = before and token != current
+            wish = self._wishes.peek(token)
+            if token == current and wish is not None and wish.signal is not None:
+                self._wishes.take(token)
+                if not wish.silent:
+                    lost.append(Ended(token, wish.kind))
+            elif ran and (sent.run.call.acks_early or (token == current and not child.condemned)):
+                self._wishes.take(token)
+                lost.append(Ended(token, "lost", message=how))
+            else:
+                again.append((sent.run, token))
+        child.outstanding.clear()
+        child.open.clear()
+        if lost:
+            self._listener.ended(lost)
+        self._back_in_line(again)
+        self._moved()
+
+    def gave_up(self, reason: str) -> None:
+        """No children can be made any more (nursery)."""
+        self._listener.broken(reason)
+
+    # --- asked by the supervisor ----------------------------------------------------------------------------
+
+    def capacity(self) -> int:
+        """See `Executor.capacity`."""
+        return self._pace.capacity(self._settings.concurrency)
+
+    def held(self) -> int:
+        """See `Executor.held`."""
+        return self._line.count + sum(len(child.outstanding) for child in self.nursery.children.values())
+
+    def idle(self) -> bool:
+        """See `Executor.idle`."""
+        return not self._line.count and not any(child.outstanding for child in self.nursery.children.values())
+
+    def take_back(self, tokens: Sequence[int]) -> None:
+        """See `Executor.take_back`."""
+        self._wishes.make_many(tokens)
+
+    def take_back_waiting(self, keep: int = 0) -> None:
+        """See `Executor.take_back_waiting`."""
+        in_children = [waiting.token for waiting in self._waiting_in_children()]
+        tokens = self._line.remove_last(max(0, keep - len(in_children)))
+        self.end_soon([Ended(token, "returned") for token in tokens])
+        self._wishes.make_many(in_children[keep:])
+
+    def stop(self, token: int, signal: str | None = None) -> bool:
+        """See `Executor.stop`."""
+        return self._wishes.make(token, Wish("revoked", signal_number(signal)))
+
+    def forget(self, token: int) -> bool:
+        """See `Executor.forget`."""
+        return self._wishes.make(token, Wish("revoked", signal_number("SIGKILL"), silent=True))
+
+    def running(self) -> list[Running]:
+        """See `Executor.running`."""
+        found = (child.running() for child in self.nursery.children.values())
+        return [running for running in found if running is not None]
+
+    def waiting(self, limit: int = 1_000) -> list[Waiting]:
+        """See `Executor.waiting`."""
+        waiting = self._waiting_in_children()
+        for run, offset in self._line:
+            if len(waiting) >= limit:
+                break
+            waiting.append(Waiting(run.token + offset, run, offset))
+        return waiting[:limit]
+
+    def _waiting_in_children(self) -> list[Waiting]:
+        waiting: list[Waiting] = []
+        for child in self.nursery.children.values():
+            current = child.started()[1]
+            behind = current not in child.outstanding
+            for token, sent in child.outstanding.items():
+                if behind:
+                    waiting.append(Waiting(token, sent.run, token - sent.run.token))
+                behind = behind or token == current
+        return waiting
+
+    def stats(self) -> dict[str, Any]:
+        """See `Executor.stats`."""
+        return {
+            "executor": self.kind,
+            "concurrency": self._settings.concurrency,
+            "processes": [child.stats() for child in self.nursery.children.values()],
+            "waiting": self._line.count,
+            "held": self.held(),
+            "tasks": self._pace.stats(),
+        }
+
+    async def close(self, *, drain: bool, deadline: float) -> None:
+        """See `Executor.close`."""
+        end = time.monotonic() + deadline
+        self.take_back_waiting(0)
+        self._closing = True
+        if drain and not self.idle():
+            try:
+                async with asyncio.timeout_at(self._loop.time() + deadline):
+                    await self._emptied.wait()
+            except TimeoutError:
+                pass  # what still runs is killed below, and reported as lost
+        patience = min(1.0, max(0.2, end - time.monotonic())) if self.idle() else 0.0
+        await self.nursery.close(patience)
+        # What was handed back is reported at the next turn of the loop: let it come before the end.
+        await asyncio.sleep(0)
+        self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+
+    # --- for the wishes -------------------------------------------------------------------------------------
+
+    def take_from_line(self, token: int) -> bool:
+        """Take an attempt out that no child has; False where it is not in line."""
+        return self._line.remove(token)
+
+    def child_of(self, token: int) -> ChildProcess | None:
+        """The child that has an attempt, or None."""
+        for child in self.nursery.children.values():
+            if token in child.outstanding:
+                return child
+        return None
+
+    def end_soon(self, ends: list[Ended]) -> None:
+        """Report ends at the next turn of the loop, never from inside the supervisor's own call."""
+        if ends:
+            self._loop.call_soon(self._end, ends)
+
+    def _end(self, ends: list[Ended]) -> None:
+        self._listener.ended(ends)
+        self._moved()
+
+
+def _check_platform() -> None:
+    """Refuse where descriptors cannot be handed to another process."""
+    import socket
+
+    if not hasattr(socket, "send_fds"):
+        raise ExecutorError("the prefork executor needs Unix; use -P threads or -P solo here")

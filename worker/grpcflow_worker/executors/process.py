@@ -1,0 +1,202 @@
+"""One child process as the prefork executor sees it: its sockets, and which attempts it has.
+
+It knows what was sent and what came back, and nothing about where work comes from: `prefork` decides.
+It may NOT run user code.
+"""
+
+import asyncio
+import contextlib
+import mmap
+import os
+import socket
+import time
+from typing import Any
+
+import msgspec
+
+from grpcflow_worker.executor import CallRun, Running
+from grpcflow_worker.executors import frames
+from grpcflow_worker.executors.forker import Forker, shared_page
+from grpcflow_worker.executors.frames import FINISH, MARK, Batch, FrameReader, Output, Preload, TakeBack
+
+_decode_output = msgspec.msgpack.Decoder(Output).decode
+
+
+class Sent:
+    """A batch that was sent: its number, its run, and how many of it have not ended."""
+
+    __slots__ = ("number", "open", "run")
+
+    def __init__(self, number: int, run: CallRun) -> None:
+        """Take the batch as it is sent."""
+        self.number = number
+        self.run = run
+        self.open = len(run.payloads)
+
+
+class ChildProcess:
+    """The supervisor's handle of one child.
+
+    Args:
+        number: the supervisor's own number of it; never used twice.
+        forker: makes the process.
+        preload: sent first to a child that imports the app itself; None: it is a fork that has it.
+    """
+
+    def __init__(self, number: int, forker: Forker, preload: Preload | None) -> None:
+        """Ask for the process. It is not there before `ready`."""
+        self.number = number
+        self.pid = 0
+        self.ready = False
+        #: Attempts it has, in the order in which they were sent.
+        self.outstanding: dict[int, Sent] = {}
+        #: Batches with attempts that have not ended.
+        self.open: list[Sent] = []
+        #: When an attempt of it ended last, or when it was last given work while it had none.
+        self.progress_at = 0.0
+        #: True while it is asked for work back.
+        self.asked = False
+        #: True: it gets no more work, since it is about to be killed.
+        self.condemned = False
+        self._batches = 0
+        self._reader = FrameReader()
+        self._unsent = bytearray()
+        page = shared_page(mmap.PAGESIZE)
+        self._work, work = socket.socketpair()
+        self._urgent, urgent = socket.socketpair()
+        try:
+            self._mark = mmap.mmap(page, mmap.PAGESIZE)
+            forker.fork(number, [work.fileno(), urgent.fileno(), page])
+        finally:
+            work.close()
+            urgent.close()
+            os.close(page)
+        self._work.setblocking(False)
+        self._urgent.setblocking(False)
+        if preload is not None:
+            self._write(frames.frame(preload))
+
+    def fileno(self) -> int:
+        """Descriptor on which its outputs come in."""
+        return self._work.fileno()
+
+    def send(self, run: CallRun, call: bytes, *, careful: bool) -> None:
+        """Give it a run; `call` is the run's call, encoded."""
+        self._batches += 1
+        sent = Sent(self._batches, run)
+        if not self.outstanding:
+            self.progress_at = time.monotonic()
+        count = len(run.payloads)
+        self.outstanding.update(dict.fromkeys(range(run.token, run.token + count), sent))
+        self.open.append(sent)
+        batch = Batch(
+            sent.number,
+            careful,
+            call,
+            run.graph,
+            run.first,
+            run.token,
+            run.payloads,
+            run.inputs,
+            run.id,
+            run.retries,
+            run.losses,
+            run.content_type,
+        )
+        self._write(frames.frame(batch))
+
+    def finish(self) -> None:
+        """Tell it to end when it has done what it has."""
+        self._write(FINISH)
+
+    def take_back(self, tokens: list[int]) -> None:
+        """Ask for attempts back; it answers with an output that says `answered`."""
+        wanted: dict[int, list[int]] = {}
+        for token in tokens:
+            wanted.setdefault(self.outstanding[token].number, []).append(token)
+        self.asked = True
+        # Where this fails it is dying or does not listen: its exit, or the kill that follows, settles everything.
+        with contextlib.suppress(OSError):
+            self._urgent.sendall(frames.frame(TakeBack(list(wanted.items()))))
+
+    def receive(self) -> list[Output] | None:
+        """Read what came in, perhaps only a part of an output; None where nothing did or it closed its side.
+
+        That it closed its side is not its end: the forkserver tells of that.
+        """
+        try:
+            data = self._work.recv(frames.CHUNK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            self.unwatch()
+            return None
+        return [_decode_output(body) for body in self._reader.feed(data)]
+
+    def drop(self, token: int) -> Sent | None:
+        """Note that an attempt is no longer here; returns its batch, None where it was not here."""
+        sent = self.outstanding.pop(token, None)
+        if sent is not None:
+            sent.open -= 1
+            if not sent.open:
+                self.open.remove(sent)
+        return sent
+
+    def started(self) -> tuple[float, int]:
+        """Monotonic time and token of the attempt that it started last; token 0 for none."""
+        at, token = MARK.unpack_from(self._mark)
+        return at, token
+
+    def running(self) -> Running | None:
+        """The attempt that it runs now, or None."""
+        at, token = self.started()
+        sent = self.outstanding.get(token)
+        if sent is None:
+            return None
+        wall = time.time() - (time.monotonic() - at)
+        return Running(token=token, run=sent.run, offset=token - sent.run.token, started_at=wall, pid=self.pid)
+
+    def unwatch(self) -> None:
+        """Stop listening to its sockets."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._work.fileno())
+        loop.remove_writer(self._work.fileno())
+
+    def close(self) -> None:
+        """Let its sockets and its page go; a child that still lives ends by that."""
+        if self._work.fileno() >= 0:
+            self.unwatch()
+        self._work.close()
+        self._urgent.close()
+        self._mark.close()
+
+    def stats(self) -> dict[str, Any]:
+        """Plain figures for people."""
+        return {"pid": self.pid, "held": len(self.outstanding), "ready": self.ready}
+
+    def _write(self, data: bytes) -> None:
+        if self._unsent:
+            self._unsent += data
+            return
+        try:
+            done = self._work.send(data)
+        except BlockingIOError:
+            done = 0
+        except OSError:
+            return  # it is dead; its exit is told by the forkserver and settles what it had
+        if done < len(data):
+            self._unsent += data[done:]
+            asyncio.get_running_loop().add_writer(self._work.fileno(), self._write_on)
+
+    def _write_on(self) -> None:
+        try:
+            done = self._work.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            done = len(self._unsent)  # as above
+        del self._unsent[:done]
+        if not self._unsent:
+            asyncio.get_running_loop().remove_writer(self._work.fileno())
