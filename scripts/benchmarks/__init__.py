@@ -1,0 +1,1 @@
+"""What scripts/bench runs: the floor and grpcflow, side by side."""

@@ -1,0 +1,87 @@
+"""The cluster under measurement: a durable coordinator and one worker with two prefork children."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import command, cpu_seconds, environment, family, free_port
+
+#: Seconds in which a cluster must be up.
+START_LIMIT = 30.0
+
+
+class Cluster:
+    """A coordinator and a worker, running: a context manager.
+
+    Args:
+        workers: 1 for one worker with two prefork children, 0 for none.
+        folder: where the data lies; None: a temporary folder.
+    """
+
+    def __init__(self, workers: int = 1, folder: Path | None = None) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self._scratch = Path(tempfile.mkdtemp(prefix="bench-"))
+        self._data = folder or self._scratch / "data"
+        self._workers = workers
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def _start(self, name: str, *arguments: str) -> None:
+        with (self._scratch / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [command(name), *arguments],
+                env=environment(self.address, Path(__file__).parent.parent),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._scratch,
+            )
+        self._processes.append(process)
+
+    def __enter__(self) -> Cluster:
+        from benchmarks import tasks
+
+        self._start("grpcflow-coordinator", "--data", str(self._data), "--listen", self.address)
+        if self._workers:
+            self._start("grpcflow-worker", "-A", "benchmarks.tasks", "-n", "bench", "-c", "2", "-P", "prefork")
+        tasks.app.conf.update(coordinator=self.address)
+        self._wait_until_up(tasks.app)
+        return self
+
+    def _wait_until_up(self, app: Any) -> None:
+        """Wait until the coordinator answers and the worker is there."""
+        deadline = time.monotonic() + START_LIMIT
+        while time.monotonic() < deadline:
+            try:
+                if len(app.connection.list_workers()) == self._workers:
+                    return
+            except ConnectionError:
+                pass
+            time.sleep(0.1)
+        logs = "\n".join(path.read_text() for path in self._scratch.glob("*.log"))
+        raise SystemExit(f"the cluster was not up within {START_LIMIT:g} s\n{logs}")
+
+    def __exit__(self, *_: object) -> None:
+        from benchmarks import tasks
+
+        tasks.app.close()
+        for process in reversed(self._processes):
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(15)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def cpu(self) -> float:
+        """Return the CPU seconds of all processes of the cluster and of this one."""
+        pids = [os.getpid()]
+        for process in self._processes:
+            pids += family(process.pid)
+        return cpu_seconds(pids)

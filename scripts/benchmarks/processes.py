@@ -1,0 +1,45 @@
+"""Processes of a benchmark: free ports, CPU time. Imports nothing of grpcflow."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the CPU time that processes have used, user and system, without their ended children."""
+    total = 0.0
+    for pid in pids:
+        times = psutil.Process(pid).cpu_times()
+        total += times.user + times.system
+    return total
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    process = psutil.Process(pid)
+    return [pid, *(child.pid for child in process.children(recursive=True))]
+
+
+def command(name: str) -> str:
+    """Return the path of one of our commands, beside the interpreter that runs this."""
+    import sys
+
+    return str(Path(sys.executable).parent / name)
+
+
+def environment(address: str, folder: Path) -> dict[str, str]:
+    """Return the environment of a cluster's processes."""
+    return {**os.environ, "GRPCFLOW_COORDINATOR": address, "PYTHONPATH": str(folder)}
