@@ -271,7 +271,7 @@ class Executor(Protocol):
     async def close(self, *, drain: bool, deadline: float) -> None:
         """End it within `deadline` seconds (and a second of grace for the killing).
 
-        `drain` True: what waits ends as "returned", what runs may end by itself until the deadline. Otherwise, and
-        for what still runs at the deadline: it is killed and ends as "lost". A thread cannot be killed: its attempt
+        What waits ends as "returned". What runs may end by itself until the deadline where `drain` is True; otherwise
+        at once, and else at the deadline, it is killed and ends as "lost". A thread cannot be killed: its attempt
         ends as "lost" and the thread is left to the end of the process. After it nothing is reported.
         """
