@@ -24,7 +24,7 @@ import rich.table
 
 from benchmarks.cluster import Cluster
 from benchmarks.floor import Floor
-from benchmarks.tasks import add, app, total
+from benchmarks.tasks import add, total
 
 from grpcflow import chain, chord, group
 
@@ -149,7 +149,6 @@ def main() -> None:
     show(table_rows, len(rounds))
     if options.json:
         options.json.write_text(json.dumps({"rows": table_rows, "rounds": rounds}, indent=2) + "\n")
-    app.close()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         from benchmarks import tasks
 
-        tasks.app.close()
+        tasks.app.connection.close()
         for process in reversed(self._processes):
             process.terminate()
         for process in self._processes:

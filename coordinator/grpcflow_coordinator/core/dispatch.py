@@ -32,9 +32,14 @@ def dispatch(step: Step) -> None:
     cluster = step.cluster
     if not cluster.lines.active:
         return
-    hungry = [session for session in cluster.sessions.values() if session.free > 0]
+    hungry = sorted((session for session in cluster.sessions.values() if session.free > 0), key=_turn)
     while hungry:
         hungry = [session for session in hungry if _serve(step, session, len(hungry)) and session.free > 0]
+
+
+def _turn(session: Session) -> tuple[float, int]:
+    """Least loaded first; among equals the one with the fewest queues, so that the others stay free for theirs."""
+    return len(session.attempts) / session.facts.concurrency, len(session.queues)
 
 
 def _serve(step: Step, session: Session, sharers: int) -> bool:
