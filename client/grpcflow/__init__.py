@@ -3,7 +3,7 @@
 What users import. Importing it is light: grpc, protobuf and the codec are loaded when something is sent.
 """
 
-from grpcflow.app import DuplicateTaskName, Grpcflow, shared_task
+from grpcflow.app import Grpcflow
 from grpcflow.canvas import (
     Signature,
     chain,
@@ -36,7 +36,9 @@ from grpcflow.errors import (
     UnknownDestination,
     WorkerLostError,
 )
+from grpcflow.registration import DuplicateTaskName
 from grpcflow.result import AsyncResult, GroupResult, result_from_tuple
+from grpcflow.shared import shared_task
 from grpcflow.state import allow_join_result, current_app, current_task, denied_join_result
 from grpcflow.task import Context, Task
 

@@ -6,17 +6,16 @@ protobuf and the codec are imported when something is sent, and not before.
 
 import difflib
 import importlib
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from grpcflow import state
-from grpcflow.autoretry import with_retries
 from grpcflow.canvas.parts import CALLBACKS, as_list
 from grpcflow.canvas.signature import Signature, as_signature
 from grpcflow.conf import Settings
 from grpcflow.errors import NotRegistered
+from grpcflow.registration import DuplicateTaskName, main_name, make_task, origin
 from grpcflow.task import Task
 
 if TYPE_CHECKING:
@@ -25,16 +24,12 @@ if TYPE_CHECKING:
     from grpcflow.control import Control
     from grpcflow.lower import TemplateSpec
 
-__all__ = ["DuplicateTaskName", "Grpcflow", "shared_task"]
+__all__ = ["Grpcflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _Base = type[Task[..., Any]] | None
-
-
-class DuplicateTaskName(UserWarning):
-    """Two functions were registered under one name; the later one is called."""
 
 
 class Grpcflow:
@@ -114,7 +109,7 @@ class Grpcflow:
         self,
         /,
         *,
-        bind: bool = False,
+        bind: Literal[False] = False,
         name: str | None = None,
         base: type[Task[..., Any]] | None = None,
         **options: Any,
@@ -146,7 +141,7 @@ class Grpcflow:
         """
 
         def decorate(function: Callable[..., Any]) -> Task[..., Any]:
-            made = _make_task(self, function, bind, name, base or self.task_cls, options)
+            made = make_task(self, function, bind, name, base or self.task_cls, options)
             return self.register_task(made)
 
         return decorate if fun is None else decorate(fun)
@@ -163,15 +158,15 @@ class Grpcflow:
             task.name = self.gen_task_name(type(task).__qualname__, type(task).__module__)
         task.app = self
         known = self._tasks.get(task.name)
-        if known is not None and _origin(known) != _origin(task):
-            message = f"the task name {task.name!r} is used twice: by {_origin(known)} and by {_origin(task)}"
+        if known is not None and origin(known) != origin(task):
+            message = f"the task name {task.name!r} is used twice: by {origin(known)} and by {origin(task)}"
             warnings.warn(f"{message}; the latter is called. Give one of them another name=.", DuplicateTaskName, 3)
         self._tasks[task.name] = task
         return task
 
     def gen_task_name(self, name: str, module: str) -> str:
         """Return the default name of a task from the names of its function and of its module."""
-        return f"{_main_name(self.main) if module == '__main__' else module}.{name}"
+        return f"{main_name(self.main) if module == '__main__' else module}.{name}"
 
     def load_includes(self) -> None:
         """Import the modules of the ``include`` setting, so that their tasks are registered."""
@@ -295,111 +290,3 @@ class Grpcflow:
 
     def __repr__(self) -> str:
         return f"<Grpcflow {self.main or '(no name)'}>"
-
-
-class SharedTask:
-    """Stands for a shared task: the one of the current app."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(state.get_current_app().task_named(self._name), attribute)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function here and now."""
-        return state.get_current_app().task_named(self._name)(*args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<shared task {self._name}>"
-
-
-@overload
-def shared_task(fun: Callable[P, R], /) -> Task[P, R]: ...
-@overload
-def shared_task(
-    *, bind: Literal[True], name: str | None = None, **options: Any
-) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
-@overload
-def shared_task(
-    *, bind: Literal[False] = False, name: str | None = None, **options: Any
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-def shared_task(
-    fun: Callable[..., Any] | None = None, /, *, bind: bool = False, name: str | None = None, **options: Any
-) -> Any:
-    """Make a task of a function for every app, those included that are made later.
-
-    Args:
-        fun: The function.
-        bind: True: the function gets the task itself as first argument. Default False.
-        name: Name of the task; None: the module's and the function's.
-        **options: As for ``Grpcflow.task``.
-
-    Raises:
-        TypeError: There is no such option.
-    """
-
-    def decorate(function: Callable[..., Any]) -> SharedTask:
-        _check_options(function, options)
-        main = state.apps[-1].main if state.apps else ""
-        module = _main_name(main) if function.__module__ == "__main__" else function.__module__
-        chosen = name or f"{module}.{function.__name__}"
-
-        def register(app: Grpcflow) -> None:
-            app.register_task(_make_task(app, function, bind, chosen, app.task_cls, options))
-
-        state.shared_registrations.append(register)
-        for app in state.apps:
-            register(app)
-        return SharedTask(chosen)
-
-    return decorate if fun is None else decorate(fun)
-
-
-def _make_task(
-    app: Grpcflow,
-    function: Callable[..., Any],
-    bind: bool,
-    name: str | None,
-    base: type[Task[..., Any]],
-    options: Mapping[str, Any],
-) -> Task[..., Any]:
-    """Return a task whose class is made for this one function."""
-    _check_options(function, options)
-    attributes: dict[str, Any] = {
-        **options,
-        "name": name or app.gen_task_name(function.__name__, function.__module__),
-        "bind": bind,
-        "run": function if bind else staticmethod(function),
-        "__module__": function.__module__,
-        "__qualname__": function.__qualname__,
-        "__doc__": function.__doc__,
-        "__wrapped__": staticmethod(function),
-    }
-    task = cast("Task[..., Any]", type(function.__name__, (base,), attributes)())
-    task.__name__ = function.__name__  # type: ignore[attr-defined]
-    if task.autoretry_for:
-        task.run = with_retries(task, task.run)  # type: ignore[method-assign]
-    return task
-
-
-def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuse options that no task has: one that is silently not heeded is worse than an error."""
-    for option in options:
-        if option not in Task.OPTIONS:
-            near = difflib.get_close_matches(option, Task.OPTIONS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(Task.OPTIONS))}"
-            raise TypeError(f"the task {function.__name__} has the unknown option {option!r}: {hint}")
-
-
-def _origin(task: Task[..., Any]) -> str:
-    """Return where a task's function is defined; the same for a module that was imported again."""
-    return f"{type(task).__module__}.{type(task).__qualname__}"
-
-
-def _main_name(main: str) -> str:
-    """Return what stands for ``__main__`` in names of tasks: the app's name, or else the program's file."""
-    if main:
-        return main
-    program = getattr(sys.modules.get("__main__"), "__file__", None)
-    return program.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".py") if program else "__main__"

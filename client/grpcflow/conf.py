@@ -8,7 +8,7 @@ import difflib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, timedelta, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,7 +24,6 @@ COORDINATOR_VARIABLE: Final = "GRPCFLOW_COORDINATOR"
 DEFAULT_COORDINATOR: Final = "127.0.0.1:50551"
 
 _SERIALIZERS: Final = ("json", "msgpack", "pickle")
-_POOLS: Final = ("prefork", "threads", "solo")
 _TOP_PRIORITY: Final = 9
 
 
@@ -40,8 +39,6 @@ class Settings:
         result_serializer: Codec of values.
         accept_content: Codecs that are read here; pickle only where it is named.
         exception_modules: Modules that may be imported to rebuild an exception which came from a worker.
-        result_expires: Seconds for which results are kept after their graph ended, or a timedelta; None:
-            the coordinator's own setting holds (one day unless changed).
         timezone: Name of the time zone in which naive datetimes are read.
         task_routes: Queues and priorities by task name; see ``routes.Router``.
         task_default_queue: Queue of calls that name none.
@@ -50,10 +47,6 @@ class Settings:
         task_max_deliveries: How many lost attempts a task may have; None: the coordinator's default (3).
         task_ignore_result: True: values are not kept.
         task_track_started: True: workers report when a task starts, so that STARTED can be seen.
-        connect_timeout: Seconds for which a request tries to reach the coordinator before it raises
-            ``CoordinatorUnavailable``; None: the connection's default.
-        worker_concurrency: How many tasks a worker runs at once; None: one for each CPU it may use.
-        worker_pool: How a worker runs tasks: prefork, threads or solo.
     """
 
     coordinator: str | Sequence[str] | None = None
@@ -62,7 +55,6 @@ class Settings:
     result_serializer: str = "json"
     accept_content: Collection[str] = ("json", "msgpack")
     exception_modules: Collection[str] = ()
-    result_expires: float | timedelta | None = None
     timezone: str = "UTC"
     task_routes: Mapping[Any, Any] = field(default_factory=dict)
     task_default_queue: str = "default"
@@ -71,9 +63,6 @@ class Settings:
     task_max_deliveries: int | None = None
     task_ignore_result: bool = False
     task_track_started: bool = False
-    connect_timeout: float | None = None
-    worker_concurrency: int | None = None
-    worker_pool: str = "prefork"
 
     def __post_init__(self) -> None:
         self._router: Router | None = None
@@ -145,11 +134,22 @@ class Settings:
         return self._router
 
 
+#: Where Celery's settings went that have no place here.
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "broker_url": "there is no broker; the address of the coordinator is the setting 'coordinator'",
+    "result_backend": "the coordinator keeps the results; its address is the setting 'coordinator'",
+    "result_expires": "the coordinator decides how long results are kept; it is a setting of grpcflow-coordinator",
+    "worker_concurrency": "it is the option -c of grpcflow-worker",
+    "worker_pool": "it is the option -P of grpcflow-worker",
+}
+
 _NAMES: Final = tuple(item.name for item in fields(Settings))
 
 
 def _unknown(name: str) -> str:
     """Say that a setting does not exist, and which one may be meant."""
+    if name in _ELSEWHERE:
+        return f"grpcflow has no setting {name!r}: {_ELSEWHERE[name]}."
     near = difflib.get_close_matches(name.lower(), _NAMES, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else f" The settings are: {', '.join(_NAMES)}."
     return f"grpcflow has no setting {name!r}.{hint}"
@@ -179,13 +179,6 @@ def _is_zone(value: Any) -> bool:
 def _is_texts(value: Any) -> bool:
     """Return True for a collection of texts that is not itself a text."""
     return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(item, str) for item in value)
-
-
-def _is_seconds(value: Any) -> bool:
-    """Return True for a positive length of time."""
-    if isinstance(value, timedelta):
-        return value > timedelta(0)
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def _is_address(value: Any) -> bool:
@@ -226,7 +219,6 @@ _TESTS: Final[Mapping[str, _Test]] = {
         "a list of json, msgpack and pickle",
     ),
     "exception_modules": _NAME_LIST,
-    "result_expires": (lambda value: value is None or _is_seconds(value), "seconds above 0, a timedelta, or None"),
     "timezone": (_is_zone, 'the name of a time zone, such as "UTC" or "Europe/Paris"'),
     "task_routes": (_is_routes, "a mapping of task names to queues"),
     "task_default_queue": (lambda value: isinstance(value, str) and bool(value), "the name of a queue"),
@@ -235,7 +227,4 @@ _TESTS: Final[Mapping[str, _Test]] = {
     "task_max_deliveries": (lambda value: value is None or _is_count(value), "a whole number above 0, or None"),
     "task_ignore_result": _FLAG,
     "task_track_started": _FLAG,
-    "connect_timeout": (lambda value: value is None or _is_seconds(value), "seconds above 0, or None"),
-    "worker_concurrency": (lambda value: value is None or _is_count(value), "a whole number above 0, or None"),
-    "worker_pool": (lambda value: value in _POOLS, "prefork, threads or solo"),
 }

@@ -5,7 +5,7 @@ codec: sending is the app's affair.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar
@@ -124,6 +124,10 @@ class Task(Generic[P, R]):
             *("retry_backoff_max", "retry_jitter"),
         }
     )
+
+    #: Name of the function, and the function itself; only of tasks that ``@app.task`` made.
+    __name__: str
+    __wrapped__: Callable[..., Any]
 
     _check: ArgumentCheck | None = None
 

@@ -17,6 +17,7 @@ class Mode(IntEnum):
     VALUE = 1
     AFTER = 2
     ERROR = 3
+    ERROR_AFTER = 4
 
 
 class OnFailure(IntEnum):

@@ -125,7 +125,9 @@ class Graph:
                 _extend(results, *member)
         for run in shared:
             run.children.append(index)
-        edges = tuple(EdgeSpec(source.node, _mode(source, takes=False), source.on_failure) for source in sources)
+        # A join is no errback: those of its members that are end it.
+        waits = [source for source in sources if source.mode is not Mode.ERROR]
+        edges = tuple(EdgeSpec(source.node, _mode(source, takes=False), source.on_failure) for source in waits)
         outcome = self._finish(Run(index, -1, inputs=edges, members=ranges), step, parent)
         outcome.members = results
         return outcome
@@ -200,12 +202,15 @@ class Graph:
         return index
 
 
+#: How a parent enters a call that takes nothing from it.
+_UNTAKEN: Final = {Mode.VALUE: Mode.AFTER, Mode.ERROR: Mode.ERROR_AFTER}
+
 _CALL_KINDS: Final = frozenset({None, "xmap", "xstarmap"})
 
 
 def _mode(source: Source, takes: bool) -> Mode:
     """Return how a parent enters a call that takes its value or does not."""
-    return Mode.AFTER if source.mode is Mode.VALUE and not takes else source.mode
+    return source.mode if takes else _UNTAKEN.get(source.mode, source.mode)
 
 
 def _extend(ranges: list[Any], first: int, count: int) -> None:

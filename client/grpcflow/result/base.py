@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from grpcflow.result.group import GroupResult
     from grpcflow.result.single import AsyncResult
 
-__all__ = ["EXCEPTION_STATES", "LOOKUP_BATCH", "READY_STATES", "Result"]
+__all__ = ["EXCEPTION_STATES", "READY_STATES", "Result"]
 
 #: States in which a call is at its end.
 READY_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED", "IGNORED", "REJECTED"})
@@ -24,8 +24,8 @@ READY_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED", "IGNORED", "RE
 #: States at whose end stands an exception.
 EXCEPTION_STATES: Final = frozenset({"FAILURE", "REVOKED", "REJECTED"})
 
-#: Most ids that one look-up may name.
-LOOKUP_BATCH: Final = 10_000
+#: Most ids that one revoke may name.
+_REVOKE_BATCH: Final = 10_000
 
 _UNSET: Final = cast("Any", object())
 
@@ -89,8 +89,8 @@ class Result:
 
     def _revoke(self, keys: Sequence[str], terminate: bool, signal: str | None) -> None:
         """Revoke nodes."""
-        for start in range(0, len(keys), LOOKUP_BATCH):
-            self._connection.revoke(keys[start : start + LOOKUP_BATCH], terminate, signal or "SIGTERM")
+        for start in range(0, len(keys), _REVOKE_BATCH):
+            self._connection.revoke(keys[start : start + _REVOKE_BATCH], terminate, signal or "SIGTERM")
 
     def _value_of(self, settled: "Settled") -> Any:
         """Return the value, or the exception, with which a call ended."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from grpcflow import ids, state
-from grpcflow.result.base import EXCEPTION_STATES, LOOKUP_BATCH, READY_STATES, Result
+from grpcflow.result.base import EXCEPTION_STATES, READY_STATES, Result
 from grpcflow.result.single import AsyncResult
 
 if TYPE_CHECKING:
@@ -195,11 +195,8 @@ class GroupResult(Result):
         if self._all is not None:
             return [settled.state for settled in self._all]
         keys = self._keys()
-        states: list[str] = []
-        for start in range(0, len(keys), LOOKUP_BATCH):
-            found = self._connection.lookup(keys[start : start + LOOKUP_BATCH], states_only=True)
-            states.extend("PENDING" if settled is None else settled.state for settled in found)
-        return states
+        found = self._connection.lookup(keys, states_only=True) if keys else []
+        return ["PENDING" if settled is None else settled.state for settled in found]
 
     def ready(self) -> bool:
         """Return True where all members have ended, well or not."""

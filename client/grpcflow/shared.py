@@ -1,0 +1,80 @@
+"""Tasks of a module that belongs to no app: every app gets them.
+
+It may not import grpc, protobuf or the codec.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+
+from grpcflow import state
+from grpcflow.registration import check_options, main_name, make_task
+from grpcflow.task import Task
+
+if TYPE_CHECKING:
+    from grpcflow.app import Grpcflow
+
+__all__ = ["SharedTask", "shared_task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SharedTask:
+    """Stands for a shared task: the one of the current app."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        return getattr(state.get_current_app().task_named(self._name), attribute)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function here and now."""
+        return state.get_current_app().task_named(self._name)(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<shared task {self._name}>"
+
+
+@overload
+def shared_task(fun: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def shared_task(
+    *, bind: Literal[True], name: str | None = None, **options: Any
+) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+@overload
+def shared_task(
+    *, bind: Literal[False] = False, name: str | None = None, **options: Any
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def shared_task(
+    fun: Callable[..., Any] | None = None, /, *, bind: bool = False, name: str | None = None, **options: Any
+) -> Any:
+    """Make a task of a function for every app, those included that are made later.
+
+    Args:
+        fun: The function.
+        bind: True: the function gets the task itself as first argument. Default False.
+        name: Name of the task; None: the module's and the function's.
+        **options: As for ``Grpcflow.task``.
+
+    Raises:
+        TypeError: There is no such option.
+    """
+
+    def decorate(function: Callable[..., Any]) -> SharedTask:
+        check_options(function, options)
+        main = state.apps[-1].main if state.apps else ""
+        module = main_name(main) if function.__module__ == "__main__" else function.__module__
+        chosen = name or f"{module}.{function.__name__}"
+
+        def register(app: "Grpcflow") -> None:
+            app.register_task(make_task(app, function, bind, chosen, app.task_cls, options))
+
+        state.shared_registrations.append(register)
+        for app in state.apps:
+            register(app)
+        return SharedTask(chosen)
+
+    return decorate if fun is None else decorate(fun)
