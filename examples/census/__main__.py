@@ -6,6 +6,7 @@ count. Exits 0 when both are equal, and leaves neither process nor file behind, 
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from grpcflow import AsyncResult, GroupResult
 WORKERS = ("w1", "w2")
 VICTIM = "w2"
 ANSWER_SECONDS = 100.0
-POLL_SECONDS = 0.05
+SLICE_SECONDS = 0.2
 SHOWN_PACKAGES = 12
 
 #: Most tasks that a worker runs at once, so that a large machine is not done before a worker could be killed.
@@ -99,40 +101,45 @@ def take() -> dict[str, Any]:
 def count_on(cluster: LocalCluster, packages: dict[str, list[str]], files: int) -> tuple[dict[str, Any], int]:
     """Submits the chord, kills and revives a worker halfway, and returns the table and when the worker was killed."""
     result = census(packages).apply_async()
-    counting = headers(result)
     killed_after = 0
-    columns = (
-        TextColumn("counting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("counting", total=files, note="")
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while not result.ready():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no answer after {ANSWER_SECONDS:.0f} s")
-            cluster.check()
-            done = sum(header.completed_count() for header in counting)
+    note = TextColumn("{task.fields[note]}")
+    with Progress(BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), note, console=console) as progress:
+        bar = progress.add_task("counting", total=files, note="files counted")
+        for done in arrivals(cluster, measured(result)):
             progress.update(bar, completed=done)
             if done * 2 >= files and not killed_after:
                 cluster.kill_worker(VICTIM)
                 cluster.start_worker(VICTIM)
                 killed_after = done
-                progress.update(bar, note=f"{VICTIM} killed with -9 after {done:,} and started again")
-            time.sleep(POLL_SECONDS)
-        progress.update(bar, completed=files)
-    answer: dict[str, Any] = result.get(timeout=ANSWER_SECONDS)
+                progress.update(bar, note=f"{VICTIM} killed with -9 after {done:,}, started again")
+        answer: dict[str, Any] = result.get(timeout=ANSWER_SECONDS)
     return answer, killed_after
 
 
-def headers(result: AsyncResult[Any]) -> list[GroupResult]:
-    """Returns the headers of the inner chords: a chord's result has its header for a parent."""
+def measured(result: AsyncResult[Any]) -> list[str]:
+    """Returns the ids of the tasks that count one file: the headers of the inner chords.
+
+    The parent of a chord's result is its header, a group; so results can be walked back like the canvas.
+    """
     outer = result.parent
     bodies = outer.results if isinstance(outer, GroupResult) else []
-    return [body.parent for body in bodies if isinstance(body.parent, GroupResult)]
+    return [leaf.id for body in bodies if isinstance(body.parent, GroupResult) for leaf in body.parent.results]
+
+
+def arrivals(cluster: LocalCluster, ids: list[str]) -> Iterator[int]:
+    """Yields how many of these tasks have ended, as often as that changes.
+
+    The results arrive on a watched stream, nothing polls; a wait is cut into slices only to look after the cluster.
+    """
+    waiting = dict.fromkeys(ids)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while waiting:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(waiting):,} files are not counted after {ANSWER_SECONDS:.0f} s")
+        cluster.check()
+        with contextlib.suppress(TimeoutError):  # not all of them yet: that is what a slice is for
+            app.connection.wait(list(waiting), timeout=SLICE_SECONDS, on_result=lambda key, _: waiting.pop(key, None))
+        yield len(ids) - len(waiting)
 
 
 def directly(names: list[str]) -> dict[str, int]:

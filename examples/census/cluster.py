@@ -37,7 +37,7 @@ class LocalCluster:
         self.concurrency = concurrency
         self.address = f"127.0.0.1:{free_port()}"
         #: What the processes see; tasks that submit further work find the coordinator here.
-        self.environment = {**os.environ, "GRPCFLOW_COORDINATOR": self.address}
+        self.environment = {**os.environ, "GRPCFLOW_COORDINATOR": self.address, "PYTHONPATH": absolute_path()}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -124,6 +124,12 @@ def answering(app: Grpcflow) -> set[str]:
     except ConnectionError:
         time.sleep(0.05)
         return set()
+
+
+def absolute_path() -> str:
+    """Returns PYTHONPATH with its entries made absolute: the processes run in another folder than we do."""
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(str(Path(entry).absolute()) for entry in entries if entry)
 
 
 def free_port() -> int:
