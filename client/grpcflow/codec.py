@@ -95,10 +95,11 @@ def encode(value: Any, content: str = JSON, *, path: str = "value") -> bytes:
         SerializationError: A part of it would not come back equal; the error's ``path`` tells which.
         ContentDisallowed: There is no such codec.
     """
-    if content == JSON or content == "":
+    write = _write_json if content == JSON else _WRITERS.get(content or JSON)
+    if write is not None:
         try:
             if tags.is_plain(value):
-                return _write_json(value)
+                return write(value)
         except (*_NEEDS_TAG, RecursionError):
             pass  # the careful way below finds out what is wrong, and where
     return _encode_carefully(((value, path),), content, single=True)
@@ -118,11 +119,12 @@ def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any], content: str = J
         SerializationError: An argument would not come back equal; the error's ``path`` tells which.
         ContentDisallowed: There is no such codec.
     """
-    if content == JSON or content == "":
+    write = _write_json if content == JSON else _WRITERS.get(content or JSON)
+    if write is not None:
         call = (args, kwargs)
         try:
             if tags.is_plain(call):
-                return _write_json(call)
+                return write(call)
         except (*_NEEDS_TAG, RecursionError):
             pass  # as in encode()
     return _encode_carefully(((args, "args"), (kwargs, "kwargs")), content, single=False)

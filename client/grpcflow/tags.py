@@ -23,9 +23,9 @@ __all__ = ["DEPTH_LIMIT", "TAG", "is_plain", "tagged", "untagged"]
 #: The key that marks a tagged value.
 TAG: Final = "__grpcflow__"
 
-#: Most levels of nesting in what is written; a tag counts for its own levels. Below Python's own limit
-#: with room for the caller's frames, so that what one side wrote the other side can read.
-DEPTH_LIMIT: Final = 400
+#: Most levels of nesting in what is written; a tag counts for its own levels. A level takes up to three of the
+#: 1,000 frames that Python allows, the caller has some already, and the other side must be able to read it.
+DEPTH_LIMIT: Final = 200
 
 #: Levels that a tagged scalar, a tagged sequence and tagged pairs take.
 _SCALAR_LEVELS: Final = 2
@@ -155,7 +155,9 @@ def _tagged_scalar(value: Any, path: str, depth: int) -> dict[str, list[Any]]:
         message = f"{path}: this {type(value).__name__} cannot be written: {error}"
         raise SerializationError(message, path=path) from error
     if written is None:
-        message = f"{path}: its time zone cannot be written; use zoneinfo.ZoneInfo or datetime.timezone"
+        message = (
+            f"{path}: its time zone cannot be written; use zoneinfo.ZoneInfo or a datetime.timezone of whole seconds"
+        )
         raise SerializationError(message, path=path)
     return {TAG: written}
 
@@ -208,18 +210,23 @@ def _write_datetime(value: datetime.datetime) -> list[Any] | None:
     zone = value.tzinfo
     if isinstance(zone, zoneinfo.ZoneInfo) and zone.key:
         return ["datetime", value.isoformat(), zone.key, value.fold]
-    if zone is not None and (value.utcoffset() is None or datetime.datetime.fromisoformat(value.isoformat()) != value):
-        # A zone of an unknown kind, and times that its offset alone does not tell.
-        return None
+    if zone is not None:
+        back = datetime.datetime.fromisoformat(value.isoformat())
+        # A zone of an unknown kind, times that its offset alone does not tell, offsets below a second.
+        if back.utcoffset() is None or back != value or back.utcoffset() != value.utcoffset():
+            return None
     return ["datetime", value.isoformat(), "", value.fold]
 
 
 def _write_time(value: datetime.time) -> list[Any] | None:
+    """Write ISO text likewise; a time of a named zone has no offset of its own."""
     zone = value.tzinfo
     if isinstance(zone, zoneinfo.ZoneInfo) and zone.key:
         return ["time", value.replace(tzinfo=None).isoformat(), zone.key, value.fold]
-    if zone is not None and value.utcoffset() is None:
-        return None
+    if zone is not None:
+        offset = value.utcoffset()
+        if offset is None or datetime.time.fromisoformat(value.isoformat()).utcoffset() != offset:
+            return None
     return ["time", value.isoformat(), "", value.fold]
 
 

@@ -1,0 +1,268 @@
+"""A coordinator of a few lines for the client's tests: takes graphs, settles them when told to, misbehaves on demand.
+
+It speaks the real wire through grpcio on port 0 of the loopback; nothing is durable and nothing runs.
+"""
+
+import json
+import queue
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from grpcflow import ids
+from grpcflow_protos.v1 import (
+    client_service_pb2,
+    client_service_pb2_grpc,
+    control_service_pb2,
+    control_service_pb2_grpc,
+    graph_pb2,
+    value_pb2,
+)
+
+
+def refuse(context: Any, status: grpc.StatusCode, code: str, message: str) -> None:
+    """Ends a call the way the coordinator does: a status with an ErrorInfo."""
+    detail = any_pb2.Any()
+    detail.Pack(error_details_pb2.ErrorInfo(reason=code, domain="grpcflow", metadata={"cure": f"cure of {code}"}))
+    rich = rpc_status.to_status(status_pb2.Status(code=status.value[0], message=message, details=[detail]))
+    context.abort_with_status(rich)
+
+
+class Stream:
+    """One client's stream: what is to be sent on it, and what it watches."""
+
+    def __init__(self) -> None:
+        self.out: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.watched: set[tuple[bytes, int]] = set()
+
+    def send(self, **fields: Any) -> None:
+        self.out.put(client_service_pb2.SessionResponse(**fields))
+
+
+class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_grpc.ControlServiceServicer):
+    """The servicer and its switches.
+
+    Attributes:
+        acks: how often each graph is acknowledged (2: duplicates; 0: never).
+        break_every: end the stream after so many messages received; 0: never.
+        refusals: graph id -> (status, code, message).
+        answer: gives a node's value at once when it is watched; None: results come from `settle`.
+        welcomes: False: streams are taken and nothing is ever said.
+        stream_error: ends each new stream with this status and code.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.acks = 1
+        self.break_every = 0
+        self.refusals: dict[bytes, tuple[int, str, str]] = {}
+        self.answer: Callable[[bytes, int], bytes] | None = None
+        self.welcomes = True
+        self.stream_error: tuple[grpc.StatusCode, str] | None = None
+        self.control_error: tuple[grpc.StatusCode, str] | None = None
+        self.graphs: Counter[bytes] = Counter()
+        self.node_counts: dict[bytes, int] = {}
+        self.settled: dict[tuple[bytes, int], value_pb2.Result] = {}
+        self.aliases: dict[str, bytes] = {}
+        self.unwatched: list[client_service_pb2.NodeSet] = []
+        self.streams: list[Stream] = []
+        self.opened = threading.Semaphore(0)
+        self.watch_seen = threading.Semaphore(0)
+        self.graph_seen = threading.Semaphore(0)
+        self.messages = 0
+        self.received = 0
+        self.requests: list[Any] = []
+        self.large_answers = 0
+
+    # --- the session ---
+
+    def Session(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        if self.stream_error is not None:
+            refuse(context, *self.stream_error, "go away")
+        stream = Stream()
+        with self.lock:
+            self.streams.append(stream)
+        threading.Thread(target=self._read, args=(requests, stream), daemon=True).start()
+        context.add_callback(lambda: stream.out.put(None))
+        self.opened.release()
+        while (message := stream.out.get()) is not None:
+            yield message
+        with self.lock:
+            self.streams.remove(stream)
+        if self.break_every:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
+
+    def _read(self, requests: Iterator[Any], stream: Stream) -> None:
+        received = 0
+        try:
+            for request in requests:
+                received += 1
+                self.messages += 1
+                with self.lock:
+                    self._take(request, stream)
+                if self.break_every and received >= self.break_every:
+                    stream.out.put(None)
+                    return
+        except grpc.RpcError:
+            pass
+        stream.out.put(None)
+
+    def _take(self, request: Any, stream: Stream) -> None:
+        if request.HasField("hello") and self.welcomes:
+            stream.send(welcome=client_service_pb2.ClientWelcome(revision=1))
+        for chunk in request.submits:
+            self.received += 1
+            self.node_counts[chunk.graph] = chunk.node_count
+            if chunk.last:
+                self._finish(chunk.graph, stream)
+        for nodes in request.watches:
+            self._watch(nodes, stream)
+        self.unwatched.extend(request.unwatches)
+
+    def _finish(self, graph: bytes, stream: Stream) -> None:
+        self.graphs[graph] += 1
+        self.graph_seen.release()
+        if graph in self.refusals:
+            status, code, message = self.refusals[graph]
+            refusal = client_service_pb2.Refusal(status=status, code=code, message=message)
+            stream.send(refused=[client_service_pb2.Refused(graph=graph, refusal=refusal)])
+            return
+        for _ in range(self.acks):
+            stream.send(accepted=[graph])
+
+    def _watch(self, nodes: Any, stream: Stream) -> None:
+        if nodes.graph not in self.node_counts:
+            refusal = client_service_pb2.Refusal(status=5, code="UNKNOWN_NODE", message="no such node")
+            stream.send(refused=[client_service_pb2.Refused(nodes=nodes, refusal=refusal)])
+            return
+        column = client_service_pb2.Successes(graph=nodes.graph)
+        for one in nodes.ranges:
+            for index in range(one.first, one.first + one.count):
+                if self.answer is not None:
+                    column.indexes.append(index)
+                    column.values.append(self.answer(nodes.graph, index))
+                elif (nodes.graph, index) in self.settled:
+                    stream.send(results=[self.settled[nodes.graph, index]])
+                else:
+                    stream.watched.add((nodes.graph, index))
+        if column.indexes:
+            stream.send(successes=[column])
+        self.watch_seen.release()
+
+    def settle(self, graph: bytes, index: int, value: Any = None, **fields: Any) -> None:
+        """Settles one node and tells those who watch it."""
+        result = value_pb2.Result(node=ids.node_bytes(graph, index), known=True, state=value_pb2.STATE_SUCCESS)
+        if fields:
+            result.MergeFrom(value_pb2.Result(**fields))
+        else:
+            result.value.data = json.dumps(value).encode()
+        with self.lock:
+            self.settled[graph, index] = result
+            for stream in self.streams:
+                if (graph, index) in stream.watched:
+                    stream.send(results=[result])
+
+    def break_streams(self) -> None:
+        """Ends every stream, as a coordinator does that stops."""
+        with self.lock:
+            for stream in self.streams:
+                stream.out.put(None)
+
+    def GetResults(self, request: Any, context: Any) -> Any:
+        names = list(request.nodes.ids)
+        answer = client_service_pb2.GetResultsResponse()
+        for text in names:
+            parsed = ids.parse(text)
+            node = self.aliases.get(text) or (ids.node_bytes(*parsed) if parsed else b"")
+            key = (node[:12], int.from_bytes(node[12:], "big"))
+            if key in self.settled:
+                answer.results.append(self.settled[key])
+                answer.results[-1].value.data += b" " * self.large_answers
+            elif node and key[0] in self.node_counts:
+                answer.results.add(node=node, known=True, state=value_pb2.STATE_PENDING)
+            else:
+                answer.results.add(state=value_pb2.STATE_PENDING)
+        return answer
+
+    # --- control ---
+
+    def Inspect(self, request: Any, context: Any) -> Iterator[Any]:
+        self.requests.append(request)
+        if self.control_error is not None:
+            refuse(context, *self.control_error, "refused on purpose")
+        answered = control_service_pb2.REPLY_STATUS_ANSWERED
+        yield control_service_pb2.InspectResponse(worker="a@h", status=answered, reply=b'{"ok": "pong"}')
+        yield control_service_pb2.InspectResponse(worker="b@h", status=control_service_pb2.REPLY_STATUS_NO_REPLY)
+        yield control_service_pb2.InspectResponse(worker="c@h", status=answered, reply=b"{")
+
+    def Control(self, request: Any, context: Any) -> Iterator[Any]:
+        self.requests.append(request)
+        if self.control_error is not None:
+            refuse(context, *self.control_error, "refused on purpose")
+        answered = control_service_pb2.REPLY_STATUS_ANSWERED
+        yield control_service_pb2.ControlResponse(worker="a@h", status=answered, reply=b'{"ok": "done"}')
+
+    def Revoke(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return control_service_pb2.RevokeResponse(revoked=len(request.ids), unknown=["x"])
+
+    def ListWorkers(self, request: Any, context: Any) -> Any:
+        workers = [control_service_pb2.WorkerInfo(name="a@h"), control_service_pb2.WorkerInfo(name="b@h")]
+        return control_service_pb2.ListWorkersResponse(workers=workers)
+
+    def ListQueues(self, request: Any, context: Any) -> Any:
+        lane = control_service_pb2.LaneInfo(queue="q", task="t", waiting=3)
+        return control_service_pb2.ListQueuesResponse(lanes=[lane], scheduled=1)
+
+
+class FakeCoordinator:
+    """The fake behind a real port; it can be stopped and started again there."""
+
+    def __init__(self) -> None:
+        self.fake = Fake()
+        self._server: Any = None
+        self.port = 0
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
+        client_service_pb2_grpc.add_ClientServiceServicer_to_server(self.fake, self._server)
+        control_service_pb2_grpc.add_ControlServiceServicer_to_server(self.fake, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self.fake.break_streams()
+            self._server.stop(0).wait(5)
+            self._server = None
+
+
+class SilentPort:
+    """A port that takes connections and never says a word."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def chunk(graph: bytes, nodes: int = 1, payload: bytes = b"[[],{}]") -> list[graph_pb2.GraphChunk]:
+    """Returns the one piece of a small graph."""
+    run = graph_pb2.NodeRun(first=0, count=nodes, payloads=[payload] * nodes)
+    template = graph_pb2.Template(task="t")
+    return [graph_pb2.GraphChunk(graph=graph, last=True, node_count=nodes, templates=[template], runs=[run])]
