@@ -1,0 +1,191 @@
+"""A real cluster for tests: every part a process of its own, on free ports, in a temporary folder.
+
+Nothing here sleeps blindly: every wait watches something and has a deadline, and a failure shows the logs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from grpcflow import Grpcflow
+
+HERE = Path(__file__).parent
+
+#: Seconds after which a wait fails; generous, for a machine that does other things too.
+LIMIT = 30.0
+
+#: Seconds between two looks of a wait.
+LOOK = 0.02
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(what: str, condition: Callable[[], Any], limit: float = LIMIT) -> Any:
+    """Wait until `condition()` is true and return what it gave; fail by name after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    pause = threading.Event()
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {limit:g} s in vain for: {what}")
+        pause.wait(LOOK)
+
+
+class Process:
+    """One of our commands, running; its output goes to a file."""
+
+    def __init__(self, log: Path, *command: str, env: dict[str, str]) -> None:
+        self.log = log
+        with log.open("ab") as file:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT, env=env, cwd=log.parent
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.popen.pid
+
+    def kill(self) -> None:
+        """Kill it with -9 and reap it."""
+        self.popen.kill()
+        self.popen.wait(LIMIT)
+
+    def terminate(self) -> int:
+        """Ask it to stop, wait, and return the exit code."""
+        self.popen.terminate()
+        return self.popen.wait(LIMIT)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.popen.send_signal(number)
+
+    def children(self) -> list[psutil.Process]:
+        """Return all its descendants that run."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self.pid).children(recursive=True)
+            return [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
+        return []
+
+
+class Cluster:
+    """A coordinator and workers; `stop` ends everything, whatever state it is in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.notes = folder / "notes"
+        self.notes.mkdir()
+        self.coordinator: Process | None = None
+        self.workers: dict[str, Process] = {}
+        self.app = Grpcflow("cluster", coordinator=self.address, set_as_current=False)
+        self._all: list[Process] = []
+
+    def environment(self, address: str | None = None) -> dict[str, str]:
+        """Return the environment of the processes; tasks leave notes in the folder NOTES."""
+        paths = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        return {
+            **os.environ,
+            "GRPCFLOW_COORDINATOR": address or self.address,
+            "PYTHONPATH": paths,
+            "NOTES": str(self.notes),
+        }
+
+    def start_coordinator(self, *options: str) -> Process:
+        """Start the coordinator on the cluster's folder and port, and wait until it serves."""
+        command = ["grpcflow_coordinator", "--data", str(self.folder / "data"), "--listen", self.address, *options]
+        self.coordinator = self._run("coordinator", *command)
+        wait_for("the coordinator to serve", self._serves)
+        return self.coordinator
+
+    def _serves(self) -> bool:
+        assert self.coordinator is not None
+        if self.coordinator.popen.poll() is not None:
+            raise AssertionError(f"the coordinator ended: {self.coordinator.log.read_text()[-2000:]}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def start_worker(
+        self, name: str, *options: str, queues: str = "default", address: str | None = None, wait: bool = True
+    ) -> Process:
+        """Start a worker (2 prefork children unless the options say otherwise) and wait until it is known."""
+        command = ["grpcflow_worker", "-A", "cluster_tasks", "-n", name, "-Q", queues, "-c", "2", *options]
+        worker = self._run(name, *command, env=self.environment(address))
+        self.workers[name] = worker
+        if wait:
+            wait_for(f"worker {name} to be live", lambda: self.state_of(name) == "live" or self._ended(worker))
+        return worker
+
+    @staticmethod
+    def _ended(worker: Process) -> bool:
+        if worker.popen.poll() is not None:
+            raise AssertionError(f"the worker ended: {worker.log.read_text()[-2000:]}")
+        return False
+
+    def state_of(self, name: str) -> str | None:
+        """Return how a worker stands ("live", "broken", "draining"), or None where it is unknown."""
+        found = {info.name: info.state for info in self.app.connection.list_workers()}
+        state = found.get(name)
+        return None if state is None else str(state)
+
+    def _run(self, name: str, *command: str, env: dict[str, str] | None = None) -> Process:
+        process = Process(self.folder / f"{name}.log", *command, env=env or self.environment())
+        self._all.append(process)
+        return process
+
+    def noted(self, prefix: str = "") -> list[str]:
+        """Return the names of the notes that tasks left: one file for each run of a task."""
+        return sorted(path.name for path in self.notes.iterdir() if path.name.startswith(prefix))
+
+    def logs(self) -> str:
+        """Return the last lines of all logs."""
+        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+
+    def stop(self) -> None:
+        """End everything."""
+        with contextlib.suppress(Exception):
+            self.app.connection.close()
+        for process in reversed(self._all):
+            children = process.children()
+            with contextlib.suppress(ProcessLookupError):
+                process.popen.send_signal(signal.SIGCONT)
+                process.popen.kill()
+            process.popen.wait(LIMIT)
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+
+
+@contextlib.contextmanager
+def cluster_in(folder: Path) -> Iterator[Cluster]:
+    """Give a cluster in a folder; its logs are shown when the test fails."""
+    cluster = Cluster(folder)
+    try:
+        yield cluster
+    except BaseException:
+        print(cluster.logs())
+        raise
+    finally:
+        cluster.stop()
