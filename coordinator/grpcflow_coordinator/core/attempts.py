@@ -66,10 +66,10 @@ def take_values(step: Step, session: Session, tokens: list[int], values: list[by
             cluster.lines.depart(step.loaded, attempt.entry)
         run = attempt.run
         kept = NO_VALUE if attempt.template.ignore_result else data
-        if run.own_id:
-            outcome = Outcome(NodeState.SUCCESS, step.now.wall_ms, worker=session.name)
         outcome.data, outcome.token, outcome.retries = kept, token, attempt.retries
         settling.settle_values(step, graph_of(step, attempt), run, attempt.index, kept, outcome)
+        if run.own_id:
+            outcome = Outcome(NodeState.SUCCESS, step.now.wall_ms, worker=session.name)  # that one is told on
 
 
 def take_report(step: Step, session: Session, attempt: Attempt, report: Report) -> None:

@@ -162,8 +162,9 @@ def _take_reports(step: Step, session: Session, event: WorkerSpoke, superseded: 
             values.append(data)
         elif not _is_stale(step, session, token, superseded):
             return False
-    if len(set(tokens)) != len(tokens):
-        tokens, values = map(list, zip(*dict(zip(tokens, values, strict=True)).items(), strict=True))
+    if len(set(tokens)) != len(tokens):  # of several reports of one attempt the first counts
+        firsts = dict(zip(reversed(tokens), reversed(values), strict=True))
+        tokens, values = list(firsts), list(firsts.values())
     attempts.take_values(step, session, tokens, values)
     for report in event.reports:
         if report.token in mine:
