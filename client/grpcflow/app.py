@@ -10,16 +10,16 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
-from grpcflow import state
+from grpcflow import ids, state
 from grpcflow.canvas.parts import CALLBACKS, as_list
 from grpcflow.canvas.signature import Signature, as_signature
 from grpcflow.conf import Settings
 from grpcflow.errors import NotRegistered
 from grpcflow.registration import DuplicateTaskName, main_name, make_task, origin
+from grpcflow.result import AsyncResult, GroupResult, result_of
 from grpcflow.task import Task
 
 if TYPE_CHECKING:
-    from grpcflow import result
     from grpcflow.connection import Connection
     from grpcflow.control import Control
     from grpcflow.lower import TemplateSpec
@@ -28,6 +28,10 @@ __all__ = ["Grpcflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: The classes under names that the app's methods do not hide.
+_AnyResult = AsyncResult[Any]
+_Group = GroupResult
 
 _Base = type[Task[..., Any]] | None
 
@@ -200,8 +204,7 @@ class Grpcflow:
         Raises:
             The errors of ``Task.apply_async``.
         """
-        from grpcflow import ids, lower
-        from grpcflow.result import result_of
+        from grpcflow import lower
 
         if options and any(options.get(name) for name in CALLBACKS):
             options = {**options, **{name: self._callbacks(options.get(name)) for name in CALLBACKS}}
@@ -228,7 +231,7 @@ class Grpcflow:
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> "result.AsyncResult[Any]":
+    ) -> _AnyResult:
         """Submit a call by the name of its task, which need not be registered here.
 
         Args:
@@ -240,7 +243,7 @@ class Grpcflow:
         Raises:
             The errors of ``Task.apply_async``.
         """
-        return cast("result.AsyncResult[Any]", self.submit(Signature(name, args, kwargs, app=self), options=options))
+        return cast(_AnyResult, self.submit(Signature(name, args, kwargs, app=self), options=options))
 
     def signature(self, varies: Any, *args: Any, **kwargs: Any) -> Signature:
         """Return a signature that this app sends; see ``grpcflow.signature``."""
@@ -250,18 +253,14 @@ class Grpcflow:
 
     # --- results and control ------------------------------------------------------------------------------
 
-    def AsyncResult(self, task_id: str) -> "result.AsyncResult[Any]":  # noqa: N802 - Celery's name
+    def AsyncResult(self, task_id: str) -> _AnyResult:  # noqa: N802 - Celery's name
         """Return the result of the call with this id."""
-        from grpcflow.result import AsyncResult
-
         return AsyncResult(task_id, app=self)
 
     def GroupResult(  # noqa: N802 - Celery's name
-        self, group_id: str, results: "Sequence[result.AsyncResult[Any] | result.GroupResult]" = ()
-    ) -> "result.GroupResult":
+        self, group_id: str, results: Sequence[_AnyResult | _Group] = ()
+    ) -> _Group:
         """Return the result of a group with these members."""
-        from grpcflow.result import GroupResult
-
         return GroupResult(group_id, results, app=self)
 
     @property

@@ -62,11 +62,15 @@ class Graph:
     def call(self, step: Step, sources: Sources, parent: Outcome | None) -> Outcome:
         """Add one call, with edges to what it waits for, and note its callbacks."""
         canvas, given = step.canvas, step.given
-        takes = not (canvas["immutable"] or given.sealed)
-        edges = tuple(EdgeSpec(source.node, _mode(source, takes), source.on_failure) for source in sources)
-        values = sum(edge.mode is Mode.VALUE for edge in edges)
-        errors = any(edge.mode is Mode.ERROR for edge in edges)
-        template, payload = self._described(canvas, given, None if errors else values)
+        edges: tuple[EdgeSpec, ...] = ()
+        values: int | None = 0
+        if sources:
+            takes = not (canvas["immutable"] or given.sealed)
+            edges = tuple(EdgeSpec(source.node, _mode(source, takes), source.on_failure) for source in sources)
+            # What an errback is told depends on the worker that runs it, so its arguments cannot be checked here.
+            told = any(edge.mode is Mode.ERROR for edge in edges)
+            values = None if told else sum(edge.mode is Mode.VALUE for edge in edges)
+        template, payload = self._described(canvas, given, values)
         run = Run(self.node_count, template, [payload], edges, size=len(payload))
         return self._finish(run, step, parent)
 
