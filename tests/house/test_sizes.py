@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from tests.support.tree import PACKAGES, relative, sources
+from tests.support.tree import PACKAGES, ROOT, relative, sources
 
 MOST_LINES_OF_A_FILE = 500
 MOST_LINES_OF_A_FUNCTION = 60
@@ -22,7 +22,9 @@ def test_file_and_its_functions_are_not_too_long(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sources(), ids=relative)
 def test_file_opens_by_saying_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{relative(path)} has no docstring at its head"
+    text = path.read_text()
+    empty = not text and path.name == "__init__.py" and path.is_relative_to(ROOT / "tests")
+    assert empty or ast.get_docstring(ast.parse(text)), f"{relative(path)} has no docstring at its head"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
