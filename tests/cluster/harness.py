@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from grpcflow import Grpcflow
+from grpcflow_protos.v1.control_service_pb2 import WorkerState
 
 HERE = Path(__file__).parent
 
@@ -148,7 +149,7 @@ class Cluster:
         """Return how a worker stands ("live", "broken", "draining"), or None where it is unknown."""
         found = {info.name: info.state for info in self.app.connection.list_workers()}
         state = found.get(name)
-        return None if state is None else str(state)
+        return None if state is None else WorkerState.Name(state).removeprefix("WORKER_STATE_").lower()
 
     def _run(self, name: str, *command: str, env: dict[str, str] | None = None) -> Process:
         process = Process(self.folder / f"{name}.log", *command, env=env or self.environment())
@@ -180,12 +181,10 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster_in(folder: Path) -> Iterator[Cluster]:
-    """Give a cluster in a folder; its logs are shown when the test fails."""
+    """Give a cluster in a folder; its logs are printed, which pytest shows where a test failed."""
     cluster = Cluster(folder)
     try:
         yield cluster
-    except BaseException:
-        print(cluster.logs())
-        raise
     finally:
         cluster.stop()
+        print(cluster.logs())
