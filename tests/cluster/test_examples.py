@@ -5,46 +5,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.example_cluster import EXAMPLES, cluster, run
 from tests.support.tree import ROOT
 
-from census.cluster import LocalCluster
 from grpcflow import Grpcflow
 
-EXAMPLES = ROOT / "examples"
 BINARIES = Path(sys.executable).parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CLAIM = re.compile(r"^(?P<said>\S.*?)\s+#> (?P<value>.+)$", re.MULTILINE)
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def proj(tmp_path: Path) -> Iterator[LocalCluster]:
-    """A cluster as the seeds want it: w1 serves hipri and default, w2 default alone."""
-    with cluster(tmp_path, "proj", EXAMPLES, concurrency=2) as running:
-        running.start_worker("w1", "hipri,default")
-        running.start_worker("w2")
-        running.wait_until_online(Grpcflow("probe", coordinator=running.address), ["w1", "w2"])
-        yield running
-
-
-def test_every_statement_about_the_canvas_holds(proj: LocalCluster) -> None:
-    assert "statements hold: the canvas" in run(proj, str(EXAMPLES / "canvas_seed.py"))
-
-
-def test_every_statement_about_the_bank_holds(proj: LocalCluster) -> None:
-    assert "statements hold: the bank" in run(proj, str(EXAMPLES / "banking_seed.py"))
-
-
-def test_the_stubs_alone_run_a_task_and_show_a_failure(proj: LocalCluster) -> None:
-    stubs = str(EXAMPLES / "stubs.py")
-    assert run(proj, stubs, "proj.tasks.add", "2", "3").strip() == "5"
-    failed = run(proj, stubs, "proj.tasks.fail", '"no funds"', code=1)
-    assert "FAILURE: ValueError: no funds" in failed
 
 
 def test_the_census_is_exact_though_a_worker_is_killed(tmp_path: Path) -> None:
@@ -75,21 +48,6 @@ def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
                 )
                 assert told.returncode == 0, (command, told.stdout, told.stderr)
         run(running, "program.py")
-
-
-def cluster(folder: Path, app: str, path: Path, concurrency: int = 1) -> LocalCluster:
-    """Returns a cluster whose processes find their app in `path`."""
-    made = LocalCluster(folder, app, concurrency)
-    made.environment["PYTHONPATH"] = str(path)
-    return made
-
-
-def run(on: LocalCluster, *arguments: str, code: int = 0) -> str:
-    """Runs a Python program against a cluster and returns all that it printed; its exit code must be `code`."""
-    command = [sys.executable, "-W", "error", *arguments]
-    done = subprocess.run(command, cwd=on.folder, env=on.environment, capture_output=True, text=True, timeout=90)
-    assert done.returncode == code, done.stdout + done.stderr + on.last_lines()
-    return done.stdout if code == 0 else done.stderr
 
 
 def claim(match: re.Match[str]) -> str:
