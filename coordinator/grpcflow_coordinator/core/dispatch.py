@@ -15,6 +15,7 @@ from grpcflow_coordinator.core.lines import MARK_BLOCK, NO_LIMIT, Line
 from grpcflow_coordinator.core.model import (
     Attempt,
     Entry,
+    LineKey,
     NodeState,
     Progress,
     Session,
@@ -49,37 +50,44 @@ def _serve(step: Step, session: Session, sharers: int) -> bool:
     for ahead in range(len(queues)):
         turn = (session.turn + ahead) % len(queues)
         lines = active.get(queues[turn])
-        if not lines:
-            continue
-        while (line := _best_line(session, lines.values())) is not None:
-            fair = line.queued // (2 * sharers)
-            want = min(session.free, LARGEST_SLICE, max(session.facts.concurrency, fair, 1))
-            if _hand_out(step, session, line, want):
-                session.turn = turn + 1
-                return True
+        if lines and _serve_from(step, session, lines, sharers):
+            session.turn = turn + 1
+            return True
     return False
 
 
-def _best_line(session: Session, lines: Iterable[Line]) -> Line | None:
+def _serve_from(step: Step, session: Session, lines: dict[LineKey, Line], sharers: int) -> bool:
+    """Give a session its share of one queue, however many entries that takes: single calls weigh as groups do."""
+    given, share = 0, 1
+    while given < share and (line := _best_line(step, session, lines.values())) is not None:
+        if not given:
+            fair = line.queued // (2 * sharers)
+            share = min(session.free, LARGEST_SLICE, max(session.facts.concurrency, fair, 1))
+        given += _hand_out(step, session, line, share - given)
+    return given > 0
+
+
+def _best_line(step: Step, session: Session, lines: Iterable[Line]) -> Line | None:
     """Return the line whose head goes first among those whose task the worker knows."""
     best: Line | None = None
     best_rank = (1, NO_LIMIT)
     for line in lines:
         if line.key.task not in session.facts.tasks:
             continue
+        step.cluster.lines.look_ahead(step.loaded, line)
         rank = (-line.key.priority, line.head())
         if best is None or rank < best_rank:
             best, best_rank = line, rank
     return best
 
 
-def _hand_out(step: Step, session: Session, line: Line, want: int) -> bool:
-    """Make attempts of the head of a line; False where the line turned out to be empty."""
+def _hand_out(step: Step, session: Session, line: Line, want: int) -> int:
+    """Make attempts of the head of a line and return how many; 0 where the line turned out to be empty."""
     lines = step.cluster.lines
     taken = lines.take(step.loaded, line, want)
     if taken is None:
         lines.rest(line)
-        return False
+        return 0
     entry, offset, count = taken
     top = entry.sequence + offset + count
     if top > line.mark:
@@ -95,7 +103,7 @@ def _hand_out(step: Step, session: Session, line: Line, want: int) -> bool:
     template = graph.templates[entry.run.template]
     transition(NodeState.QUEUED, Trigger.HANDED_OUT)
     _make_attempts(step, session, entry, offset, count, template)
-    return True
+    return count
 
 
 def _make_attempts(step: Step, session: Session, entry: Entry, offset: int, count: int, template: Template) -> None:

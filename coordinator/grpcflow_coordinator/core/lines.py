@@ -119,8 +119,7 @@ class Lines:
             (entry, offset of the first node, how many), or None where the line is empty.
         """
         while True:
-            if not line.window and line.more:
-                self._refill(loaded, line)
+            self.look_ahead(loaded, line)
             if line.back and (not line.window or line.back[0][0] < line.window[0].sequence + line.window[0].taken):
                 _, offset, entry = heapq.heappop(line.back)
                 count = 1
@@ -133,8 +132,6 @@ class Lines:
                 entry.taken += max(count, 1)
                 if entry.taken >= entry.count:
                     line.window.popleft()
-            elif line.more:
-                continue
             else:
                 return None
             line.queued -= max(count, 1)
@@ -162,6 +159,11 @@ class Lines:
         self.gone.discard((entry.graph, entry.first + offset))
         self.depart(loaded, entry)
 
+    def look_ahead(self, loaded: Loaded, line: Line) -> None:
+        """See to it that the head of the line is in memory, where there is one."""
+        while line.more and not line.window:
+            self._refill(loaded, line)
+
     def _refill(self, loaded: Loaded, line: Line) -> None:
         """Read the next page of the line; entries read from disk may name nodes that settled meanwhile."""
         page = loaded.entries(line.key, line.loaded_to, NO_LIMIT, WINDOW)
@@ -174,8 +176,14 @@ class Lines:
             if entry.remaining == 0:
                 loaded.drop_entry(entry)
                 line.queued -= entry.count
+                self.forget_gone(entry.graph, entry.first, entry.count)
             else:
                 line.window.append(entry)
+
+    def forget_gone(self, graph: bytes, first: int, count: int) -> None:
+        """Nothing names these nodes any more: they need not be passed over."""
+        if self.gone:
+            self.gone.difference_update((graph, index) for index in range(first, first + count))
 
     def in_memory(self, line: Line) -> Iterator[Entry]:
         """Return the entries of a line that are in memory, for checks and inspection."""
