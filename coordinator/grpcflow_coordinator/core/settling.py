@@ -158,7 +158,8 @@ def _failed_child(
     is_member = mode is None
     if mode is None or not fires:
         mode = FailureMode.PASS
-    if outcome.state is NodeState.IGNORED and mode is not FailureMode.CHORD and not is_member:
+    quiet = not fires or (mode is not FailureMode.CHORD and not is_member)
+    if outcome.state is NodeState.IGNORED and quiet:
         transition(NodeState.WAITING, Trigger.IGNORED)
         return run, child, _outcome(step, NodeState.IGNORED), False
     transition(NodeState.WAITING, Trigger.UPSTREAM)
