@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grpcflow_coordinator.core import settling
 from grpcflow_coordinator.core.cluster import Step
+from grpcflow_coordinator.core.effects import StopAttempt
 from grpcflow_coordinator.core.events import Ended, Raised, Report, Retried, Value
 from grpcflow_coordinator.core.model import (
     Attempt,
@@ -40,6 +41,14 @@ def close(step: Step, attempt: Attempt) -> None:
         session.attempts.discard(attempt.token)
     if cluster.recovery is not None:
         cluster.recovery.resumed.pop((attempt.graph, attempt.index), None)
+
+
+def drop(step: Step, attempt: Attempt) -> None:
+    """Forget an attempt that is no longer its worker's, and say so."""
+    session = step.cluster.sessions.get(attempt.session)
+    if session is not None and session.stream is not None:
+        step.effects.sends.append(StopAttempt(session.stream, attempt.token, True, "SIGTERM", True))
+    close(step, attempt)
 
 
 def finish(step: Step, attempt: Attempt, trigger: Trigger, outcome: Outcome) -> None:
@@ -103,8 +112,7 @@ def _ended(step: Step, attempt: Attempt, report: Ended, outcome: Outcome) -> Non
     elif report.how == "requeued":
         _requeue(step, attempt)
     elif report.how == "revoked":
-        outcome.failure = Failure("TaskRevokedError", "terminated", "REVOKED")
-        finish(step, attempt, Trigger.REVOKED, outcome)
+        _settle_revoked(step, attempt, doom_of(step, attempt))
     elif report.how == "ignored":
         finish(step, attempt, Trigger.IGNORED, outcome)
     else:
@@ -113,8 +121,9 @@ def _ended(step: Step, attempt: Attempt, report: Ended, outcome: Outcome) -> Non
 
 def hand_back(step: Step, attempt: Attempt) -> None:
     """Put the node of an attempt that never started into its old place, uncounted."""
-    if attempt.revoked:
-        _settle_revoked(step, attempt)
+    doom = doom_of(step, attempt)
+    if doom:
+        _settle_revoked(step, attempt, doom)
         return
     transition(attempt.state, Trigger.RETURNED)
     if attempt.template.acks_early:
@@ -127,11 +136,12 @@ def hand_back(step: Step, attempt: Attempt) -> None:
 
 def lose(step: Step, attempt: Attempt, why: str) -> None:
     """Hand the node of a lost attempt out again, or fail it where that was once too often."""
-    if attempt.revoked:
-        _settle_revoked(step, attempt)
-        return
     progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
+    if progress.doom:
+        _settle_revoked(step, attempt, progress.doom)
+        return
     progress.losses += 1
+    progress.ended_by = attempt.token
     allowed = attempt.template.max_deliveries or step.cluster.limits.max_deliveries
     if attempt.template.acks_early or progress.losses >= allowed:
         times = (
@@ -159,8 +169,40 @@ def _give_back(step: Step, attempt: Attempt) -> None:
         lines.activate(line)
 
 
-def _settle_revoked(step: Step, attempt: Attempt) -> None:
-    failure = Failure("TaskRevokedError", "terminated", "REVOKED")
+def doom_of(step: Step, attempt: Attempt) -> str:
+    """Return "REVOKED" or "EXPIRED" where a running node was doomed, else an empty text."""
+    progress = step.loaded.progress(attempt.graph, attempt.index)
+    return progress.doom if progress else ""
+
+
+def doom(step: Step, graph: bytes, index: int, reason: str, stop_signal: str) -> Progress:
+    """Write that a node which may be running ends as revoked, unless its attempt has an end of its own.
+
+    Args:
+        step: the step it happens in.
+        graph: the node's graph.
+        index: the node.
+        reason: "REVOKED" or "EXPIRED"; the first one stays.
+        stop_signal: signal to stop it with; empty: only where it has not started.
+    """
+    progress = step.loaded.progress(graph, index) or Progress()
+    progress.doom = progress.doom or reason
+    progress.stop_signal = stop_signal or progress.stop_signal
+    step.loaded.put_progress(graph, index, progress)
+    return progress
+
+
+def ask_to_stop(step: Step, attempt: Attempt, progress: Progress) -> None:
+    """Tell the worker of a doomed attempt; one whose stream is broken is told when it is back."""
+    session = step.cluster.sessions.get(attempt.session)
+    if session is not None and session.stream is not None:
+        terminate, stop_signal = bool(progress.stop_signal), progress.stop_signal or "SIGTERM"
+        step.effects.sends.append(StopAttempt(session.stream, attempt.token, terminate, stop_signal, False))
+
+
+def _settle_revoked(step: Step, attempt: Attempt, reason: str) -> None:
+    expired = reason == "EXPIRED"
+    failure = Failure("TaskRevokedError", "expired" if expired else "terminated", reason or "REVOKED")
     outcome = Outcome(
         NodeState.REVOKED, step.now.wall_ms, failure=failure, token=attempt.token, retries=attempt.retries
     )
@@ -169,10 +211,11 @@ def _settle_revoked(step: Step, attempt: Attempt) -> None:
 
 def _retry(step: Step, attempt: Attempt, report: Retried) -> None:
     """Set the timer of the next attempt."""
-    if attempt.revoked:
-        _settle_revoked(step, attempt)
-        return
     progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
+    if progress.doom == "REVOKED":
+        _settle_revoked(step, attempt, progress.doom)
+        return
+    progress.doom = ""  # it started in time
     progress.retries += 1
     progress.failure = report.failure
     if report.payload:
@@ -182,10 +225,10 @@ def _retry(step: Step, attempt: Attempt, report: Retried) -> None:
 
 def _requeue(step: Step, attempt: Attempt) -> None:
     """Put the node of a task that raised Reject(requeue=True) behind all others."""
-    if attempt.revoked:
-        _settle_revoked(step, attempt)
-        return
     progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
+    if progress.doom:
+        _settle_revoked(step, attempt, progress.doom)
+        return
     _move(step, attempt, progress, 0, Trigger.REQUEUED)
 
 
@@ -193,7 +236,7 @@ def _move(step: Step, attempt: Attempt, progress: Progress, countdown_ms: int, t
     """Take the node out of its entry and give it a place of its own: a timer, or an entry behind all others."""
     transition(attempt.state, trigger)
     close(step, attempt)
-    progress.handed, progress.handed_to = 0, b""
+    progress.handed, progress.handed_to, progress.ended_by = 0, b"", attempt.token
     lines = step.cluster.lines
     if attempt.entry is not None:
         lines.depart(step.loaded, attempt.entry)

@@ -11,7 +11,7 @@ from grpcflow_coordinator.core.effects import Effects
 from grpcflow_coordinator.core.events import WorkerArrived
 from grpcflow_coordinator.core.lines import Lines
 from grpcflow_coordinator.core.loaded import Loaded
-from grpcflow_coordinator.core.model import Attempt, Graph, Now, Run, Session, TimerKind
+from grpcflow_coordinator.core.model import Attempt, Entry, Graph, Now, Run, Session, TimerKind
 from grpcflow_coordinator.core.story import Story
 
 #: Graphs whose templates are kept decoded.
@@ -82,6 +82,10 @@ class Recovery:
     """After a start: recorded sessions that have not come back, and what their return brought."""
 
     missing: set[bytes]
+    #: Sessions that came back and said what they hold.
+    returned: set[bytes] = field(default_factory=set)
+    #: Entries below the marks, by graph: their nodes may be running on workers that are on their way back.
+    handed: dict[bytes, list[Entry]] = field(default_factory=dict)
     #: Resumed attempts by (graph, index); their entries are found when recovery ends.
     resumed: dict[tuple[bytes, int], Attempt] = field(default_factory=dict)
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+#: Bits of an attempt's token that hold its number; the epoch stands above them, as the wire says.
+TOKEN_NUMBER_BITS = 40
+
 #: Length of a graph id in bytes; a node id is a graph id and an index of 4 bytes.
 GRAPH_ID_BYTES = 12
 
@@ -194,6 +197,12 @@ class Progress:
     handed_to: bytes = b""
     #: Index of the parent whose failure released an errback, plus one.
     fired_by: int = 0
+    #: "REVOKED" or "EXPIRED" where that came while it ran: it ends so unless its attempt has an end of its own.
+    doom: str = ""
+    #: Signal to stop it with; empty: only where it has not started.
+    stop_signal: str = ""
+    #: Token of the last attempt that was lost, retried or requeued.
+    ended_by: int = 0
 
 
 class LineKey(NamedTuple):
@@ -242,8 +251,6 @@ class Attempt:
     entry: Entry | None
     retries: int = 0
     state: NodeState = NodeState.HANDED_OUT
-    #: True once the worker was told to stop it; a report still settles it, a loss does not bring it back.
-    revoked: bool = False
 
 
 @dataclass(slots=True, frozen=True)

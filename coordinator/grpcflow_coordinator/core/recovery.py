@@ -36,19 +36,38 @@ def start(step: Step) -> None:
     cluster.next_timer = loaded.next_timer()
     cluster.releasing = bool(loaded.releasing_graphs(1))
     cluster.recovery = Recovery(set(cluster.sessions))
+    for line in cluster.lines.by_key.values():
+        for entry in loaded.entries(line.key, -1, line.below, 1 << 62):
+            cluster.recovery.handed.setdefault(entry.graph, []).append(entry)
     _end_if_complete(step)
+
+
+def may_run(step: Step, graph: bytes, index: int) -> bool:
+    """Return whether a node may be running on a worker that has not come back since the coordinator's start."""
+    recovering = step.cluster.recovery
+    if recovering is None:
+        return False
+    for entry in recovering.handed.get(graph, ()):
+        if entry.first <= index < entry.first + entry.count:
+            progress = step.loaded.progress(graph, index)
+            if progress is None or progress.place in (0, entry.sequence):
+                return True
+    return False
 
 
 def came_back(step: Step, session: Session) -> None:
     """A recorded session is back and has said what it holds."""
     if step.cluster.recovery is not None:
+        step.cluster.recovery.returned.add(session.id)
         step.cluster.recovery.missing.discard(session.id)
         _end_if_complete(step)
 
 
 def is_gone(step: Step, session: Session) -> None:
     """A recorded session will not come back."""
-    came_back(step, session)
+    if step.cluster.recovery is not None:
+        step.cluster.recovery.missing.discard(session.id)
+        _end_if_complete(step)
 
 
 def _end_if_complete(step: Step) -> None:
@@ -71,6 +90,7 @@ def _read_below_mark(step: Step, line: Line, recovering: Recovery) -> None:
         entry.taken = entry.count
         entry.remaining = 0
         line.queued -= entry.count
+        step.cluster.lines.forget_gone(entry.graph, entry.first, entry.count)
         for offset in range(entry.count):
             if graph is not None and entry.first + offset not in settled:
                 _place(step, line, graph, entry, offset, recovering)
@@ -91,24 +111,45 @@ def _place(step: Step, line: Line, graph: Graph, entry: Entry, offset: int, reco
     if attempt is not None:
         attempt.entry = entry
         return
-    if progress is not None and progress.handed and progress.handed_to not in step.cluster.sessions:
-        _fail_early(step, graph, entry, index)
-        return
-    line.give_back(entry, offset)
+    if progress is not None and progress.doom:
+        _settle_instead(step, entry, index, Trigger.REVOKED, _revoked(progress.doom))
+    elif progress is not None and progress.handed and not _was_told(step, recovering, progress.handed_to):
+        _settle_instead(step, entry, index, Trigger.GIVEN_UP, _NOT_TWICE)
+    else:
+        if progress is not None and progress.handed:
+            progress.handed, progress.handed_to = 0, b""
+            step.loaded.put_progress(graph.id, index, progress)
+        line.give_back(entry, offset)
 
 
-def _fail_early(step: Step, graph: Graph, entry: Entry, index: int) -> None:
-    """Settle a node that was handed out, may have run, and must not run twice."""
-    run = step.loaded.run_of(graph.id, index)
-    if run is None:
-        raise settling.Defect(f"a queued node of graph {graph.id.hex()} has no run")
-    message = "Worker lost: the coordinator and its worker went down; it is not run twice (acks_late=False)"
-    failure = Failure("WorkerLostError", message, "WORKER_LOST")
-    transition(NodeState.QUEUED, Trigger.GIVEN_UP)
+def _was_told(step: Step, recovering: Recovery, session: bytes) -> bool:
+    """Return whether a session said after the start what it holds, or still may."""
+    return session in recovering.returned or session in step.cluster.sessions
+
+
+#: Why a node that was handed out, may have run and must not run twice has failed.
+_NOT_TWICE = Failure(
+    "WorkerLostError",
+    "Worker lost: the coordinator and its worker went down; it is not run twice (acks_late=False)",
+    "WORKER_LOST",
+)
+
+
+def _revoked(doom: str) -> Failure:
+    return Failure("TaskRevokedError", "expired" if doom == "EXPIRED" else "revoked", doom)
+
+
+def _settle_instead(step: Step, entry: Entry, index: int, trigger: Trigger, failure: Failure) -> None:
+    """Settle a node of an entry below the mark that is not to be handed out again."""
+    graph = step.graph(entry.graph)
+    run = step.loaded.run_of(entry.graph, index)
+    if graph is None or run is None:
+        raise settling.Defect(f"a queued node of graph {entry.graph.hex()} has no run")
     entry.remaining -= 1
-    settling.settle(step, graph, run, index, Outcome(NodeState.FAILURE, step.now.wall_ms, failure=failure))
+    outcome = Outcome(transition(NodeState.QUEUED, trigger), step.now.wall_ms, failure=failure)
+    settling.settle(step, graph, run, index, outcome)
 
 
 def _give_place(step: Step, attempt: Attempt) -> None:
     """Drop a resumed attempt whose node no entry names: its node is not to be run."""
-    attempts.close(step, attempt)
+    attempts.drop(step, attempt)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import timers
+from grpcflow_coordinator.core import attempts, recovery, timers
 from grpcflow_coordinator.core.cluster import Step
-from grpcflow_coordinator.core.effects import RevokeDone, StopAttempt
+from grpcflow_coordinator.core.effects import RevokeDone
 from grpcflow_coordinator.core.events import RevokeAsked
 from grpcflow_coordinator.core.model import Attempt, node_id, split_node
 from grpcflow_coordinator.core.states import Trigger
@@ -22,7 +22,7 @@ def on_revoke(step: Step, event: RevokeAsked) -> None:
         elif node in running:
             revoked += _revoke_running(step, running[node], event)
         else:
-            revoked += _revoke_idle(step, node)
+            revoked += _revoke_idle(step, node, event)
     step.effects.sends.append(RevokeDone(event.client, revoked, tuple(unknown)))
 
 
@@ -45,18 +45,20 @@ def find_node(step: Step, text: str) -> bytes | None:
 
 def _revoke_running(step: Step, attempt: Attempt, event: RevokeAsked) -> int:
     """Ask the worker to stop an attempt; one that has not started there is stopped without `terminate`."""
-    session = step.cluster.sessions.get(attempt.session)
-    attempt.revoked = attempt.revoked or event.terminate
-    if session is not None and session.stream is not None:
-        step.effects.sends.append(StopAttempt(session.stream, attempt.token, event.terminate, event.signal, False))
+    stop_signal = event.signal if event.terminate else ""
+    progress = attempts.doom(step, attempt.graph, attempt.index, "REVOKED", stop_signal)
+    attempts.ask_to_stop(step, attempt, progress)
     return 1
 
 
-def _revoke_idle(step: Step, node: bytes) -> int:
+def _revoke_idle(step: Step, node: bytes, event: RevokeAsked) -> int:
     graph_id, index = split_node(node)
     graph = step.graph(graph_id)
     run = step.loaded.run_of(graph_id, index)
     if graph is None or run is None or step.loaded.outcome(graph_id, index) is not None:
         return 0
-    timers.revoke_unstarted(step, graph, run, index, Trigger.REVOKED)
+    if recovery.may_run(step, graph_id, index):
+        attempts.doom(step, graph_id, index, "REVOKED", event.signal if event.terminate else "")
+    else:
+        timers.revoke_unstarted(step, graph, run, index, Trigger.REVOKED)
     return 1

@@ -8,7 +8,7 @@ from grpcflow_coordinator.core import attempts, recovery
 from grpcflow_coordinator.core.cluster import Probing, Step
 from grpcflow_coordinator.core.effects import Acknowledge, CloseStream, Probe, Welcome
 from grpcflow_coordinator.core.events import WorkerArrived, WorkerSpoke
-from grpcflow_coordinator.core.model import Attempt, Session, split_node
+from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, Session, split_node
 
 
 def on_arrived(step: Step, event: WorkerArrived) -> None:
@@ -89,35 +89,47 @@ def _compare_held(step: Step, session: Session, event: WorkerArrived) -> tuple[i
     superseded = []
     session.settled.clear()
     for node, token in event.held:
-        if token in session.attempts:
-            continue
         graph_id, index = split_node(node)
-        outcome = step.loaded.outcome(graph_id, index)
-        if outcome is not None and outcome.token == token:
-            session.settled.add(token)
-        elif (
-            outcome is not None or token in step.cluster.attempts or not _readopt(step, session, graph_id, index, token)
-        ):
-            superseded.append(token)
+        if token not in session.attempts:
+            if _was_taken(step, graph_id, index, token):
+                session.settled.add(token)
+                continue
+            if token in step.cluster.attempts or not _readopt(step, session, graph_id, index, token):
+                superseded.append(token)
+                continue
+        attempt = step.cluster.attempts[token]
+        progress = step.loaded.progress(attempt.graph, attempt.index)
+        if progress is not None and progress.doom:
+            attempts.ask_to_stop(step, attempt, progress)
     return tuple(superseded)
+
+
+def _was_taken(step: Step, graph: bytes, index: int, token: int) -> bool:
+    """Return whether the report of an attempt was taken, and only its acknowledgement got lost."""
+    outcome = step.loaded.outcome(graph, index)
+    if outcome is not None:
+        return outcome.token == token
+    progress = step.loaded.progress(graph, index)
+    return progress is not None and progress.ended_by == token
 
 
 def _readopt(step: Step, session: Session, graph_id: bytes, index: int, token: int) -> bool:
     """Take over an attempt of an earlier epoch that its worker still holds; False where that is over."""
     recovering = step.cluster.recovery
     graph = step.graph(graph_id)
-    if (
-        recovering is None
-        or session.id not in recovering.missing
-        or graph is None
-        or (graph_id, index) in recovering.resumed
-    ):
-        return False
     run = step.loaded.run_of(graph_id, index)
-    if run is None or run.is_join or token >> 40 >= step.cluster.epoch:
+    if recovering is None or session.id not in recovering.missing or graph is None or run is None:
         return False
+    known = token >> TOKEN_NUMBER_BITS < step.cluster.epoch and recovery.may_run(step, graph_id, index)
+    if not known or step.loaded.outcome(graph_id, index) is not None:
+        return False
+    earlier = recovering.resumed.get((graph_id, index))
+    if earlier is not None and earlier.token > token:
+        return False
+    if earlier is not None:
+        attempts.drop(step, earlier)
     progress = step.loaded.progress(graph_id, index)
-    if progress is not None and progress.place == -1:
+    if progress is not None and progress.ended_by > token:
         return False
     retries = progress.retries if progress else 0
     attempt = Attempt(token, graph_id, index, run, graph.templates[run.template], session.id, None, retries)

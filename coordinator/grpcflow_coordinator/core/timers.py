@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import settling
+from grpcflow_coordinator.core import attempts, recovery, settling
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.model import (
+    Attempt,
     Failure,
     Graph,
     LineKey,
@@ -24,7 +25,7 @@ def fire(step: Step) -> None:
     if cluster.next_timer is None or cluster.next_timer > step.now.wall_ms:
         return
     due = step.loaded.timers(step.now.wall_ms, cluster.limits.batch)
-    running = _running(step) if any(timer.kind == TimerKind.EXPIRE for timer in due) else set()
+    running = _running(step) if any(timer.kind == TimerKind.EXPIRE for timer in due) else {}
     for timer in due:
         graph_id, index = split_node(timer.node)
         if timer.kind == TimerKind.PRUNE:
@@ -42,8 +43,8 @@ def fire(step: Step) -> None:
     step.effects.again |= cluster.next_timer is not None and cluster.next_timer <= step.now.wall_ms
 
 
-def _running(step: Step) -> set[tuple[bytes, int]]:
-    return {(attempt.graph, attempt.index) for attempt in step.cluster.attempts.values()}
+def _running(step: Step) -> dict[tuple[bytes, int], Attempt]:
+    return {(attempt.graph, attempt.index): attempt for attempt in step.cluster.attempts.values()}
 
 
 def _ready(step: Step, graph: Graph, index: int, count: int) -> None:
@@ -75,19 +76,25 @@ def _retry_is_queued(step: Step, graph: Graph, index: int, sequence: int) -> Non
         step.loaded.put_progress(graph.id, index, progress)
 
 
-def _expire(step: Step, graph: Graph, index: int, count: int, running: set[tuple[bytes, int]]) -> None:
-    """Revoke the nodes that have not started."""
+def _expire(step: Step, graph: Graph, index: int, count: int, running: dict[tuple[bytes, int], Attempt]) -> None:
+    """Revoke the nodes that have not started; one that a worker has may still wait there, and is asked for."""
     settled = step.loaded.settled_in(graph.id, index, count)
     run = step.loaded.run_of(graph.id, index)
     if run is None:
         return
     for expired in range(index, index + count):
-        if expired in settled or (graph.id, expired) in running:
+        if expired in settled:
             continue
         progress = step.loaded.progress(graph.id, expired)
         if progress is not None and progress.retries:
             continue  # it started in time; a retry does not expire
-        revoke_unstarted(step, graph, run, expired, Trigger.EXPIRED)
+        attempt = running.get((graph.id, expired))
+        if attempt is None and not recovery.may_run(step, graph.id, expired):
+            revoke_unstarted(step, graph, run, expired, Trigger.EXPIRED)
+        elif attempt is None or attempt.state is not NodeState.STARTED:
+            progress = attempts.doom(step, graph.id, expired, "EXPIRED", "")
+            if attempt is not None:
+                attempts.ask_to_stop(step, attempt, progress)
 
 
 def revoke_unstarted(step: Step, graph: Graph, run: Run, index: int, trigger: Trigger) -> None:

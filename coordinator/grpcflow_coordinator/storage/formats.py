@@ -172,16 +172,17 @@ def write_progress(progress: Progress) -> bytes:
             progress.handed,
             progress.handed_to,
             progress.fired_by,
+            progress.doom,
+            progress.stop_signal,
+            progress.ended_by,
         )
     )
 
 
 def read_progress(data: bytes) -> Progress:
     """Read what a node went through."""
-    _, retries, losses, place, retrying, failure, payload, content_type, handed, handed_to, fired_by = _read(data)[:11]
-    return Progress(
-        retries, losses, place, retrying, _read_failure(failure), payload, content_type, handed, handed_to, fired_by
-    )
+    fields = _read(data)
+    return Progress(*fields[1:5], _read_failure(fields[5]), *fields[6:14])
 
 
 def write_session(facts: SessionFacts) -> bytes:
