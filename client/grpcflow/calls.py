@@ -71,16 +71,16 @@ class Calls:
                 return call(link.channel, max(0.001, deadline - time.monotonic())), None, False
             except grpc.RpcError as error:
                 return None, *self._judge(link, error)
-            except ValueError as error:
-                # grpc says so where the channel was closed between the loan and the call.
-                if "closed channel" not in str(error):
+            except ValueError:
+                # What grpc raises where the channel was closed between the loan and the call.
+                if not link.is_closed:
                     raise
                 return None, self._session.unavailable(), True
 
     def _judge(self, link: Link, error: grpc.RpcError) -> tuple[errors.GrpcflowError, bool]:
         """Return the error to raise for a failed call, and whether another try may help."""
         status = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-        if status is grpc.StatusCode.UNAVAILABLE or (status is grpc.StatusCode.CANCELLED and link.fault):
+        if status is grpc.StatusCode.UNAVAILABLE or (status is grpc.StatusCode.CANCELLED and link.is_closed):
             return self._session.unavailable(), True
         if status is grpc.StatusCode.DEADLINE_EXCEEDED:
             if link.welcome is None:

@@ -49,6 +49,7 @@ class Link:
         welcome_by: Monotonic time until which it must come.
         heard: Monotonic time of the last sign of life.
         fault: Why this side ended it; empty where it did not.
+        is_closed: True once its channel is thrown away, and all calls on it are cancelled.
         probe: A question on its way that the coordinator has to answer, and None otherwise.
     """
 
@@ -59,6 +60,7 @@ class Link:
         self.heard = time.monotonic()
         self.welcome_by = self.heard + connect_timeout
         self.fault = ""
+        self.is_closed = False
         self.probe: Any = None
         self.channel = grpc.insecure_channel(address, _OPTIONS)
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
@@ -103,7 +105,9 @@ class Link:
 
     def close(self) -> None:
         """Throw the channel away, and every call on it."""
-        self.abort("closed")
+        self.is_closed = True
+        self._outbox.put(None)
+        self._call.cancel()
         self.channel.close()
 
     def ask(self, timeout: float) -> None:

@@ -261,7 +261,7 @@ class Session:
             now = time.monotonic()
             if link.welcome is None:
                 if now < link.welcome_by:
-                    return link.welcome_by - now + 0.001
+                    return min(link.welcome_by - now, _SILENCE) + 0.001
                 link.abort(f"no welcome within {self._connect_timeout:g} s")
                 return _LOOK
             if link.probe is not None:

@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from grpcflow import ids
+from grpcflow_protos import limits
 from grpcflow_protos.v1 import (
     client_service_pb2,
     client_service_pb2_grpc,
@@ -26,6 +27,12 @@ from grpcflow_protos.v1 import (
     graph_pb2,
     value_pb2,
 )
+
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", 4 * limits.MESSAGE_LIMIT),
+]
 
 
 def refuse(context: Any, status: grpc.StatusCode, code: str, message: str) -> None:
@@ -54,7 +61,8 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         acks: how often each graph is acknowledged (2: duplicates; 0: never).
         break_every: end the stream after so many messages received; 0: never.
         refusals: graph id -> (status, code, message).
-        answer: gives a node's value at once when it is watched; None: results come from `settle`.
+        answer: gives a node's value at once when it is watched; None (also returned): it comes from `settle`.
+        on_graph: called with the number of nodes of each graph that is taken.
         welcomes: False: streams are taken and nothing is ever said.
         stream_error: ends each new stream with this status and code.
     """
@@ -64,7 +72,8 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.acks = 1
         self.break_every = 0
         self.refusals: dict[bytes, tuple[int, str, str]] = {}
-        self.answer: Callable[[bytes, int], bytes] | None = None
+        self.answer: Callable[[bytes, int], bytes | None] | None = None
+        self.on_graph: Callable[[int], None] = lambda nodes: None
         self.welcomes = True
         self.stream_error: tuple[grpc.StatusCode, str] | None = None
         self.control_error: tuple[grpc.StatusCode, str] | None = None
@@ -137,6 +146,7 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
             return
         for _ in range(self.acks):
             stream.send(accepted=[graph])
+        self.on_graph(self.node_counts[graph])
 
     def _watch(self, nodes: Any, stream: Stream) -> None:
         if nodes.graph not in self.node_counts:
@@ -146,9 +156,10 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         column = client_service_pb2.Successes(graph=nodes.graph)
         for one in nodes.ranges:
             for index in range(one.first, one.first + one.count):
-                if self.answer is not None:
+                value = None if self.answer is None else self.answer(nodes.graph, index)
+                if value is not None:
                     column.indexes.append(index)
-                    column.values.append(self.answer(nodes.graph, index))
+                    column.values.append(value)
                 elif (nodes.graph, index) in self.settled:
                     stream.send(results=[self.settled[nodes.graph, index]])
                 else:
@@ -170,11 +181,22 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
                 if (graph, index) in stream.watched:
                     stream.send(results=[result])
 
+    def settle_watched(self) -> None:
+        """Settles every node that anybody watches."""
+        for graph, index in {key for stream in self.streams for key in stream.watched} - set(self.settled):
+            self.settle(graph, index, "late")
+
     def break_streams(self) -> None:
         """Ends every stream, as a coordinator does that stops."""
         with self.lock:
             for stream in self.streams:
                 stream.out.put(None)
+
+    def Submit(self, request: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the sync client uses the stream")
+
+    def Watch(self, request: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the sync client uses the stream")
 
     def GetResults(self, request: Any, context: Any) -> Any:
         names = list(request.nodes.ids)
@@ -237,7 +259,7 @@ class FakeCoordinator:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self._server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.server(futures.ThreadPoolExecutor(32), options=_OPTIONS)
         client_service_pb2_grpc.add_ClientServiceServicer_to_server(self.fake, self._server)
         control_service_pb2_grpc.add_ControlServiceServicer_to_server(self.fake, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")

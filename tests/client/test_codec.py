@@ -1,6 +1,7 @@
 """Values: what is encoded comes back equal or is refused with the path of the part, never changed."""
 
 import collections
+import contextlib
 import dataclasses
 import datetime as dt
 import decimal
@@ -54,6 +55,14 @@ class Mapping(dict[str, Any]):
     pass
 
 
+class Zone(dt.tzinfo):
+    def dst(self, when: dt.datetime | None) -> None:
+        return None
+
+    def tzname(self, when: dt.datetime | None) -> str:
+        return "somewhere"
+
+
 class Moment(dt.datetime):
     pass
 
@@ -89,7 +98,7 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, (set, frozenset)):
         return len(left) == len(right) and all(any(same_hashable(a, b) for b in right) for a in left)
     if isinstance(left, dt.datetime):
-        return left == right and left.fold == right.fold and left.utcoffset() == right.utcoffset()
+        return bool(left == right and left.fold == right.fold and left.utcoffset() == right.utcoffset())
     return bool(left == right)
 
 
@@ -158,11 +167,14 @@ def test_whatever_is_encoded_comes_back_equal(content: str, value: Any) -> None:
     value=st.recursive(good | refused, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 )
 def test_anything_at_all_comes_back_equal_or_is_refused_with_its_path(content: str, value: Any) -> None:
+    refusal, data = None, b""
     try:
         data = codec.encode_call((value,), {}, content)
     except SerializationError as error:
-        assert error.path.startswith("args[0]")
-        assert error.path in str(error)
+        refusal = error
+    if refusal is not None:
+        assert refusal.path.startswith("args[0]")
+        assert refusal.path in str(refusal)
     else:
         (back,), _ = codec.decode_call(data, content)
         assert same(value, back)
@@ -239,18 +251,18 @@ def test_data_nested_beyond_what_can_be_read_is_refused() -> None:
 
 @BOTH
 def test_a_value_with_a_broken_time_zone_is_refused(content: str) -> None:
-    class Broken(dt.tzinfo):
+    class Broken(Zone):
         def utcoffset(self, when: dt.datetime | None) -> dt.timedelta:
             raise SystemError("no offset today")
 
-    class Nowhere(dt.tzinfo):
+    class Nowhere(Zone):
         def utcoffset(self, when: dt.datetime | None) -> None:
             return None
 
     for zone in (Broken(), Nowhere()):
-        with pytest.raises(SerializationError, match="time zone|no offset"):
+        with pytest.raises(SerializationError, match=r"time zone|no offset"):
             codec.encode([dt.datetime(2024, 1, 1, tzinfo=zone)], content)
-        with pytest.raises(SerializationError, match="time zone|no offset"):
+        with pytest.raises(SerializationError, match=r"time zone|no offset"):
             codec.encode([dt.time(1, tzinfo=zone)], content)
 
 
@@ -264,12 +276,9 @@ def test_an_offset_below_a_second_is_refused_where_it_would_change() -> None:
 
 
 def test_a_zone_of_another_kind_travels_as_its_offset() -> None:
-    class Fixed(dt.tzinfo):
+    class Fixed(Zone):
         def utcoffset(self, when: dt.datetime | None) -> dt.timedelta:
             return dt.timedelta(hours=5, minutes=30)
-
-        def dst(self, when: dt.datetime | None) -> None:
-            return None
 
     value = dt.datetime(2024, 1, 1, tzinfo=Fixed())
     assert trip(value) == value
@@ -336,11 +345,8 @@ def test_a_strangers_bytes_give_one_kind_of_error(data: bytes) -> None:
 @hypothesis.settings(deadline=None, max_examples=100)
 @hypothesis.given(data=st.binary(max_size=50), content=st.sampled_from([codec.JSON, codec.MSGPACK, codec.PICKLE]))
 def test_any_bytes_are_read_or_refused(data: bytes, content: str) -> None:
-    # The few pickle opcodes in random bytes can name no module that does harm: the text would have to be there.
-    try:
+    with contextlib.suppress(SerializationError):
         codec.decode(data, content, accept=["json", "msgpack"])
-    except SerializationError:
-        pass
 
 
 def test_pickle_is_read_only_where_accept_names_it() -> None:
@@ -348,8 +354,8 @@ def test_pickle_is_read_only_where_accept_names_it() -> None:
     for accept in (codec.DEFAULT_ACCEPT, ["json"], [], frozenset({codec.JSON})):
         with pytest.raises(ContentDisallowed, match="accept_content"):
             codec.decode(data, codec.PICKLE, accept=accept)
-    for accept in (["pickle"], {codec.PICKLE}):
-        assert codec.decode(data, codec.PICKLE, accept=accept) == Point(1)
+    for allowed in (["pickle"], [codec.PICKLE]):
+        assert codec.decode(data, codec.PICKLE, accept=allowed) == Point(1)
     with pytest.raises(SerializationError):
         codec.decode(b"junk", codec.PICKLE, accept=["pickle"])
     with pytest.raises(SerializationError) as caught:

@@ -45,7 +45,7 @@ class BrokenProperties(Exception):
         raise RuntimeError("no args today")
 
     @property
-    def __cause__(self) -> Any:
+    def __cause__(self) -> Any:  # type: ignore[override]
         raise RuntimeError("no cause today")
 
 
@@ -366,7 +366,7 @@ def test_a_failure_stays_within_the_payload_limit() -> None:
         error = above
     failure = captured(error)
     assert failure.ByteSize() < limits.PAYLOAD_LIMIT
-    assert failures.rebuild(failure)
+    assert isinstance(failures.rebuild(failure), errors.RemoteError)
     alone = captured(ValueError("x" * limits.PAYLOAD_LIMIT))
     assert alone.args == b""
     assert "in captured" in alone.traceback
