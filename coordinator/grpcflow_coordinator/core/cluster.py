@@ -111,6 +111,8 @@ class Cluster:
     recovery: Recovery | None = None
     #: Unix milliseconds of the earliest timer; None: none.
     next_timer: int | None = None
+    #: Unix milliseconds at which the earliest ended graph is to be deleted; None: none.
+    next_prune: int | None = None
     #: True where graphs wait for their ready nodes to be queued.
     releasing: bool = False
     story: Story = field(default_factory=Story)
@@ -144,5 +146,7 @@ class Step:
     def set_timer(self, due_ms: int, kind: TimerKind, node: bytes, count: int = 1) -> None:
         """Set a timer for a node and the `count` - 1 ones after it."""
         self.loaded.put_timer(due_ms, kind, node, count)
-        if self.cluster.next_timer is None or due_ms < self.cluster.next_timer:
+        if kind is TimerKind.PRUNE:
+            self.cluster.next_prune = min(due_ms, self.cluster.next_prune or due_ms)
+        elif self.cluster.next_timer is None or due_ms < self.cluster.next_timer:
             self.cluster.next_timer = due_ms

@@ -92,8 +92,8 @@ class Loaded(Protocol):
         """Write how many nodes have not settled."""
         ...
 
-    def drop_graph(self, graph: bytes, limit: int) -> bool:
-        """Delete up to `limit` records of an ended graph; True once all of it is gone."""
+    def drop_graph(self, graph: bytes, limit: int) -> int:
+        """Delete up to `limit` records of an ended graph; return what is left of the limit, 0: not all of it is gone."""
         ...
 
     # Nodes
@@ -164,11 +164,19 @@ class Loaded(Protocol):
 
     # Timers
     def timers(self, until_ms: int, limit: int) -> Sequence[Timer]:
-        """Return timers with due_ms <= until_ms, earliest first."""
+        """Return timers of nodes with due_ms <= until_ms, earliest first."""
+        ...
+
+    def prunes(self, until_ms: int, limit: int) -> Sequence[Timer]:
+        """Return timers of ended graphs with due_ms <= until_ms, earliest first."""
         ...
 
     def next_timer(self) -> int | None:
-        """Return when the earliest timer is due."""
+        """Return when the earliest timer of a node is due."""
+        ...
+
+    def next_prune(self) -> int | None:
+        """Return when the earliest ended graph is to be deleted."""
         ...
 
     def put_timer(self, due_ms: int, kind: int, node: bytes, count: int) -> None:

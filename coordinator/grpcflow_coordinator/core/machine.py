@@ -76,9 +76,10 @@ class Machine:
 
     def _tick(self, step: Step) -> None:
         sessions.look_after(step)
-        timers.fire(step)
         submission.release_ready(step)
-        dispatch.dispatch(step)
+        timers.fire(step)
+        if not timers.are_due(step):
+            dispatch.dispatch(step)
 
     def _undeliverable(self, step: Step, event: Undeliverable) -> None:
         attempt = self.cluster.attempts.get(event.token)
@@ -94,4 +95,5 @@ class Machine:
             for session in cluster.sessions.values()
         ]
         deadlines += [probing.asked_at + cluster.limits.probe for probing in cluster.probing.values()]
-        return Wake(cluster.next_timer, min(deadlines, default=None))
+        timers_due = [due for due in (cluster.next_timer, cluster.next_prune) if due is not None]
+        return Wake(min(timers_due, default=None), min(deadlines, default=None))

@@ -33,7 +33,7 @@ def start(step: Step) -> None:
         cluster.lines.activate(line)
     for graph in loaded.staged_graphs():
         loaded.drop_staged(graph)
-    cluster.next_timer = loaded.next_timer()
+    cluster.next_timer, cluster.next_prune = loaded.next_timer(), loaded.next_prune()
     cluster.releasing = bool(loaded.releasing_graphs(1))
     cluster.recovery = Recovery(set(cluster.sessions))
     for line in cluster.lines.by_key.values():

@@ -183,7 +183,7 @@ def release_ready(step: Step) -> None:
         runs = step.loaded.runs(graph_id, cursor, share)
         for run in runs:
             if not run.is_join and not run.inputs:
-                settling.release(step, graph, run, run.first, run.count)
+                _release_unsettled(step, graph, run)
         done = len(runs) < share
         step.loaded.put_release_cursor(graph_id, None if done else runs[-1].first + runs[-1].count)
         budget -= share
@@ -191,3 +191,14 @@ def release_ready(step: Step) -> None:
             break
     step.cluster.releasing = bool(step.loaded.releasing_graphs(1))
     step.effects.again |= step.cluster.releasing
+
+
+def _release_unsettled(step: Step, graph: Graph, run: Run) -> None:
+    """Queue the nodes of a run, but for those that were revoked before the cursor came to them."""
+    settled = step.loaded.settled_in(graph.id, run.first, run.count)
+    step.cluster.lines.forget_gone(graph.id, run.first, run.count)
+    start = run.first
+    for stop in (*sorted(settled), run.first + run.count):
+        if stop > start:
+            settling.release(step, graph, run, start, stop - start)
+        start = stop + 1

@@ -22,16 +22,17 @@ from grpcflow_coordinator.core.states import Trigger, transition
 def fire(step: Step) -> None:
     """Fire the timers that are due, at most a batch of them."""
     cluster = step.cluster
-    if cluster.next_timer is None or cluster.next_timer > step.now.wall_ms:
+    if cluster.next_prune is not None and cluster.next_prune <= step.now.wall_ms:
+        _prune(step)
+    if not are_due(step):
         return
     due = step.loaded.timers(step.now.wall_ms, cluster.limits.batch)
     running = _running(step) if any(timer.kind == TimerKind.EXPIRE for timer in due) else {}
     for timer in due:
         graph_id, index = split_node(timer.node)
-        if timer.kind == TimerKind.PRUNE:
-            _prune(step, timer.due_ms, timer.node)
-            continue
         step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+        if timer.kind == TimerKind.READY:
+            cluster.lines.forget_gone(graph_id, index, timer.count)
         graph = step.graph(graph_id)
         if graph is None:
             continue
@@ -40,7 +41,13 @@ def fire(step: Step) -> None:
         else:
             _expire(step, graph, index, timer.count, running)
     cluster.next_timer = step.loaded.next_timer()
-    step.effects.again |= cluster.next_timer is not None and cluster.next_timer <= step.now.wall_ms
+    step.effects.again |= are_due(step)
+
+
+def are_due(step: Step) -> bool:
+    """Return whether timers of nodes wait to be fired: nothing is handed out before, for it may have expired."""
+    next_timer = step.cluster.next_timer
+    return next_timer is not None and next_timer <= step.now.wall_ms
 
 
 def _running(step: Step) -> dict[tuple[bytes, int], Attempt]:
@@ -56,8 +63,6 @@ def _ready(step: Step, graph: Graph, index: int, count: int) -> None:
     template = graph.templates[run.template]
     key = LineKey(template.queue, template.task, template.priority)
     lines = step.cluster.lines
-    for gone in settled:
-        lines.gone.discard((graph.id, gone))
     start = index
     for stop in (*sorted(settled), index + count):
         if stop > start:
@@ -112,11 +117,16 @@ def revoke_unstarted(step: Step, graph: Graph, run: Run, index: int, trigger: Tr
     settling.settle(step, graph, run, index, Outcome(NodeState.REVOKED, step.now.wall_ms, failure=failure))
 
 
-def _prune(step: Step, due_ms: int, node: bytes) -> None:
-    """Delete a piece of an ended graph; the timer stays until all of it is gone."""
-    graph_id, _ = split_node(node)
-    if step.loaded.drop_graph(graph_id, step.cluster.limits.batch):
-        step.loaded.drop_timer(due_ms, TimerKind.PRUNE, node)
-        step.cluster.graphs.pop(graph_id, None)
-    else:
-        step.effects.again = True
+def _prune(step: Step) -> None:
+    """Delete ended graphs whose time is over, a batch of records at a time; a timer stays until all of it is gone."""
+    cluster = step.cluster
+    left = cluster.limits.batch
+    for timer in step.loaded.prunes(step.now.wall_ms, left):
+        graph_id, _ = split_node(timer.node)
+        left = step.loaded.drop_graph(graph_id, left)
+        if left <= 0:
+            break
+        step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+        cluster.graphs.pop(graph_id, None)
+    cluster.next_prune = step.loaded.next_prune()
+    step.effects.again |= cluster.next_prune is not None and cluster.next_prune <= step.now.wall_ms

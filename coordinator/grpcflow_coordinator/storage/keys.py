@@ -7,7 +7,7 @@ coordinator nor a tenant needs another layout. All of a graph's records share it
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core.model import GRAPH_ID_BYTES
+from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, TimerKind
 
 #: Partition 0, namespace 0.
 SPACE = b"\x00\x00\x00"
@@ -26,6 +26,7 @@ LANE = SPACE + b"n"  # lane number -> queue and task name
 ENTRY = SPACE + b"q"  # lane number, 9 - priority, sequence, count -> graph id, first index
 MARK = SPACE + b"m"  # lane number, 9 - priority -> hand-out mark
 TIMER = SPACE + b"t"  # due in unix ms, kind, node id -> count
+PRUNE = SPACE + b"d"  # due in unix ms, kind, node id -> count; apart, so that old results hold up no expiry
 SESSION = SPACE + b"s"  # session id -> what the worker said of itself
 
 EPOCH = META + b"epoch"
@@ -67,7 +68,7 @@ def split_entry(key: bytes) -> tuple[int, int]:
 
 def timer(due_ms: int, kind: int, node_id: bytes) -> bytes:
     """Return the key of a timer; due times before 1970 count as 1970."""
-    return TIMER + max(due_ms, 0).to_bytes(8, "big") + bytes((kind,)) + node_id
+    return (PRUNE if kind == TimerKind.PRUNE else TIMER) + max(due_ms, 0).to_bytes(8, "big") + bytes((kind,)) + node_id
 
 
 def split_timer(key: bytes) -> tuple[int, int, bytes]:

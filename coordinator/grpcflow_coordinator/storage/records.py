@@ -180,21 +180,35 @@ class Records:
             return self._overlay.get(keys.node(keys.OUTCOME, graph.id, 0)) is not None
         return self.live_count(graph.id) == 0
 
-    def drop_graph(self, graph: bytes, limit: int) -> bool:
+    def drop_graph(self, graph: bytes, limit: int) -> int:
         """See `Loaded`."""
-        for run in self.runs(graph, 0, 1 << 30):
-            if run.own_id and self.alias(run.own_id) == node_id(graph, run.first):
-                self._overlay.delete(_alias_key(run.own_id))
         for kind in keys.OF_A_GRAPH:
-            found = self._overlay.keys(kind + graph, keys.after(kind + graph), limit)
-            for key in found:
-                self._overlay.delete(key)
-            limit -= len(found)
+            if kind == keys.RUN:
+                limit -= self._drop_runs(graph, limit)
+            else:
+                found = self._overlay.keys(kind + graph, keys.after(kind + graph), limit)
+                for key in found:
+                    self._overlay.delete(key)
+                limit -= len(found)
             if limit <= 0:
-                return False
+                return 0
+        for run in self._small_runs(graph) or ():
+            self._drop_alias(graph, run)
         self._overlay.delete(keys.GRAPH + graph)
         self._small.pop(graph, None)
-        return True
+        return limit
+
+    def _drop_runs(self, graph: bytes, limit: int) -> int:
+        """Delete run records of a graph with the ids of their users; return how many."""
+        found = self._overlay.scan(keys.RUN + graph, keys.after(keys.RUN + graph), limit)
+        for key, data in found:
+            self._drop_alias(graph, formats.read_run(data))
+            self._overlay.delete(key)
+        return len(found)
+
+    def _drop_alias(self, graph: bytes, run: Run) -> None:
+        if run.own_id and self.alias(run.own_id) == node_id(graph, run.first):
+            self._overlay.delete(_alias_key(run.own_id))
 
     # Nodes
 
@@ -315,12 +329,26 @@ class Records:
 
     def timers(self, until_ms: int, limit: int) -> list[TimerRecord]:
         """See `Loaded`."""
-        found = self._overlay.scan(keys.TIMER, keys.TIMER + (until_ms + 1).to_bytes(8, "big"), limit)
+        return self._timers(keys.TIMER, keys.TIMER + (until_ms + 1).to_bytes(8, "big"), limit)
+
+    def prunes(self, until_ms: int, limit: int) -> list[TimerRecord]:
+        """See `Loaded`."""
+        return self._timers(keys.PRUNE, keys.PRUNE + (until_ms + 1).to_bytes(8, "big"), limit)
+
+    def _timers(self, start: bytes, end: bytes, limit: int) -> list[TimerRecord]:
+        found = self._overlay.scan(start, end, limit)
         return [TimerRecord(*keys.split_timer(key), formats.read_number(data)) for key, data in found]
 
     def next_timer(self) -> int | None:
         """See `Loaded`."""
-        found = self._overlay.keys(keys.TIMER, keys.after(keys.TIMER), 1)
+        return self._first_due(keys.TIMER)
+
+    def next_prune(self) -> int | None:
+        """See `Loaded`."""
+        return self._first_due(keys.PRUNE)
+
+    def _first_due(self, index: bytes) -> int | None:
+        found = self._overlay.keys(index, keys.after(index), 1)
         return keys.split_timer(found[0])[0] if found else None
 
     def scheduled_count(self, limit: int = 100_000) -> int:
@@ -366,7 +394,8 @@ class Records:
 
     def all_timers(self) -> list[TimerRecord]:
         """Return all timers: for checks of small stores."""
-        return [TimerRecord(*keys.split_timer(key), formats.read_number(data)) for key, data in self._all(keys.TIMER)]
+        found = self._all(keys.TIMER) + self._all(keys.PRUNE)
+        return [TimerRecord(*keys.split_timer(key), formats.read_number(data)) for key, data in found]
 
     def _all(self, kind: bytes) -> list[tuple[bytes, bytes]]:
         return self._overlay.scan(kind, keys.after(kind), 1 << 30)
