@@ -1,0 +1,151 @@
+"""Queues: order, paging, lanes, equal weight."""
+
+from dataclasses import replace
+
+from grpcflow_coordinator.core.lines import WINDOW
+from grpcflow_coordinator.core.model import LineKey, Template
+
+from tests.coordinator.support.bench import Bench
+from tests.coordinator.support.graphs import PLAIN, Sketch, one
+
+KEY = LineKey("default", "t", 0)
+
+
+def fill(bench: Bench, count: int, template: Template = PLAIN) -> list[bytes]:
+    return [bench.submit(one(template)) for _ in range(count)]
+
+
+def test_work_is_handed_out_in_the_order_of_its_arrival_across_pages(bench: Bench) -> None:
+    graphs = fill(bench, 3 * WINDOW + 5)
+    worker = bench.worker(capacity=1000)
+    assert [graph for graph, _ in worker.given] == graphs
+
+
+def test_memory_holds_a_window_of_a_line_and_no_more(bench: Bench) -> None:
+    fill(bench, 3 * WINDOW)
+    line = bench.machine.cluster.lines.line(KEY)
+    assert len(line.window) == WINDOW
+    assert line.more
+    assert line.queued == 3 * WINDOW
+
+
+def test_order_holds_over_a_restart(bench: Bench) -> None:
+    graphs = fill(bench, 2 * WINDOW + 3)
+    bench.restart()
+    graphs += fill(bench, 3)
+    worker = bench.worker(capacity=1000)
+    assert [graph for graph, _ in worker.given] == graphs
+
+
+def test_higher_priority_goes_first(bench: Bench) -> None:
+    low = fill(bench, 3, replace(PLAIN, priority=1))
+    high = fill(bench, 3, replace(PLAIN, priority=9))
+    worker = bench.worker()
+    assert [graph for graph, _ in worker.given] == high + low
+
+
+def test_lanes_of_one_queue_merge_in_the_order_of_arrival_also_beyond_a_window(bench: Bench) -> None:
+    other = replace(PLAIN, task="u")
+    graphs = fill(bench, 2 * WINDOW)
+    graphs += fill(bench, 2 * WINDOW, other)
+    graphs += fill(bench, 3)
+    worker = bench.worker(tasks=frozenset({"t", "u"}), capacity=1000)
+    assert [graph for graph, _ in worker.given] == graphs
+
+
+def test_a_name_nobody_knows_holds_nobody_up(bench: Bench) -> None:
+    fill(bench, 2 * WINDOW, replace(PLAIN, task="unknown"))
+    graph = bench.submit(one())
+    worker = bench.worker()
+    assert worker.given == [(graph, 0)]
+    late = bench.worker("late@host", tasks=frozenset({"unknown"}), capacity=1000)
+    assert len(late.given) == 2 * WINDOW
+
+
+def test_queues_have_equal_weight_whatever_their_length(bench: Bench) -> None:
+    fill(bench, 40, replace(PLAIN, queue="a"))
+    long = Sketch(replace(PLAIN, queue="b"))
+    long.group(40)
+    bench.submit(long)
+    worker = bench.worker(queues=("a", "b"), capacity=8)
+    served = {True: 0, False: 0}
+    while len(worker.given) < 48:
+        bench.values_of(worker, next(iter(worker.held)))
+    for graph, _ in worker.given:
+        served[graph == long.id] += 1
+    assert abs(served[True] - served[False]) <= 8
+
+
+def test_a_queue_in_bursts_of_single_calls_is_not_behind_one_with_a_group(bench: Bench) -> None:
+    fill(bench, 60, replace(PLAIN, queue="a"))
+    long = Sketch(replace(PLAIN, queue="b"))
+    long.group(60)
+    bench.submit(long)
+    worker = bench.worker(queues=("a", "b"), capacity=8)
+    while len(worker.given) < 64:
+        bench.values_of(worker)
+    from_group = sum(graph == long.id for graph, _ in worker.given)
+    assert 24 <= from_group <= 40
+
+
+def test_only_subscribed_queues_are_served(bench: Bench) -> None:
+    bench.submit(one(replace(PLAIN, queue="other")))
+    worker = bench.worker()
+    assert not worker.given
+    bench.speak(worker, queues=("default", "other"))
+    assert len(worker.given) == 1
+
+
+def test_nobody_holds_more_than_his_capacity(bench: Bench) -> None:
+    group = Sketch()
+    group.group(50)
+    bench.submit(group)
+    worker = bench.worker(capacity=3)
+    assert len(worker.held) == 3
+    bench.values_of(worker, *list(worker.held)[:2])
+    assert len(worker.held) == 3
+    bench.speak(worker, capacity=0)
+    bench.values_of(worker)
+    assert not worker.held
+
+
+def test_two_workers_share_a_burst(bench: Bench) -> None:
+    first, second = bench.worker("one@host"), bench.worker("two@host")
+    group = Sketch()
+    group.group(40)
+    bench.submit(group)
+    assert first.given
+    assert second.given
+    assert len(first.given) + len(second.given) == 40
+
+
+def test_revoked_nodes_beyond_the_window_are_passed_over_and_forgotten(bench: Bench) -> None:
+    graphs = fill(bench, 3 * WINDOW)
+    for graph in graphs[::2]:
+        assert bench.revoke(graph, 0) == 1
+    worker = bench.worker(capacity=1000)
+    assert [graph for graph, _ in worker.given] == graphs[1::2]
+    assert not bench.machine.cluster.lines.gone
+    assert bench.machine.cluster.lines.line(KEY).queued == 0
+
+
+def test_a_partly_revoked_group_hands_out_the_rest_before_and_after_a_restart(bench: Bench) -> None:
+    group = Sketch()
+    group.group(30)
+    bench.submit(group)
+    bench.revoke(group.id, 0, 7, 29)
+    worker = bench.worker(capacity=10)
+    assert worker.indexes() == [1, 2, 3, 4, 5, 6, 8, 9, 10, 11]
+    bench.restart()
+    bench.arrive(worker)
+    bench.speak(worker, capacity=100)
+    assert worker.indexes() == [index for index in range(1, 29) if index != 7]
+    bench.values_of(worker)
+    assert bench.ended == [group.id]
+    assert not bench.records.lines() or bench.records.line_count(KEY)[0] == 0
+
+
+def test_the_mark_moves_before_anything_beyond_it_is_sent(bench: Bench) -> None:
+    fill(bench, 5)
+    bench.worker(capacity=1)
+    assert bench.records.mark(KEY) > 1
