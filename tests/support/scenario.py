@@ -1,0 +1,235 @@
+"""Scenarios: a script of what happens to a simulated cluster, and the trace of what the coordinator does about it.
+
+A scenario is a text. Lines that begin with "> " are the script; the lines after each are the trace of what follows
+from it: what the coordinator is told ("->"), and what it tells once that is durable ("<-", and how nodes settle).
+
+The words of a script:
+
+    worker W [CAPACITY]         start a worker and let it connect; W' is another one of the same name
+    submit EXPRESSION           submit a canvas, written with the words of written.py
+    read, run, report, turn W   let worker W take its messages, run what it holds, send its reports; turn: all three
+    run-one W                   let it run the first of what it holds
+    cut, connect, kill W        break its stream, open a new one, kill its process
+    drain, give-back, leave W   say that it drains, hand back what it has not started, say goodbye
+    crash now|before|after      kill the coordinator; before or after its next commit
+    advance SECONDS             turn the clock
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from tests.support import written
+from tests.support.canvases import app, build
+from tests.support.functions import FUNCTIONS
+from tests.support.simulated import SimulatedCluster
+from tests.support.simulated_worker import SimulatedWorker
+
+from grpcflow.lower import Calls, lower, to_chunks
+from grpcflow_coordinator.core import effects as out
+from grpcflow_coordinator.core import events as seen
+from grpcflow_coordinator.core.cluster import Limits
+from grpcflow_coordinator.core.model import Failure, Outcome, text_id
+from grpcflow_coordinator.streams import WorkerStream
+
+
+def play(text: str) -> str:
+    """Runs the script of a scenario and returns the scenario with the trace as it is now."""
+    lines: list[str] = []
+    stage = Stage(lines)
+    for line in text.splitlines():
+        if line.startswith(("#", "> ")) or not line:
+            lines.append(line)
+        if line.startswith("> "):
+            word, _, rest = line[2:].partition(" ")
+            stage.do(word, rest)
+    return "\n".join(lines) + "\n"
+
+
+class Stage:
+    """A cluster that writes down what happens to it.
+
+    Args:
+        lines: Where the trace goes.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self.cluster = _TracedCluster(lines)
+        self._graphs = 0
+
+    def do(self, word: str, rest: str) -> None:
+        """Does what one line of a script says."""
+        cluster = self.cluster
+        match word:
+            case "worker":
+                self._add_worker(*rest.split())
+            case "submit":
+                self._submit(rest)
+            case "crash":
+                if rest == "now":
+                    cluster.crash()
+                else:
+                    cluster.crash_at_next_commit(rest)
+            case "advance":
+                cluster.advance(float(rest))
+            case _:
+                self._do_with(word, next(worker for worker in cluster.workers if worker.label == rest))
+
+    def _add_worker(self, label: str, capacity: str = "4") -> None:
+        self.cluster.add_worker(label.rstrip("'"), label=label, capacity=int(capacity))
+
+    def _do_with(self, word: str, worker: SimulatedWorker) -> None:
+        cluster = self.cluster
+        match word:
+            case "read" | "report" | "turn" | "cut" | "connect" | "kill":
+                getattr(cluster, word)(worker)
+            case "run":
+                for token in list(worker.held):
+                    worker.run(token)
+            case "run-one":
+                worker.run(next(iter(worker.held)))
+            case "drain":
+                worker.draining = True
+                cluster.post(worker.speak(sequenced=True, drain=True))
+            case "give-back":
+                worker.give_back()
+                cluster.report(worker)
+            case "leave":
+                cluster.post(worker.speak(sequenced=True, goodbye=True))
+                cluster.kill(worker)
+            case _:
+                raise ValueError(f"no script has the word {word!r}")
+
+    def _submit(self, expression: str) -> None:
+        self._graphs += 1
+        canvas = eval(expression, {"__builtins__": {}}, WORDS)
+        lowered = lower(build(canvas), Calls(app))
+        assert lowered is not None
+        # An id of our own, so that every run of the scenario has the same text.
+        self.cluster.submit(to_chunks(lowered, self._graphs.to_bytes(12, "big")))
+
+
+def _short(name: str) -> Any:
+    return functools.partial(written.call, f"canvases.{name}")
+
+
+#: What an expression of a script may use.
+WORDS: dict[str, Any] = {
+    **{name.removeprefix("canvases."): _short(name.removeprefix("canvases.")) for name in FUNCTIONS},
+    **{name: getattr(written, name) for name in ("chain", "group", "chord", "chunks", "linked", "on_error", "having")},
+    "range": range,
+}
+
+
+class _TracedCluster(SimulatedCluster):
+    """A simulated cluster that writes down what it is told and what it tells."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        super().__init__(FUNCTIONS, Limits())
+
+    def post(self, *events: seen.Event) -> None:
+        for event in events:
+            self._lines.extend(f"  {line}" for line in _told(event))
+        super().post(*events)
+
+    def deliver(self, effects: out.Effects) -> None:
+        for graph, index, data in effects.values:
+            self._lines.append(f"  {_node(graph, index)} SUCCESS {data.decode()}")
+        for graph, index, _, outcome in effects.settled:
+            self._lines.append(f"  {_node(graph, index)} {_ending(graph, outcome)}")
+        self._lines.extend(f"  {_sent(send)}" for send in effects.sends)
+        super().deliver(effects)
+
+    def crash(self) -> None:
+        self._lines.append("  the coordinator crashes and starts again")
+        super().crash()
+
+
+def _node(graph: bytes, index: int) -> str:
+    return f"g{int.from_bytes(graph, 'big')}/{index}"
+
+
+def _attempt(token: int) -> str:
+    return f"{token >> 40}.{token & (1 << 40) - 1}"
+
+
+def _attempts(tokens: Any) -> str:
+    return ", ".join(map(_attempt, tokens)) or "none"
+
+
+def _name(stream: object) -> str:
+    return stream.name if isinstance(stream, WorkerStream) else "client"
+
+
+def _ending(graph: bytes, outcome: Outcome) -> str:
+    if outcome.failure is None:
+        return outcome.state.name
+    text = _failure(outcome.failure)
+    for index in range(100):
+        text = text.replace(text_id(graph, index), _node(graph, index))
+    return f"{outcome.state.name} {text}"
+
+
+def _failure(failure: Failure) -> str:
+    reason = f" [{failure.reason}]" if failure.reason else ""
+    origin = f" (from {failure.origin})" if failure.origin else ""
+    return f"{failure.type_name}: {failure.message}{reason}{origin}"
+
+
+def _told(event: seen.Event) -> Iterator[str]:
+    """Yields what an event says; signs of life say nothing."""
+    match event:
+        case seen.WorkerArrived():
+            held = _attempts(token for _, token in event.held)
+            yield f"{_name(event.stream)} -> hello, holds {held}{', draining' if event.draining else ''}"
+        case seen.StreamBroke():
+            yield f"{_name(event.stream)} -> its stream breaks"
+        case seen.ChunkArrived():
+            yield f"client -> piece {event.sequence} of g{int.from_bytes(event.graph, 'big')}"
+        case seen.WorkerSpoke():
+            who = f"{_name(event.stream)} -> #{event.sequence}"
+            for token, data in zip(event.tokens, event.values, strict=True):
+                yield f"{who} {_attempt(token)} gave {data.decode()}"
+            for report in event.reports:
+                yield f"{who} {_reported(report)}"
+            if event.drain or event.goodbye:
+                yield f"{who} {'drains' if event.drain else 'says goodbye'}"
+
+
+def _reported(report: seen.Report) -> str:
+    match report:
+        case seen.Raised():
+            return f"{_attempt(report.token)} raised {_failure(report.failure)}"
+        case seen.Retried():
+            return f"{_attempt(report.token)} wants to be retried in {report.countdown_ms} ms"
+        case seen.Ended():
+            return f"{_attempt(report.token)} ended: {report.how}"
+        case seen.Value():
+            return f"{_attempt(report.token)} gave a value of {report.content_type}"
+
+
+def _sent(send: out.Send) -> str:
+    match send:
+        case out.Accepted():
+            return f"client <- g{int.from_bytes(send.graph, 'big')} is durable"
+        case out.Refused():
+            return f"client <- refused: {send.code} {send.message}"
+        case out.RevokeDone():
+            return f"client <- {send.revoked} revoked"
+        case out.Welcome():
+            how = "resumed" if send.resumed else "new"
+            superseded = _attempts(send.superseded)
+            return f"{_name(send.stream)} <- welcome in epoch {send.epoch}, {how}, superseded: {superseded}"
+        case out.Assign():
+            nodes = ", ".join(_node(send.graph, send.first + ahead) for ahead in range(send.count))
+            past = f", retries {send.retries}, losses {send.losses}" if send.retries or send.losses else ""
+            return f"{_name(send.stream)} <- run {nodes} {send.template.task} as {_attempt(send.token)} and on{past}"
+        case out.Acknowledge():
+            return f"{_name(send.stream)} <- #{send.sequence} is durable, superseded: {_attempts(send.superseded)}"
+        case out.StopAttempt():
+            return f"{_name(send.stream)} <- stop {_attempt(send.token)}"
+        case out.Probe():
+            return f"{_name(send.stream)} <- are you there?"
+        case out.CloseStream():
+            return f"{_name(send.stream)} <- closed: {send.code} {send.message}"
