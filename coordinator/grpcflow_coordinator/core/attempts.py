@@ -108,7 +108,7 @@ def _ended(step: Step, attempt: Attempt, report: Ended, outcome: Outcome) -> Non
     elif report.how == "returned":
         hand_back(step, attempt)
     elif report.how == "lost":
-        lose(step, attempt, report.failure.message if report.failure else "its process died")
+        lose(step, attempt, report.failure.message if report.failure else "its process died", reported=True)
     elif report.how == "requeued":
         _requeue(step, attempt)
     elif report.how == "revoked":
@@ -134,14 +134,15 @@ def hand_back(step: Step, attempt: Attempt) -> None:
     _give_back(step, attempt)
 
 
-def lose(step: Step, attempt: Attempt, why: str) -> None:
+def lose(step: Step, attempt: Attempt, why: str, *, reported: bool = False) -> None:
     """Hand the node of a lost attempt out again, or fail it where that was once too often."""
     progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
     if progress.doom:
         _settle_revoked(step, attempt, progress.doom)
         return
     progress.losses += 1
-    progress.ended_by = attempt.token
+    if reported:
+        progress.ended_by = attempt.token
     allowed = attempt.template.max_deliveries or step.cluster.limits.max_deliveries
     if attempt.template.acks_early or progress.losses >= allowed:
         times = (

@@ -107,6 +107,8 @@ class Cluster:
     live: dict[bytes, int] = field(default_factory=dict)
     waiting: dict[tuple[bytes, int], Waiting] = field(default_factory=dict)
     staging: dict[bytes, Staging] = field(default_factory=dict)
+    #: Graphs that were refused before their last piece, with who sends them: the rest is dropped unanswered.
+    refused: dict[bytes, object] = field(default_factory=dict)
     probing: dict[str, Probing] = field(default_factory=dict)
     recovery: Recovery | None = None
     #: Unix milliseconds of the earliest timer; None: none.
@@ -138,10 +140,15 @@ class Step:
         if found is None:
             found = self.loaded.graph(graph)
             if found is not None:
-                if len(cache) >= GRAPH_CACHE:
-                    del cache[next(iter(cache))]
-                cache[graph] = found
+                self.keep_graph(found)
         return found
+
+    def keep_graph(self, graph: Graph) -> None:
+        """Keep a graph in memory, in the place of the one that has been there longest."""
+        cache = self.cluster.graphs
+        if len(cache) >= GRAPH_CACHE:
+            del cache[next(iter(cache))]
+        cache[graph.id] = graph
 
     def set_timer(self, due_ms: int, kind: TimerKind, node: bytes, count: int = 1) -> None:
         """Set a timer for a node and the `count` - 1 ones after it."""

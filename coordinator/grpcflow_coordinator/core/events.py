@@ -29,6 +29,18 @@ class ChunkArrived:
 
 
 @dataclass(slots=True, frozen=True)
+class ChunkRefused:
+    """A client sent a piece that the edge does not take: the whole graph is refused."""
+
+    client: object
+    graph: bytes
+    code: str
+    message: str
+    #: True where no piece of the graph comes behind it.
+    last: bool
+
+
+@dataclass(slots=True, frozen=True)
 class ClientLeft:
     """A client's stream ended; graphs it had not finished sending are dropped."""
 
@@ -137,5 +149,5 @@ class Tick:
 
 
 Event: TypeAlias = (
-    ChunkArrived | ClientLeft | RevokeAsked | WorkerArrived | StreamBroke | WorkerSpoke | Undeliverable | Tick
+    ChunkArrived | ChunkRefused | ClientLeft | RevokeAsked | WorkerArrived | StreamBroke | WorkerSpoke | Undeliverable | Tick
 )

@@ -12,6 +12,7 @@ from grpcflow_coordinator.core.cluster import Cluster, Limits, Step
 from grpcflow_coordinator.core.effects import Effects, Wake
 from grpcflow_coordinator.core.events import (
     ChunkArrived,
+    ChunkRefused,
     ClientLeft,
     Event,
     RevokeAsked,
@@ -67,6 +68,8 @@ class Machine:
                 sessions.on_arrived(step, event)
             case StreamBroke():
                 sessions.on_broke(step, event.stream)
+            case ChunkRefused():
+                submission.on_refused(step, event)
             case ClientLeft():
                 submission.on_client_left(step, event.client)
             case RevokeAsked():

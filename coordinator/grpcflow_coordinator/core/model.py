@@ -201,7 +201,7 @@ class Progress:
     doom: str = ""
     #: Signal to stop it with; empty: only where it has not started.
     stop_signal: str = ""
-    #: Token of the last attempt that was lost, retried or requeued.
+    #: Token of the last attempt that its worker reported as lost, retried or requeued.
     ended_by: int = 0
 
 

@@ -15,6 +15,10 @@ def on_arrived(step: Step, event: WorkerArrived) -> None:
     """A worker said hello: it is new, it is back, or it wants a name that is taken."""
     cluster = step.cluster
     known = cluster.sessions.get(event.facts.id)
+    if known is not None and known.name != event.facts.name:
+        message = f"the session belongs to the worker {known.name!r}: draw another one for another name"
+        step.effects.sends.append(CloseStream(event.stream, "MALFORMED", message))
+        return
     if known is not None:
         _resume(step, known, event)
         return
@@ -31,6 +35,10 @@ def on_arrived(step: Step, event: WorkerArrived) -> None:
 def _probe(step: Step, holder: Session, event: WorkerArrived) -> None:
     """Ask the holder of a name whether it lives; its answer or its silence decides about the newcomer."""
     waiting = step.cluster.probing.get(event.facts.name)
+    if waiting is not None and waiting.newcomer.facts.id == event.facts.id:
+        _replace_stream(step, waiting.newcomer.stream)
+        waiting.newcomer = event
+        return
     if waiting is not None:
         _refuse_name(step, event.stream, event.facts.name)
         return
@@ -61,11 +69,14 @@ def _resume(step: Step, session: Session, event: WorkerArrived) -> None:
     cluster = step.cluster
     if session.stream is not None:
         cluster.by_stream.pop(id(session.stream), None)
-        step.effects.sends.append(CloseStream(session.stream, "REPLACED", "a newer stream of this worker took over"))
+        _replace_stream(step, session.stream)
     session.stream = event.stream
     session.last_heard = step.now.monotonic
     session.capacity = event.capacity
+    _answer_probe(step, session)
     session.draining = session.draining or event.draining
+    if not session.draining:
+        cluster.by_name[session.name] = session.id  # after a start a draining one may have had it
     session.queues = event.facts.queues
     if session.facts != event.facts:
         step.loaded.put_session(event.facts)
@@ -74,6 +85,10 @@ def _resume(step: Step, session: Session, event: WorkerArrived) -> None:
     superseded = _compare_held(step, session, event)
     step.effects.sends.append(Welcome(event.stream, cluster.epoch, True, superseded))
     recovery.came_back(step, session)
+
+
+def _replace_stream(step: Step, stream: object) -> None:
+    step.effects.sends.append(CloseStream(stream, "REPLACED", "a newer stream of this worker took over"))
 
 
 def _compare_held(step: Step, session: Session, event: WorkerArrived) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from grpcflow_coordinator.core import settling
 from grpcflow_coordinator.core.cluster import Staging, Step
 from grpcflow_coordinator.core.effects import Accepted, Refused
-from grpcflow_coordinator.core.events import ChunkArrived
+from grpcflow_coordinator.core.events import ChunkArrived, ChunkRefused
 from grpcflow_coordinator.core.model import Graph, NodeState, Outcome, Run, node_id, split_node
 from grpcflow_coordinator.core.states import Trigger, transition
 
@@ -29,7 +29,8 @@ def on_chunk(step: Step, event: ChunkArrived) -> None:
     else:
         found = cluster.staging.get(event.graph)
         if found is None or found.client is not event.client:
-            return  # an earlier piece was refused, and that was said
+            _refuse_headless(step, event)
+            return
         staging = found
     problem = _add(step, staging, event)
     if problem is None and event.last:
@@ -41,7 +42,33 @@ def on_chunk(step: Step, event: ChunkArrived) -> None:
         _refuse(step, event, *problem)
 
 
+def _refuse_headless(step: Step, event: ChunkArrived) -> None:
+    """Answer a piece whose graph is not being staged for its sender, unless an earlier piece was refused."""
+    refused = step.cluster.refused
+    if refused.get(event.graph) is not event.client or event.graph not in refused:
+        message = "the pieces before it are not there: send the graph again from its first piece"
+        step.effects.sends.append(Refused(event.client, event.graph, "CHUNK_OUT_OF_ORDER", message))
+        refused[event.graph] = event.client
+    if event.last:
+        del refused[event.graph]
+
+
+def on_refused(step: Step, event: ChunkRefused) -> None:
+    """A piece was refused at the edge: what was staged of its graph goes."""
+    staging = step.cluster.staging.get(event.graph)
+    if staging is not None and staging.client is event.client:
+        del step.cluster.staging[event.graph]
+        step.loaded.drop_staged(event.graph)
+    if event.graph not in step.cluster.refused:
+        step.effects.sends.append(Refused(event.client, event.graph, event.code, event.message))
+    if event.last:
+        step.cluster.refused.pop(event.graph, None)
+    else:
+        step.cluster.refused[event.graph] = event.client
+
+
 def _begin(step: Step, event: ChunkArrived) -> Staging:
+    step.cluster.refused.pop(event.graph, None)
     if event.graph in step.cluster.staging:
         step.loaded.drop_staged(event.graph)
     graph = Graph(event.graph, event.node_count, event.templates, step.now.wall_ms)
@@ -130,7 +157,7 @@ def _accept(step: Step, staging: Staging, event: ChunkArrived) -> None:
     for own_id, index in staging.own_ids:
         step.loaded.put_alias(own_id, node_id(graph.id, index))
     step.effects.sends.append(Accepted(event.client, graph.id))
-    step.cluster.graphs[graph.id] = graph
+    step.keep_graph(graph)
     step.cluster.story.tell(step.now.wall_ms, "submitted", graph.id, 0, graph.node_count)
     if event.sequence == 0:
         step.loaded.put_graph(graph, event.runs)
@@ -157,6 +184,8 @@ def _refuse(step: Step, event: ChunkArrived, code: str, message: str) -> None:
     step.cluster.staging.pop(event.graph, None)
     if event.sequence:
         step.loaded.drop_staged(event.graph)
+    if not event.last:
+        step.cluster.refused[event.graph] = event.client
     step.effects.sends.append(Refused(event.client, event.graph, code, message))
 
 
@@ -166,6 +195,8 @@ def on_client_left(step: Step, client: object) -> None:
         if staging.client is client:
             del step.cluster.staging[graph]
             step.loaded.drop_staged(graph)
+    for graph in [graph for graph, sender in step.cluster.refused.items() if sender is client]:
+        del step.cluster.refused[graph]
 
 
 def release_ready(step: Step) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from grpcflow_coordinator.core.effects import Refused
-from grpcflow_coordinator.core.events import ClientLeft
+from grpcflow_coordinator.core.events import ChunkRefused, ClientLeft
 from grpcflow_coordinator.core.model import text_id
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
@@ -85,9 +85,8 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
             try:
                 self._submit(stream, piece)
             except Refusal as refusal:
-                answer = refusal_message(refusal.code, refusal.message)
-                stream.refused.append(client_service_pb2.Refused(graph=piece.graph, refusal=answer))
-                stream.wake()
+                # The core forgets what it has of the graph, and answers: in order with its own answers.
+                self._engine.post(ChunkRefused(stream, piece.graph, refusal.code, refusal.message, piece.last))
         for nodes in message.watches:
             try:
                 self._watch(stream, nodes)

@@ -118,7 +118,8 @@ class Records:
         if small is not None:
             return next((run for run in small if run.first <= index < run.first + run.count), None)
         data = self._run_record(graph, index)
-        return None if data is None else formats.read_run(data)
+        run = None if data is None else formats.read_run(data)
+        return run if run is not None and index < run.first + run.count else None
 
     def _run_record(self, graph: bytes, index: int) -> bytes | None:
         start = keys.node(keys.RUN, graph, 0)
