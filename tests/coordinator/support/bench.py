@@ -282,6 +282,10 @@ class Bench:
         stream, worker.stream = worker.stream, None
         self.step(StreamBroke(stream))
 
+    def break_stream_silently(self, worker: Puppet) -> None:
+        """Cut a worker's stream so that the coordinator does not notice."""
+        worker.stream = None
+
     def gone(self, worker: Puppet) -> None:
         """Kill a worker and let its grace pass; others must be heard of meanwhile."""
         self.break_stream(worker)
