@@ -7,7 +7,8 @@ alive with it, and then no fork could put it to rest.
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 import grpc
 
@@ -21,6 +22,14 @@ __all__ = ["ANSWER_TIME", "Calls"]
 ANSWER_TIME: Final = 10.0
 
 _Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A try that failed, and whether another may not."""
+
+    error: errors.GrpcflowError
+    again: bool
 
 
 class Calls:
@@ -52,39 +61,39 @@ class Calls:
         deadline = began + timeout
         tries = 0
         while True:
-            answer, error, again = self._try(call, deadline)
-            if error is None:
-                return answer
+            outcome = self._try(call, deadline, repeatable)
+            if not isinstance(outcome, _Failed):
+                return outcome
             tries += 1
-            if not again or self._session.policy.is_over(tries, began) or time.monotonic() >= deadline:
-                raise error
-            if not repeatable and not isinstance(error, errors.CoordinatorUnavailable):
-                raise error
+            if not outcome.again or self._session.policy.is_over(tries, began) or time.monotonic() >= deadline:
+                raise outcome.error
             threading.Event().wait(min(self._session.policy.delay(tries), max(0.0, deadline - time.monotonic())))
 
     def _try(
-        self, call: Callable[[grpc.Channel, float], _Answer], deadline: float
-    ) -> tuple[Any, errors.GrpcflowError | None, bool]:
-        """Make a call once; return its answer or its error, and whether another try may help."""
+        self, call: Callable[[grpc.Channel, float], _Answer], deadline: float, repeatable: bool
+    ) -> _Answer | _Failed:
+        """Make a call once; return its answer, or its error and whether another try may help."""
         with self._session.borrow(deadline) as link:
             try:
-                return call(link.channel, max(0.001, deadline - time.monotonic())), None, False
+                return call(link.channel, max(0.001, deadline - time.monotonic()))
             except grpc.RpcError as error:
-                return None, *self._judge(link, error)
+                failed = self._judge(link, error)
+                # On a link that was welcomed the coordinator may have got it.
+                return failed if repeatable or link.welcome is None else _Failed(failed.error, again=False)
             except ValueError:
                 # What grpc raises where the channel was closed between the loan and the call.
                 if not link.is_closed:
                     raise
-                return None, self._session.unavailable(), True
+                return _Failed(self._session.unavailable(), again=True)
 
-    def _judge(self, link: Link, error: grpc.RpcError) -> tuple[errors.GrpcflowError, bool]:
+    def _judge(self, link: Link, error: grpc.RpcError) -> _Failed:
         """Return the error to raise for a failed call, and whether another try may help."""
-        status = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+        status = statuses.status_of(error)
         if status is grpc.StatusCode.UNAVAILABLE or (status is grpc.StatusCode.CANCELLED and link.is_closed):
-            return self._session.unavailable(), True
+            return _Failed(self._session.unavailable(), again=True)
         if status is grpc.StatusCode.DEADLINE_EXCEEDED:
             if link.welcome is None:
-                return self._session.unavailable(), False
+                return _Failed(self._session.unavailable(), again=False)
             message = f"the coordinator at {link.address} did not answer in time; try again with a longer timeout"
-            return errors.TimeoutError(message), False
-        return statuses.error_of_call(error), False
+            return _Failed(errors.TimeoutError(message), again=False)
+        return _Failed(statuses.error_of_call(error), again=False)

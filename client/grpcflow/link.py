@@ -72,7 +72,7 @@ class Link:
                 client=f"{socket.gethostname()}:{os.getpid()}",
             )
         )
-        open_stream = self.channel.stream_stream(
+        open_stream: Any = self.channel.stream_stream(
             _METHOD,
             request_serializer=None,
             response_deserializer=client_service_pb2.SessionResponse.FromString,
@@ -140,8 +140,7 @@ class Link:
         if error is None:
             return "it ended the stream"
         code, _ = statuses.reason_of_call(error)
-        details = error.details() if isinstance(error, grpc.Call) else ""
-        return f"{code + ': ' if code else ''}{details or error}"
+        return f"{code + ': ' if code else ''}{statuses.details_of(error) or error}"
 
 
 def _messages(hello: bytes, outbox: "SimpleQueue[bytes | None]") -> Iterator[bytes]:

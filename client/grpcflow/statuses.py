@@ -13,7 +13,7 @@ from grpcflow import errors
 if TYPE_CHECKING:
     from grpcflow_protos.v1 import client_service_pb2
 
-__all__ = ["error_for", "error_of_call", "error_of_refusal", "is_passing", "reason_of_call"]
+__all__ = ["details_of", "error_for", "error_of_call", "error_of_refusal", "is_passing", "reason_of_call", "status_of"]
 
 _BY_CODE: Final[Mapping[str, type[errors.RequestFailed]]] = {
     "ID_TAKEN": errors.AlreadyExists,
@@ -65,15 +65,25 @@ def error_of_refusal(refusal: "client_service_pb2.Refusal") -> errors.GrpcflowEr
 
 def is_passing(error: grpc.RpcError) -> bool:
     """Return whether trying again may help, where what was asked may be asked twice."""
-    return _status(error) in _PASSING
+    return status_of(error) in _PASSING
+
+
+def status_of(error: grpc.RpcError) -> grpc.StatusCode:
+    """Return the status that a call ended with."""
+    status = _ask(error, "code")
+    return status if isinstance(status, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
+
+
+def details_of(error: grpc.RpcError) -> str:
+    """Return what a failed call says for people."""
+    return str(_ask(error, "details") or "")
 
 
 def reason_of_call(error: grpc.RpcError) -> tuple[str, str]:
     """Return the stable code and the cure that a failed call carries; empty texts where there are none."""
     from google.rpc import error_details_pb2, status_pb2
 
-    metadata: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
-    for key, value in metadata or ():
+    for key, value in _ask(error, "trailing_metadata") or ():
         if key == _DETAILS_KEY:
             for detail in status_pb2.Status.FromString(value).details:
                 info = error_details_pb2.ErrorInfo()
@@ -85,9 +95,10 @@ def reason_of_call(error: grpc.RpcError) -> tuple[str, str]:
 def error_of_call(error: grpc.RpcError) -> errors.GrpcflowError:
     """Return the error for a call that failed."""
     code, cure = reason_of_call(error)
-    details = error.details() if isinstance(error, grpc.Call) else None
-    return error_for(_status(error).value[0], code, details or "", cure)
+    return error_for(status_of(error).value[0], code, details_of(error), cure)
 
 
-def _status(error: grpc.RpcError) -> grpc.StatusCode:
-    return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+def _ask(error: grpc.RpcError, method: str) -> Any:
+    """Call a method of the failed call; the errors that grpc raises are calls too, which their type does not say."""
+    found = getattr(error, method, None)
+    return found() if callable(found) else None
