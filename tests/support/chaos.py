@@ -16,23 +16,28 @@ class Chaos:
         cluster: What it torments.
         rng: Where every choice comes from.
         faults: How likely a fault is at each turn, 0 to 1; 0: random order only.
+        deadly: False: every worker lives and is back within its grace; only streams and the coordinator break.
     """
 
-    def __init__(self, cluster: SimulatedCluster, rng: random.Random, faults: float) -> None:
+    def __init__(self, cluster: SimulatedCluster, rng: random.Random, faults: float, *, deadly: bool = True) -> None:
         self.cluster = cluster
         self.rng = rng
         self.faults = faults
+        self.deadly = deadly
         self._names = 0
 
     def run(self, graph: bytes, turns: int = 20_000) -> None:
-        """Runs until a graph is over; faults cease after a while, so that it ends."""
+        """Runs until a graph is over; faults cease after a while, so that nothing is mended by one more of them."""
+        faulty_turns = self.rng.randint(5, 150)
         for turn in range(turns):
             if self.cluster.is_over(graph):
                 return
-            if turn < 400 and self.rng.random() < self.faults:
+            if turn < faulty_turns and self.rng.random() < self.faults:
                 self._fault()
             self._heal()
             if not self._act():
+                if not self.deadly:
+                    self._reconnect(1.0)
                 self.cluster.advance_to_next_timer()
         raise AssertionError(f"the graph is not over after {turns} turns")
 
@@ -70,20 +75,23 @@ class Chaos:
 
     def _fault(self) -> None:
         cluster = self.cluster
-        worker = self.rng.choice(cluster.workers) if cluster.workers else None
-        match self.rng.randrange(6):
-            case 0 if worker is not None:
-                cluster.kill(worker)
-            case 1 if worker is not None:
-                cluster.cut(worker)
-            case 2 if worker is not None:
-                cluster.connect(worker)
-            case 3 if worker is not None:
-                self._leave(worker)
-            case 4:
-                cluster.crash_at_next_commit(self.rng.choice(["before", "after"]))
-            case _:
-                cluster.advance(self.rng.choice([0.1, 4.0, 11.0]))
+        faults = [self._cut, self._connect, self._crash]
+        if self.deadly:
+            faults += [cluster.kill, self._leave, self._wait]
+        if cluster.workers:
+            self.rng.choice(faults)(self.rng.choice(cluster.workers))
+
+    def _cut(self, worker: SimulatedWorker) -> None:
+        self.cluster.cut(worker)
+
+    def _connect(self, worker: SimulatedWorker) -> None:
+        self.cluster.connect(worker)
+
+    def _crash(self, _worker: SimulatedWorker) -> None:
+        self.cluster.crash_at_next_commit(self.rng.choice(["before", "after"]))
+
+    def _wait(self, _worker: SimulatedWorker) -> None:
+        self.cluster.advance(self.rng.choice([0.1, 4.0, 11.0]))
 
     def _leave(self, worker: SimulatedWorker) -> None:
         """Lets a worker drain and go; where its stream breaks meanwhile, it dies instead."""
@@ -98,10 +106,12 @@ class Chaos:
 
     def _heal(self) -> None:
         """Brings workers back after a while, and new ones for those that died."""
-        cluster = self.cluster
-        for worker in cluster.workers:
-            if worker.stream is None and self.rng.random() < 0.3:
-                cluster.connect(worker)
-        if len(cluster.workers) < 2 and self.rng.random() < 0.3:
+        self._reconnect(0.3)
+        if len(self.cluster.workers) < 2 and self.rng.random() < 0.3:
             self._names += 1
-            cluster.add_worker(self.rng.choice([f"new{self._names}", "w1"]))
+            self.cluster.add_worker(self.rng.choice([f"new{self._names}", "w1"]))
+
+    def _reconnect(self, chance: float) -> None:
+        for worker in self.cluster.workers:
+            if worker.stream is None and self.rng.random() < chance:
+                self.cluster.connect(worker)
