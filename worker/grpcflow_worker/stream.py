@@ -30,8 +30,9 @@ from grpcflow_worker.wire import ProtocolError
 #: Seconds before the first new try after a broken stream; doubled with each try.
 FIRST_BACKOFF: Final = 0.1
 
-#: Longest pause between two tries in seconds.
-LONGEST_BACKOFF: Final = 5.0
+#: Longest pause between two tries in seconds. Short, because work stands still until the workers are back: the first
+#: hand-out leaves within a second after a coordinator serves again. A refused connection costs next to nothing.
+LONGEST_BACKOFF: Final = 0.5
 
 #: Seconds between two lines of the log while no coordinator answers.
 REPEAT_LOG: Final = 30.0
