@@ -86,6 +86,7 @@ class Coordinator:
         self._stopped = asyncio.Event()
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
+        self._clients: ClientService | None = None
         #: The address it listens on, once started.
         self.address = ""
 
@@ -126,7 +127,7 @@ class Coordinator:
     def _add_services(self, server: grpc.aio.Server) -> None:
         config, engine = self.config, self.engine
         desk = ControlDesk(engine.machine.cluster)
-        clients = ClientService(
+        self._clients = ClientService(
             engine,
             self.outbox.watchers,
             payload_limit=config.payload_limit,
@@ -134,7 +135,7 @@ class Coordinator:
             version=version(),
         )
         workers = WorkerService(engine, desk, payload_limit=config.payload_limit, heartbeat=config.heartbeat)
-        client_service_pb2_grpc.add_ClientServiceServicer_to_server(clients, server)
+        client_service_pb2_grpc.add_ClientServiceServicer_to_server(self._clients, server)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(workers, server)
         control_service_pb2_grpc.add_ControlServiceServicer_to_server(ControlService(engine, desk), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -157,6 +158,8 @@ class Coordinator:
         for session in self.engine.machine.cluster.sessions.values():
             if isinstance(session.stream, WorkerStream):
                 session.stream.close("STOPPING", "the coordinator stops: come back with the same session")
+        if self._clients is not None:
+            self._clients.stop()
         if self._server is not None:
             await self._server.stop(STOP_GRACE)
         self.engine.detach()

@@ -32,6 +32,12 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
         self._watchers = watchers
         self._lookup = Lookup(engine)
         self._payload_limit, self._node_limit, self._version = payload_limit, node_limit, version
+        self._streams: set[ClientStream] = set()
+
+    def stop(self) -> None:
+        """End all streams with a status that says to come back."""
+        for stream in self._streams:
+            stream.close("STOPPING", "the coordinator stops: come back and ask again for what is still open")
 
     async def Session(
         self, request_iterator: AsyncIterator[client_service_pb2.SessionRequest], context: Any
@@ -49,6 +55,7 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
             node_limit=self._node_limit,
         )
         reader = asyncio.create_task(self._read(stream, first, request_iterator))
+        self._streams.add(stream)
         try:
             while True:
                 message = stream.take()
@@ -63,6 +70,7 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
                     await stream.wait(None)
         finally:
             reader.cancel()
+            self._streams.discard(stream)
             self._watchers.forget(stream)
             self._engine.post(ClientLeft(stream))
 
@@ -139,10 +147,13 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
         }
         stream = ClientStream(self._engine.committed)
         self._watch(stream, request.nodes)
+        self._streams.add(stream)
         try:
             while missing:
                 message = stream.take()
                 if message is None:
+                    if stream.closing is not None:
+                        raise Refusal(*stream.closing)
                     await stream.wait(None)
                     continue
                 results = [result for result in _results(message) if _strike(missing, result)]
@@ -151,6 +162,7 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
                 if results:
                     yield client_service_pb2.WatchResponse(results=results)
         finally:
+            self._streams.discard(stream)
             self._watchers.forget(stream)
 
     def _open_list(self, result: value_pb2.Result) -> None:
