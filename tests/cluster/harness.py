@@ -115,10 +115,14 @@ class Cluster:
 
     def start_coordinator(self, *options: str) -> Process:
         """Start the coordinator on the cluster's folder and port, and wait until it serves."""
-        command = ["grpcflow_coordinator", "--data", str(self.folder / "data"), "--listen", self.address, *options]
-        self.coordinator = self._run("coordinator", *command)
+        self.coordinator = self.launch_coordinator("grpcflow_coordinator", *options)
         wait_for("the coordinator to serve", self._serves)
         return self.coordinator
+
+    def launch_coordinator(self, module: str, *options: str, **variables: str) -> Process:
+        """Start a coordinator on the cluster's folder and port and wait for nothing."""
+        command = [module, "--data", str(self.folder / "data"), "--listen", self.address, *options]
+        return self.launch("coordinator", *command, **variables)
 
     def _serves(self) -> bool:
         assert self.coordinator is not None
@@ -159,6 +163,14 @@ class Cluster:
     def noted(self, prefix: str = "") -> list[str]:
         """Return the names of the notes that tasks left: one file for each run of a task."""
         return sorted(path.name for path in self.notes.iterdir() if path.name.startswith(prefix))
+
+    def count(self, prefix: str = "") -> int:
+        """Return how many notes begin like this."""
+        return len(self.noted(prefix))
+
+    def launch(self, name: str, *command: str, **variables: str) -> Process:
+        """Start a command and wait for nothing; `name` is that of its log, `variables` are for its environment."""
+        return self._run(name, *command, env=self.environment() | variables)
 
     def logs(self) -> str:
         """Return the last lines of all logs."""
