@@ -19,10 +19,10 @@ BINARIES = Path(sys.executable).parent
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture
-def proj(tmp_path: Path) -> Iterator[LocalCluster]:
+@pytest.fixture(scope="module")
+def proj(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """A cluster as the seeds want it: w1 serves hipri and default, w2 default alone."""
-    with cluster(tmp_path, "proj", EXAMPLES, concurrency=2) as running:
+    with cluster(tmp_path_factory.mktemp("seeds"), "proj", EXAMPLES, concurrency=2) as running:
         running.start_worker("w1", "hipri,default")
         running.start_worker("w2")
         running.wait_until_online(Grpcflow("probe", coordinator=running.address), ["w1", "w2"])
@@ -64,12 +64,21 @@ def test_a_command_changes_the_worker_that_it_names_and_no_other(proj: LocalClus
     grpcflow(proj, "ctl control add_consumer extra --destination=w2")
     assert queues(proj, "w2") == ["default", "extra"]
     assert queues(proj, "w1") == ["default", "hipri"]
+    grpcflow(proj, "ctl control cancel_consumer extra --destination=w2")
+    assert queues(proj, "w2") == ["default"]
 
 
-def test_a_worker_that_is_shut_down_is_gone(proj: LocalCluster) -> None:
-    grpcflow(proj, "ctl control shutdown --destination=w2")
-    wait_for("w2 to leave", lambda: "1 node online" in grpcflow(proj, "ctl status"))
-    assert proj.processes.pop("w2").wait(timeout=10) == 0
+def test_a_worker_started_by_the_spelling_with_an_app_is_shut_down_alone(proj: LocalCluster) -> None:
+    command = [str(BINARIES / "grpcflow"), "-A", "proj", "worker", "-Q", "third", "-n", "w3", "-c", "1"]
+    with (proj.folder / "w3.log").open("wb") as log:
+        third = subprocess.Popen(command, cwd=proj.folder, env=proj.environment, stdout=log, stderr=log)
+    proj.processes["w3"] = third
+    wait_for("w3 to arrive", lambda: "3 nodes online" in grpcflow(proj, "ctl status"))
+    task = grpcflow(proj, "call proj.tasks.add --args=[20,22] --queue=third").strip()
+    assert "42" in grpcflow(proj, f"result {task}")
+    grpcflow(proj, "ctl control shutdown --destination=w3")
+    assert third.wait(timeout=10) == 0
+    wait_for("w3 to leave", lambda: "2 nodes online" in grpcflow(proj, "ctl status"))
 
 
 def grpcflow(on: LocalCluster, command: str, code: int = 0) -> str:
