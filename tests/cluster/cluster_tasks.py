@@ -82,3 +82,61 @@ def where(self, seconds=0.0):
     """Tell which worker and which process ran it."""
     pause(seconds)
     return [self.request.hostname, os.getpid()]
+
+
+@app.task(name="t.die_by")
+def die_by(number):
+    """Have the child process killed by a signal."""
+    note("die_by")
+    os.kill(os.getpid(), number)
+    pause(30)
+
+
+@app.task(name="t.die_once")
+def die_once(path):
+    """Take the child process down, the first time only."""
+    note("die_once")
+    if not Path(path).exists():
+        Path(path).touch()
+        os._exit(1)
+    return "survived"
+
+
+@app.task(name="t.gate_where", bind=True)
+def gate_where(self, path, text="gate"):
+    """Run until a file is there; tell which worker ran it."""
+    gate(path, text)
+    return self.request.hostname
+
+
+@app.task(name="t.submit")
+def submit(x, y):
+    """Submit another task from inside this one."""
+    return add.delay(x, y).id
+
+
+@app.task(name="t.wait")
+def wait():
+    """Wait for another task from inside this one, which is refused."""
+    return add.delay(1, 1).get(timeout=5)
+
+
+@app.task(name="t.text")
+def text(size):
+    return "x" * size
+
+
+@app.task(name="t.length")
+def length(value):
+    return len(value)
+
+
+@app.task(name="t.fail_at_length")
+def fail_at_length(size):
+    raise ValueError("x" * size)
+
+
+@app.task(name="t.unspeakable")
+def unspeakable():
+    """Return what no value of the wire can be."""
+    return object()
