@@ -6,6 +6,7 @@ Order of truth: an option on the command line, then GRPCFLOW_COORDINATOR_<NAME>,
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,8 +67,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 f"listen {self.listen}: {host!r} can be reached from other machines, and there is no authentication. "
                 f"Listen on 127.0.0.1:{port}, or say --insecure where the network itself is trusted"
             )
-        if min(self.result_expires, self.grace, self.heartbeat, self.silence) <= 0:
-            raise ConfigurationError("result_expires, grace, heartbeat and silence are seconds and more than 0")
+        if not self.data and not self.memory:
+            raise ConfigurationError("data is empty: name a folder with --data, or leave it out for the default one")
+        # NaN is neither more nor less than anything, and what never ends cannot be counted in milliseconds.
+        seconds = (self.result_expires, self.grace, self.heartbeat, self.silence)
+        if not all(math.isfinite(length) and length > 0 for length in seconds):
+            raise ConfigurationError("result_expires, grace, heartbeat and silence are seconds, finite and more than 0")
         if self.heartbeat * 2 > self.silence:
             raise ConfigurationError(
                 f"heartbeat ({self.heartbeat:g} s) is to be at most half of silence ({self.silence:g} s)"

@@ -41,7 +41,9 @@ def test_a_port_that_is_taken_is_named(cluster: Cluster, tmp_path: Path) -> None
 
 def test_a_folder_that_is_none_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("something else")
-    assert str(tmp_path / "file") in refused(cluster, "--data", str(tmp_path / "file"), "--listen", "127.0.0.1:0")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        said = refused(cluster, "--data", str(path), "--listen", "127.0.0.1:0")
+        assert f"{path} cannot be used: a file is in its place" in said
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

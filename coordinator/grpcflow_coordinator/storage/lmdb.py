@@ -90,6 +90,10 @@ class LmdbStore:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock: Final = FolderLock(folder)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreFailed(
+                f"the data folder {folder} cannot be used: a file is in its place; name a folder"
+            ) from error
         except OSError as error:
             raise StoreFailed(f"the data folder {folder} cannot be used: {error}; check its path and rights") from error
         with contextlib.ExitStack() as undo:

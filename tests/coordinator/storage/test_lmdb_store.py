@@ -191,7 +191,7 @@ def test_a_file_that_was_cut_short_is_refused_before_a_read_can_kill(tmp_path: P
 
 def test_a_path_that_is_no_folder_is_refused_with_a_cure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreFailed, match="check its path and rights"):
+    with pytest.raises(StoreFailed, match="a file is in its place; name a folder"):
         LmdbStore(tmp_path / "file")
 
 
