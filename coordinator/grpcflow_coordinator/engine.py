@@ -106,6 +106,8 @@ class Engine:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run batches and timers on this event loop from now on."""
         self._loop = loop
+        if self._held_back is not None:
+            loop.call_later(FULL_RETRY, self._try_again)  # the disk was full at the start already
         self._schedule()
 
     def detach(self) -> None:
@@ -134,6 +136,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001  # whatever it is, memory can no longer be trusted
             self._fail(error)
             return
+        if self._held_back is not None:
+            return  # the next try goes on from here
         if self._inbox or more:
             self._schedule()
         else:
@@ -208,7 +212,7 @@ class Engine:
             return
         wake = self.machine.wake()
         now = self._now()
-        delays = [60.0]
+        delays = [SWEEP if self._short_of_space else 60.0]
         if wake.wall_ms is not None:
             delays.append((wake.wall_ms - now.wall_ms) / 1000)
         if wake.monotonic is not None:
