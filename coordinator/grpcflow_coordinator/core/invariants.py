@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from grpcflow_coordinator.core.cluster import Cluster
+from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.loaded import Loaded, Timer
-from grpcflow_coordinator.core.model import Entry, Graph, NodeState, Run, TimerKind, split_node, text_id
+from grpcflow_coordinator.core.model import Entry, Graph, LineKey, NodeState, Run, TimerKind, split_node, text_id
 from grpcflow_coordinator.core.states import FAILED, TERMINAL
 
 _EVERYTHING = 1 << 30
@@ -48,6 +49,7 @@ def check(cluster: Cluster, loaded: Browsable) -> None:
         if graph is not None:
             _check_graph(cluster, loaded, graph, places)
     _check_entries(cluster, loaded, entries)
+    _check_reach(cluster, loaded, entries)
 
 
 def _fail(cluster: Cluster, graph: bytes, index: int, what: str) -> None:
@@ -199,3 +201,35 @@ def _known(cluster: Cluster, entry: Entry) -> Entry | None:
     return (
         next((one for one in cluster.lines.in_memory(line) if one.sequence == entry.sequence), None) if line else None
     )
+
+
+def _check_reach(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> None:
+    """What is queued and nobody runs will be handed out: its line is active and will come to it."""
+    running = {(attempt.graph, attempt.index) for attempt in cluster.attempts.values()}
+    waiting: Counter[LineKey] = Counter()
+    for entry in entries:
+        line = cluster.lines.by_key.get(entry.line)
+        for index in range(entry.first, entry.first + entry.count):
+            if (entry.graph, index) in running or not _stands_in(loaded, entry, index):
+                continue
+            if loaded.outcome(entry.graph, index) is not None:
+                continue
+            if line is None or not _will_come(line, entry, index - entry.first):
+                _fail(cluster, entry.graph, index, "it is queued and its line will not come to it")
+            elif entry.sequence >= line.below:
+                waiting[entry.line] += 1
+    for key, count in waiting.items():
+        line = cluster.lines.by_key[key]
+        if key not in cluster.lines.active.get(key.queue, {}):
+            raise Broken(f"{count} nodes wait in {key} and the line rests")
+        if line.queued < count:
+            raise Broken(f"{count} nodes wait in {key} and {line.queued} are counted")
+
+
+def _will_come(line: Line, entry: Entry, offset: int) -> bool:
+    """Return whether a line still has a node before it."""
+    if entry.sequence < line.below or (line.more and entry.sequence > line.loaded_to):
+        return True
+    if any(sequence == entry.sequence + offset for sequence, _, _ in line.back):
+        return True
+    return any(kept.sequence == entry.sequence and kept.taken <= offset for kept in line.window)
