@@ -213,7 +213,7 @@ def test_what_hangs_on_an_ignored_one_is_ignored_and_a_chord_fails(bench: Bench)
 
 def test_a_long_chain_fails_without_a_stack(bench: Bench) -> None:
     bench.check = False
-    sketch = chain(5_000)
+    sketch = chain(2_000)
     bench.submit(sketch)
     bench.fail(bench.worker(), sketch.id, 0)
     assert bench.ended == [sketch.id]
