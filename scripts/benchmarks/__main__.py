@@ -25,7 +25,6 @@ import rich.table
 from benchmarks.cluster import Cluster
 from benchmarks.floor import Floor
 from benchmarks.tasks import add, total
-
 from grpcflow import chain, chord, group
 
 #: Seconds after which a wait is given up.
@@ -126,11 +125,15 @@ def rows(rounds: list[dict[str, dict[str, float]]], members: int, steps: int) ->
 
 def show(table_rows: list[dict[str, object]], rounds: int) -> None:
     """Print the table."""
-    table = rich.table.Table(title=f"medians of {rounds} rounds on {os.cpu_count()} CPUs, Python {platform.python_version()}")
+    table = rich.table.Table(
+        title=f"medians of {rounds} rounds on {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    )
     for name in ("measure", "grpcflow", "floor", "ratio", "unit"):
         table.add_column(name, justify="left" if name in {"measure", "unit"} else "right")
     for one in table_rows:
-        cells = [f"{one[name]:,.2f}" if isinstance(one[name], float) else "-" for name in ("grpcflow", "floor", "ratio")]
+        cells = [
+            f"{one[name]:,.2f}" if isinstance(one[name], float) else "-" for name in ("grpcflow", "floor", "ratio")
+        ]
         table.add_row(str(one["measure"]), *cells, str(one["unit"]))
     rich.console.Console().print(table)
 

@@ -250,5 +250,3 @@ class Floor:
                 times.append(time.perf_counter() - start)
         times.sort()
         return {"p50_ms": times[count // 2] * 1e3, "p99_ms": times[int(count * 0.99)] * 1e3}
-
-

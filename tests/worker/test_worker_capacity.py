@@ -39,11 +39,12 @@ def test_a_stall_hands_back_all_and_falls_to_the_least() -> None:
     capacity.change()
     capacity.change()
     capacity.progress(10.0)
-    assert capacity.surplus(100, 10.2) == 0
+    stalled = 10.0 + PATIENCE + 0.1
+    assert capacity.surplus(100, stalled) == 0
     assert capacity.change() == 2
     # Not again at once: those that were asked for are on their way.
-    assert capacity.surplus(100, 10.21) is None
-    assert capacity.surplus(100, 10.5) == 0
+    assert capacity.surplus(100, stalled + 0.01) is None
+    assert capacity.surplus(100, stalled + PATIENCE + 0.11) == 0
     capacity.progress(11.0)
     assert capacity.change() == 16
 

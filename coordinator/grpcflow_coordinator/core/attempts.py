@@ -131,7 +131,7 @@ def hand_back(step: Step, attempt: Attempt) -> None:
         if progress is not None:
             progress.handed, progress.handed_to = 0, b""
             step.loaded.put_progress(attempt.graph, attempt.index, progress)
-    _give_back(step, attempt)
+    _give_back(step, attempt, alone=False)
 
 
 def lose(step: Step, attempt: Attempt, why: str, *, reported: bool = False) -> None:
@@ -157,16 +157,16 @@ def lose(step: Step, attempt: Attempt, why: str, *, reported: bool = False) -> N
     transition(attempt.state, Trigger.LOST)
     step.loaded.put_progress(attempt.graph, attempt.index, progress)
     step.cluster.story.tell(step.now.wall_ms, "lost", attempt.graph, attempt.index, 1, why)
-    _give_back(step, attempt)
+    _give_back(step, attempt, alone=True)
 
 
-def _give_back(step: Step, attempt: Attempt) -> None:
+def _give_back(step: Step, attempt: Attempt, *, alone: bool) -> None:
     """Queue the node again in its old place. One whose entry is not found yet is queued when recovery ends."""
     close(step, attempt)
     lines = step.cluster.lines
     if attempt.entry is not None:
         line = lines.line(attempt.entry.line)
-        line.give_back(attempt.entry, attempt.index - attempt.entry.first)
+        line.give_back(attempt.entry, attempt.index - attempt.entry.first, alone=alone)
         lines.activate(line)
 
 

@@ -33,9 +33,14 @@ def dispatch(step: Step) -> None:
     cluster = step.cluster
     if not cluster.lines.active:
         return
-    hungry = sorted((session for session in cluster.sessions.values() if session.free > 0), key=_turn)
+    hungry = sorted((session for session in cluster.sessions.values() if _is_hungry(session)), key=_turn)
     while hungry:
         hungry = [session for session in hungry if _serve(step, session, len(hungry)) and session.free > 0]
+
+
+def _is_hungry(session: Session) -> bool:
+    """Wait until an eighth of a large capacity is free: handing out what each report frees would end in runs of one."""
+    return session.free > session.capacity // 8
 
 
 def _turn(session: Session) -> tuple[float, int]:

@@ -55,8 +55,10 @@ class Line:
             head = self.back[0][0]
         return head
 
-    def give_back(self, entry: Entry, offset: int) -> None:
+    def give_back(self, entry: Entry, offset: int, *, alone: bool) -> None:
         """Put a node that was taken in front again, in its old place."""
+        if alone:
+            entry.alone = (entry.alone or set()) | {offset}
         heapq.heappush(self.back, (entry.sequence + offset, offset, entry))
         self.queued += 1
 
@@ -122,7 +124,7 @@ class Lines:
             self.look_ahead(loaded, line)
             if line.back and (not line.window or line.back[0][0] < line.window[0].sequence + line.window[0].taken):
                 _, offset, entry = heapq.heappop(line.back)
-                count = 1
+                count = self._take_neighbours(line, entry, offset, want)
             elif line.window:
                 entry = line.window[0]
                 offset = entry.taken
@@ -138,6 +140,18 @@ class Lines:
             if count and not self._is_gone(entry, offset):
                 return entry, offset, count
             self._skip(loaded, entry, offset)
+
+    def _take_neighbours(self, line: Line, entry: Entry, offset: int, want: int) -> int:
+        """Take the nodes that came back behind one that was just taken, as far as they make one run with it."""
+        count = 1
+        if self._is_gone(entry, offset) or offset in (entry.alone or ()):
+            return count
+        while count < want and line.back and line.back[0][2] is entry and line.back[0][1] == offset + count:
+            if offset + count in (entry.alone or ()) or self._is_gone(entry, offset + count):
+                break
+            heapq.heappop(line.back)
+            count += 1
+        return count
 
     def _is_gone(self, entry: Entry, offset: int) -> bool:
         if entry.gone is not None and offset in entry.gone:

@@ -235,6 +235,8 @@ class Entry:
     run: Run | None = None
     #: Offsets that must not be handed out: they settled or moved while they were queued.
     gone: set[int] | None = None
+    #: Offsets of nodes that left the straight path: each is handed out alone, with what it went through.
+    alone: set[int] | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -119,7 +119,7 @@ def _place(step: Step, line: Line, graph: Graph, entry: Entry, offset: int, reco
         if progress is not None and progress.handed:
             progress.handed, progress.handed_to = 0, b""
             step.loaded.put_progress(graph.id, index, progress)
-        line.give_back(entry, offset)
+        line.give_back(entry, offset, alone=progress is not None)
 
 
 def _was_told(step: Step, recovering: Recovery, session: bytes) -> bool:

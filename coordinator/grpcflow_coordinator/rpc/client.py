@@ -83,6 +83,8 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
         try:
             self._take(stream, first)
             async for message in requests:
+                if message.HasField("hello"):
+                    raise Refusal("HELLO_EXPECTED", "a session has one hello, in its first message")
                 self._take(stream, message)
         finally:
             stream.wake()

@@ -82,7 +82,7 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
             raise Refusal("UNKNOWN_COMMAND", f"{request.command[:80]!r} is not among {', '.join(sorted(known))}")
         try:
             arguments = json.loads(request.arguments or b"{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refusal("BAD_ARGUMENTS", f"the arguments are not JSON: {error}") from None
         if not isinstance(arguments, dict):
             raise Refusal("BAD_ARGUMENTS", "the arguments are not one JSON object")

@@ -72,7 +72,7 @@ def _timestamp_ms(timestamp: timestamp_pb2.Timestamp, what: str) -> int:
 def template(message: graph_pb2.Template) -> Template:
     """Check a template and give it to the core."""
     if not message.task:
-        raise Refusal("MALFORMED", "a template names no task: set its task")
+        raise Refusal("NAME_TOO_LONG", "a template names no task: a name has 1 to 255 bytes")
     if message.priority > 9:
         raise Refusal("BAD_PRIORITY", f"priority {message.priority} is not among 0 to 9")
     check_name(message.task, "the task name")
@@ -80,6 +80,9 @@ def template(message: graph_pb2.Template) -> Template:
     check_content_type(message.content_type)
     check_content_type(message.headers_content_type)
     has = message.HasField
+    for one, other in (("countdown", "eta"), ("expires_in", "expires_at")):
+        if has(one) and has(other):
+            raise Refusal("BAD_TIME", f"a template has both {one} and {other}: set one of them")
     countdown = _duration_ms(message.countdown, "countdown") if has("countdown") else 0
     expires_in = _duration_ms(message.expires_in, "expires") if has("expires_in") else 0
     if has("expires_in") and expires_in <= 0:
@@ -110,8 +113,7 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         payload_limit: largest payload in bytes.
         node_limit: most nodes of a graph.
     """
-    if len(message.graph) != GRAPH_ID_BYTES:
-        raise Refusal("BAD_GRAPH_ID", f"a graph id has {GRAPH_ID_BYTES} bytes, this one {len(message.graph)}")
+    _check_graph_id(message.graph)
     if message.node_count == 0 or (message.last and not message.sequence and not message.runs):
         raise Refusal("EMPTY_GRAPH", "the graph has no nodes: there is nothing to run")
     if message.node_count > node_limit:
@@ -126,6 +128,13 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         runs=[_run(one, message.node_count, payload_limit) for one in message.runs],
         reject_id_reuse=message.reject_id_reuse,
     )
+
+
+def _check_graph_id(graph: bytes) -> None:
+    if len(graph) != GRAPH_ID_BYTES:
+        raise Refusal("BAD_GRAPH_ID", f"a graph id has {GRAPH_ID_BYTES} bytes, this one {len(graph)}")
+    if graph[6] >> 4 != 7 or graph[8] >> 6 != 2:
+        raise Refusal("BAD_GRAPH_ID", "a graph id is the first 12 bytes of a UUID of version 7: mint it so")
 
 
 def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tuple[Run, list[bytes]]:
@@ -169,9 +178,11 @@ def _edge(message: graph_pb2.Edge, child: int, node_count: int) -> Edge:
             "GRAPH_CYCLE",
             f"node {child} waits for node {message.parent}: parents come before their children, so this is a cycle",
         )
-    if not 1 <= message.mode <= 4 or not 0 <= message.on_failure <= 3:
-        raise Refusal("MALFORMED", f"an edge of node {child} has a mode that this coordinator does not know")
-    return Edge(message.parent, EdgeMode(message.mode), FailureMode(message.on_failure or 1))
+    if not 1 <= message.mode <= 4:
+        raise Refusal("EDGES_DISAGREE", f"an edge of node {child} has no mode that this coordinator knows: set it")
+    # A number from the future is read as the zero value, which means PASS.
+    on_failure = message.on_failure if 1 <= message.on_failure <= 3 else 1
+    return Edge(message.parent, EdgeMode(message.mode), FailureMode(on_failure))
 
 
 def _members(message: graph_pb2.NodeRun, join: int) -> tuple[tuple[int, int], ...]:
@@ -189,7 +200,7 @@ def facts(message: worker_service_pb2.WorkerHello) -> SessionFacts:
     if len(message.session) != 16:
         raise Refusal("MALFORMED", f"a session has 16 secret bytes, this one {len(message.session)}")
     if not message.name:
-        raise Refusal("MALFORMED", "the worker has no name: give it one")
+        raise Refusal("NAME_TOO_LONG", "the worker has no name: one has 1 to 255 bytes")
     check_name(message.name, "the worker's name")
     for name in (*message.queues, *message.tasks):
         check_name(name, "a queue or task name")
@@ -228,7 +239,13 @@ def report(message: worker_service_pb2.Report, payload_limit: int) -> Report:
     if message.ByteSize() > payload_limit + limits.MESSAGE_OVERHEAD // 2:
         return Raised(message.token, too_large("the report", message.ByteSize(), payload_limit))
     which = message.WhichOneof("outcome")
+    carried = {"value": message.value.data, "retry": message.retry.payload}.get(which or "", b"")
+    if len(carried) > payload_limit:
+        what = "the result" if which == "value" else "the arguments of the retry"
+        return Raised(message.token, too_large(what, len(carried), payload_limit))
     if which == "value":
+        if message.value.WhichOneof("kind") != "data":
+            raise Refusal("MALFORMED", "a reported value is not one encoded value: send its bytes as data")
         return Value(message.token, message.value.data, check_content_type(message.value.content_type))
     if which == "failure":
         return Raised(message.token, failure(message.failure))

@@ -14,6 +14,9 @@ from grpcflow_protos.v1 import client_service_pb2, value_pb2
 #: Most ids of one request.
 IDS_LIMIT: Final = 10_000
 
+#: Indexes that a node id can hold.
+INDEXES: Final = 1 << 32
+
 
 class Lookup:
     """Answers from the records, and from memory about what runs."""
@@ -47,6 +50,7 @@ class Lookup:
         """
         found: list[tuple[bytes, int, int]] = []
         if nodes.ranges:
+            _check_graph_id(nodes.graph)
             count = self._node_count(nodes.graph)
             for first, length in convert.ranges(nodes.ranges):
                 if first + length > count:
@@ -76,11 +80,12 @@ class Lookup:
         total = len(nodes.ids) + sum(one.count for one in nodes.ranges)
         if total > IDS_LIMIT:
             raise Refusal("TOO_MANY_IDS", f"{total} nodes are named; {IDS_LIMIT} are allowed at once: ask in parts")
-        if nodes.ranges and len(nodes.graph) != GRAPH_ID_BYTES:
-            raise Refusal("BAD_GRAPH_ID", f"a graph id has {GRAPH_ID_BYTES} bytes, this one {len(nodes.graph)}")
+        if nodes.ranges:
+            _check_graph_id(nodes.graph)
         found: list[bytes | None] = []
         for first, count in convert.ranges(nodes.ranges):
-            found += [node_id(nodes.graph, index) for index in range(first, first + count)]
+            indexes = range(first, first + count)
+            found += [node_id(nodes.graph, index) if index < INDEXES else None for index in indexes]
         return found + [self.node(text) for text in nodes.ids]
 
     def results(self, nodes: client_service_pb2.NodeSet, *, states_only: bool) -> list[value_pb2.Result]:
@@ -121,3 +126,8 @@ class Lookup:
             if progress.failure is not None:
                 answer.failure.CopyFrom(convert.failure_message(progress.failure))
         return answer
+
+
+def _check_graph_id(graph: bytes) -> None:
+    if len(graph) != GRAPH_ID_BYTES:
+        raise Refusal("MALFORMED", f"a graph id has {GRAPH_ID_BYTES} bytes, this one {len(graph)}")

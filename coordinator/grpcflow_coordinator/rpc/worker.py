@@ -67,6 +67,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Post what the worker says; after its goodbye only what is still to be told keeps the stream open."""
         try:
             async for message in requests:
+                if message.HasField("hello"):
+                    raise Refusal("HELLO_EXPECTED", "a work stream has one hello, in its first message")
                 for reply in message.replies:
                     self._desk.answered(stream, reply)
                 self._engine.post(self._spoke(stream, message))

@@ -23,6 +23,9 @@ HELD_CALLS: Final = 2_000
 #: Payload bytes after which a frame is cut.
 FRAME_BYTES: Final = 256 * 1024
 
+#: A measurement counts as at most this many times the mean: what is really longer says so again.
+_LARGEST_STEP: Final = 4.0
+
 #: Weight of the newest measurement.
 _NEWEST: Final = 0.3
 
@@ -38,7 +41,8 @@ class _Duration:
         self.done = 0
 
     def learn(self, count: int, mean: float) -> None:
-        off = mean - self.mean
+        # A process that lost the processor for a moment measures many times too much: one such frame is not the rule.
+        off = min(mean, self.mean * _LARGEST_STEP) - self.mean
         self.mean += _NEWEST * off
         self.deviation += _NEWEST * (abs(off) - self.deviation)
         self.done += count
