@@ -1,0 +1,109 @@
+"""What docs/celery-differences.md says and no other test shows, on a small cluster."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.example_cluster import cluster
+from tests.support.tree import ROOT
+
+from census.cluster import LocalCluster
+from grpcflow import AsyncResult, Grpcflow, ImproperlyConfigured, NotFound, chain, group
+from grpcflow.lower import Calls, Mode, lower
+
+pytestmark = pytest.mark.timeout(60)
+
+TASKS = '''"""Tasks of this test."""
+from grpcflow import Grpcflow
+
+app = Grpcflow("tasks")
+
+
+@app.task
+def echo(*values):
+    return list(values)
+'''
+
+#: Names of Celery that must not be there as if they worked.
+MISSING = {
+    "task": "replace add_to_chord update_state send_event apply on_success on_failure",
+    "result": "collect iterdeps graph then forget",
+    "control": "rate_limit time_limit pool_grow pool_shrink purge election revoke_by_stamped_headers",
+    "app": "config_from_object autodiscover_tasks add_periodic_task events",
+}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grpcflow]:
+    """An app in front of one worker that knows `tasks.echo`."""
+    folder = tmp_path_factory.mktemp("differences")
+    (folder / "tasks.py").write_text(TASKS)
+    with cluster(folder, "tasks", folder) as running:
+        running.start_worker("w1")
+        made = client(running)
+        running.wait_until_online(made, ["w1"])
+        yield made
+
+
+def client(running: LocalCluster) -> Grpcflow:
+    """An app of this process that speaks to the cluster."""
+    made = Grpcflow("tests", coordinator=running.address, set_as_current=False)
+
+    @made.task(name="tasks.echo")
+    def echo(*values: object) -> list[object]:
+        return list(values)
+
+    return made
+
+
+def test_a_group_of_one_is_its_member_in_a_chain_only(app: Grpcflow) -> None:
+    echo = app.tasks["tasks.echo"]
+    assert (group(echo.s(1)) | echo.s()).delay().get(timeout=20) == [[[1]]]
+    assert chain(group(echo.s(1)), echo.s()).delay().get(timeout=20) == [[1]]
+    assert chain(echo.s(0), group(group(echo.s(1))), echo.s()).delay().get(timeout=20) == [[[0], 1]]
+
+
+def test_an_id_that_nobody_knows_is_told_from_one_that_waits(app: Grpcflow) -> None:
+    waits = app.send_task("tasks.echo", queue="nobody serves this")
+    unknown = app.AsyncResult("no such id")
+    assert isinstance(waits, AsyncResult)
+    assert isinstance(unknown, AsyncResult)
+    assert (waits.state, waits.exists()) == ("PENDING", True)
+    assert (unknown.state, unknown.exists()) == ("PENDING", False)
+    with pytest.raises(NotFound):
+        unknown.get()
+    waits.revoke()
+    assert waits.state == "REVOKED"
+
+
+def test_equal_errbacks_on_two_levels_both_run(app: Grpcflow) -> None:
+    echo = app.tasks["tasks.echo"]
+    canvas = chain(echo.s(1).on_error(echo.s("sorry")), echo.s()).on_error(echo.s("sorry"))
+    graph = lower(canvas, Calls(app))
+    assert graph is not None
+    told = [[edge.parent for edge in run.inputs if edge.mode is Mode.ERROR] for run in graph.runs]
+    assert sorted(filter(None, told)) == [[0], [0, 1]]
+    once = echo.s(1).on_error(echo.s("sorry")).on_error(echo.s("sorry"))
+    graph = lower(once, Calls(app))
+    assert graph is not None
+    assert graph.node_count == 2
+
+
+@pytest.mark.parametrize(("of", "names"), MISSING.items())
+def test_what_is_not_there_yet_is_an_error(app: Grpcflow, of: str, names: str) -> None:
+    things = {"task": app.tasks["tasks.echo"], "result": app.AsyncResult("x"), "control": app.control, "app": app}
+    assert [name for name in names.split() if hasattr(things[of], name)] == []
+    echo = app.tasks["tasks.echo"]
+    limits: list[dict[str, Any]] = [{"time_limit": 5}, {"soft_time_limit": 5}, {"rate_limit": "10/s"}]
+    for limit in limits:
+        with pytest.raises(TypeError, match="there is no option"):
+            echo.apply_async((1,), **limit)
+    with pytest.raises(ImproperlyConfigured):
+        app.conf.update(beat_schedule={})
+
+
+def test_the_page_names_all_that_is_checked_here_as_missing() -> None:
+    page = Path(ROOT / "docs" / "celery-differences.md").read_text(encoding="utf-8").split("## Not there yet")[1]
+    named = " ".join(MISSING.values()).split()
+    assert [name for name in named if name not in page] == []
