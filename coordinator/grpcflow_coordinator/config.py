@@ -79,8 +79,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         if self.max_deliveries < 1 or self.node_limit < 1:
             raise ConfigurationError("max_deliveries and node_limit are at least 1")
-        if not 1024 <= self.payload_limit <= 1 << 30:
-            raise ConfigurationError("payload_limit lies between 1 KiB and 1 GiB")
+        if not 1024 <= self.payload_limit <= limits.PAYLOAD_LIMIT:
+            raise ConfigurationError(
+                f"payload_limit lies between 1024 and {limits.PAYLOAD_LIMIT} bytes: what peers' transports take"
+            )
         if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
             raise ConfigurationError(f"log_level {self.log_level!r} is not DEBUG, INFO, WARNING or ERROR")
 

@@ -92,6 +92,9 @@ class Engine:
         self._free_checked = 0.0
         self._short_of_space = False
         self.failed: BaseException | None = None
+        #: How many events were posted, stepped and released; and who waits for how many to be released.
+        self._posted = self._stepped = 0
+        self._flushing: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
     def full(self) -> bool:
@@ -119,7 +122,15 @@ class Engine:
     def post(self, event: Event) -> None:
         """Put an event into the inbox; to be called on the event loop's thread."""
         self._inbox.append(event)
+        self._posted += 1
         self._schedule()
+
+    async def flushed(self) -> None:
+        """Wait until all that was posted is durable and told."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushing.append((self._posted, future))
+        self._schedule()
+        await future
 
     def _schedule(self) -> None:
         if not self._scheduled and self._loop is not None and self.failed is None:
@@ -149,6 +160,7 @@ class Engine:
         gathered: list[Effects] = []
         for _ in range(min(len(self._inbox), BATCH_EVENTS)):
             gathered.append(self.machine.step(self._inbox.popleft(), self.records, now))
+            self._stepped += 1
             if self._overlay.size() >= BATCH_WRITES:
                 break
         tick = self.machine.step(Tick(), self.records, now)
@@ -171,6 +183,10 @@ class Engine:
     def _release(self, gathered: list[Effects]) -> None:
         for effects in gathered:
             self._outbox.deliver(effects)
+        if self._flushing:
+            for _, future in [one for one in self._flushing if one[0] <= self._stepped and not one[1].done()]:
+                future.set_result(None)
+            self._flushing = [one for one in self._flushing if not one[1].done()]
 
     def _hold_back(self, batch: Batch, gathered: list[Effects], error: StoreFull) -> None:
         """Keep a batch that found no room; nothing is told before it is durable."""

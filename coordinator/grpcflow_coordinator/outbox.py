@@ -22,7 +22,6 @@ from grpcflow_coordinator.core.model import NodeState, Outcome
 from grpcflow_coordinator.errors import STATUS_OF
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.streams import ClientStream, WorkerStream
-from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, value_pb2, worker_service_pb2
 
 
@@ -43,9 +42,10 @@ class Watchers:
         if ranges is not None and (first, first + count) in ranges:
             ranges.remove((first, first + count))
             if not ranges:
-                self._drop(stream, graph)
+                self.drop(stream, graph)
 
-    def _drop(self, stream: ClientStream, graph: bytes) -> None:
+    def drop(self, stream: ClientStream, graph: bytes) -> None:
+        """The stream wants no more of the graph."""
         streams = self._by_graph.get(graph, {})
         streams.pop(stream, None)
         if not streams:
@@ -54,7 +54,7 @@ class Watchers:
     def forget(self, stream: ClientStream) -> None:
         """The stream is gone."""
         for graph in [graph for graph, streams in self._by_graph.items() if stream in streams]:
-            self._drop(stream, graph)
+            self.drop(stream, graph)
 
     def forget_graph(self, graph: bytes) -> None:
         """Every node of the graph has settled: there is nothing more to tell."""
@@ -96,11 +96,11 @@ class StreamOutbox:
         result: value_pb2.Result | None = None
         for stream, ranges in watching.items():
             if any(first <= index < end for first, end in ranges):
-                if outcome.state is NodeState.SUCCESS and outcome.data and not outcome.content_type:
+                if outcome.state is NodeState.SUCCESS and outcome.data and not (outcome.content_type or own_id):
                     stream.add_value(graph, index, outcome.data)
                 else:
                     result = result or convert.result(graph, index, own_id, outcome)
-                    stream.add_result(result)
+                    stream.add_result(graph, index, own_id, result)
                 stream.wake()
 
     def _send(self, send: Send) -> None:
@@ -112,8 +112,12 @@ class StreamOutbox:
                 stream.acknowledge(send.sequence, send.superseded)
             case Accepted(client=client):
                 _answer(client, send.graph, None)
+                if isinstance(client, ClientStream):
+                    client.coming.pop(send.graph, None)
             case Refused(client=client):
                 _answer(client, send.graph, send)
+                if isinstance(client, ClientStream) and client.coming.pop(send.graph, None) is not None:
+                    self.watchers.drop(client, send.graph)
             case RevokeDone(client=asyncio.Future() as future):
                 if not future.done():
                     future.set_result(send)
@@ -125,7 +129,7 @@ class StreamOutbox:
                 )
                 stream.wake()
             case Welcome(stream=WorkerStream() as stream):
-                stream.welcome = self._welcome(send)
+                stream.welcome = self._welcome(send, stream)
                 stream.wake()
             case Probe(stream=WorkerStream() as stream):
                 stream.commands.append(worker_service_pb2.ControlCommand(id=0, command="ping", arguments=b"{}"))
@@ -135,10 +139,10 @@ class StreamOutbox:
             case _:
                 raise TypeError(f"nobody takes {type(send).__name__}")
 
-    def _welcome(self, send: Welcome) -> worker_service_pb2.WorkerWelcome:
+    def _welcome(self, send: Welcome, stream: WorkerStream) -> worker_service_pb2.WorkerWelcome:
         return worker_service_pb2.WorkerWelcome(
-            revision=limits.REVISION,
-            features=limits.FEATURES,
+            revision=stream.revision,
+            features=stream.features,
             version=self._version,
             epoch=send.epoch,
             heartbeat_ms=int(self._heartbeat * 1000),

@@ -109,6 +109,7 @@ class Coordinator:
         try:
             bound = server.add_insecure_port(f"{target}:{port}")
         except RuntimeError as error:
+            self._store.close()
             raise ConfigurationError(
                 f"cannot listen on {self.config.listen}: another process has the port, or the address is not this "
                 f"machine's. Stop the other one, or choose another with --listen"

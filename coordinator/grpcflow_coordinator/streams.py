@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from grpcflow_coordinator.core.effects import Assign
@@ -73,6 +74,9 @@ class WorkerStream(Stream):
         self.welcomed = False
         self._acknowledged_to = 0
         self._goodbye: tuple[int, asyncio.Future[None]] | None = None
+        #: What both sides speak, by the worker's hello.
+        self.revision = limits.REVISION
+        self.features: list[str] = []
 
     def waits(self) -> bool:
         """Say whether something waits to be sent."""
@@ -120,58 +124,72 @@ class WorkerStream(Stream):
         templates: dict[int, int] = {}
         while self.assigned and size < limits.BATCH_BYTES:
             assign = self.assigned.popleft()
-            payloads = self._engine.committed.payloads(assign.graph, assign.run)
-            start = assign.first - assign.run.first
-            payloads = payloads[start : start + assign.count]
-            if len(payloads) != assign.count:
-                continue  # the graph was pruned while this waited
-            number = templates.get(id(assign.template))
-            if number is None:
-                number = templates[id(assign.template)] = len(templates)
+            run = self._run(assign)
+            if run is None:
+                continue
+            added = run.ByteSize() + (0 if id(assign.template) in templates else len(assign.template.wire))
+            if added > self._room:
+                self._too_large(assign, added)
+                continue
+            if size and size + added > self._room:
+                self.assigned.appendleft(assign)
+                return
+            size += added
+            run.template = templates.setdefault(id(assign.template), len(templates))
+            if run.template == len(message.templates):
                 message.templates.append(graph_pb2.Template.FromString(assign.template.wire))
-            size += sum(map(len, payloads)) + 40
-            run = worker_service_pb2.AssignedRun(
-                graph=assign.graph,
-                first=assign.first,
-                token=assign.token,
-                template=number,
-                payloads=payloads,
-                id=assign.run.own_id,
-                retries=assign.retries,
-                losses=assign.losses,
-            )
-            if assign.run.inputs or assign.retries:
-                added = self._complete(assign, run)
-                if added is None:
-                    continue
-                size += added
             message.runs.append(run)
 
-    def _complete(self, assign: Assign, run: worker_service_pb2.AssignedRun) -> int | None:
-        """Add inputs, or the new arguments of a retry; None where they do not fit into a message."""
+    @property
+    def _room(self) -> int:
+        """Bytes that assignments of one message may have."""
+        return self._payload_limit + limits.MESSAGE_OVERHEAD // 2
+
+    def _too_large(self, assign: Assign, size: int) -> None:
+        """Send a run in two parts, or fail the task of a run of one."""
+        if assign.count > 1:
+            half = assign.count // 2
+            rest = replace(assign, first=assign.first + half, count=assign.count - half, token=assign.token + half)
+            self.assigned.extendleft((rest, replace(assign, count=half)))
+            return
+        found = convert.too_large("the task's arguments and the values it waits for together", size, self._room)
+        failure = Failure(found.type_name, found.message, "INPUTS_TOO_LARGE")
+        self._engine.post(Undeliverable(assign.token, failure))
+
+    def _run(self, assign: Assign) -> worker_service_pb2.AssignedRun | None:
+        """Return an assignment with all its tasks need, but for its template; None where its graph is gone."""
+        payloads = self._engine.committed.payloads(assign.graph, assign.run)
+        start = assign.first - assign.run.first
+        payloads = payloads[start : start + assign.count]
+        if len(payloads) != assign.count:
+            return None  # the graph was pruned while this waited
+        run = worker_service_pb2.AssignedRun(
+            graph=assign.graph,
+            first=assign.first,
+            token=assign.token,
+            payloads=payloads,
+            id=assign.run.own_id,
+            retries=assign.retries,
+            losses=assign.losses,
+        )
+        if assign.run.inputs or assign.retries:
+            self._complete(assign, run)
+        return run
+
+    def _complete(self, assign: Assign, run: worker_service_pb2.AssignedRun) -> None:
+        """Add inputs, or the new arguments of a retry."""
         records = self._engine.committed
         progress = records.progress(assign.graph, assign.first)
         if progress is not None and progress.payload:
             run.payloads[0] = progress.payload
             run.content_type = progress.content_type
-            return len(progress.payload)
+            return
         fired_by = progress.fired_by - 1 if progress is not None else -1
-        size = 0
         for edge in assign.run.inputs:
             if edge.mode is EdgeMode.VALUE:
-                value = read_value(records, assign.graph, edge.parent)
+                run.inputs.append(read_value(records, assign.graph, edge.parent))
             elif edge.mode is EdgeMode.ERROR and edge.parent == fired_by:
-                value = _failed(records, assign.graph, edge.parent)
-            else:
-                continue
-            size += value.ByteSize()
-            if size > self._payload_limit + limits.MESSAGE_OVERHEAD // 2:
-                failure = convert.too_large("the values that the task waits for together", size, self._payload_limit)
-                failure = Failure(failure.type_name, failure.message, "INPUTS_TOO_LARGE")
-                self._engine.post(Undeliverable(assign.token, failure))
-                return None
-            run.inputs.append(value)
-        return size
+                run.inputs.append(_failed(records, assign.graph, edge.parent))
 
 
 def _failed(records: Records, graph: bytes, index: int) -> value_pb2.Value:
@@ -232,8 +250,11 @@ class ClientStream(Stream):
         self.refused: list[client_service_pb2.Refused] = []
         #: (graph, index, data); None: read it when it is taken.
         self._values: deque[tuple[bytes, int, bytes | None]] = deque()
-        self._results: deque[value_pb2.Result] = deque()
+        #: (graph, index, own id, result); None: likewise.
+        self._results: deque[tuple[bytes, int, str, value_pb2.Result | None]] = deque()
         self._kept = 0
+        #: Sizes of the graphs that it submitted and that are not answered yet, by id.
+        self.coming: dict[bytes, int] = {}
         #: Ranges (graph, next index, end) of which what has settled is still to be told.
         self.backfill: deque[tuple[bytes, int, int]] = deque()
 
@@ -242,9 +263,10 @@ class ClientStream(Stream):
         self._kept += len(data)
         self._values.append((graph, index, data if self._kept < KEPT_BYTES else None))
 
-    def add_result(self, result: value_pb2.Result) -> None:
+    def add_result(self, graph: bytes, index: int, own_id: str, result: value_pb2.Result) -> None:
         """A watched node settled otherwise."""
-        self._results.append(result)
+        self._kept += result.ByteSize()
+        self._results.append((graph, index, own_id, result if self._kept < KEPT_BYTES else None))
 
     def take(self) -> client_service_pb2.SessionResponse | None:
         """Return the next message, or None where nothing waits."""
@@ -255,12 +277,11 @@ class ClientStream(Stream):
             message.welcome.CopyFrom(self.welcome)
         self.welcome, self.accepted, self.refused = None, [], []
         budget = self._fill_values(message, limits.BATCH_BYTES)
-        while self._results and budget > 0:
-            result = self._results.popleft()
-            budget -= result.ByteSize()
-            message.results.append(result)
-        if self.backfill and budget > 0:
-            self._fill_settled(message)
+        budget = self._fill_results(message, budget)
+        while self.backfill and budget > 0:
+            budget = self._fill_settled(message, budget)
+        if not (self._values or self._results):
+            self._kept = 0
         if self._values or self._results or self.backfill:
             self.wake()
         return message
@@ -283,29 +304,44 @@ class ClientStream(Stream):
             current.indexes.append(index)
             current.values.append(data)
             budget -= len(data) + 4
-        if not self._values:
-            self._kept = 0
         return budget
 
-    def _fill_settled(self, message: client_service_pb2.SessionResponse) -> None:
-        """Add a page of results of nodes that had settled before they were watched."""
+    def _fill_results(self, message: client_service_pb2.SessionResponse, budget: int) -> int:
+        while self._results and budget > 0:
+            graph, index, own_id, result = self._results.popleft()
+            if result is None:
+                outcome = self._records.outcome(graph, index)
+                if outcome is None:
+                    continue
+                result = convert.result(graph, index, own_id, outcome)
+            else:
+                self._kept -= result.ByteSize()
+            budget -= result.ByteSize()
+            message.results.append(result)
+        return budget
+
+    def _fill_settled(self, message: client_service_pb2.SessionResponse, budget: int) -> int:
+        """Add a page of results of nodes that had settled before they were watched; return what is left to fill."""
         graph, index, end = self.backfill.popleft()
-        budget = limits.BATCH_BYTES
         found = self._records.outcomes(graph, index, end - index, 200)
         plain = client_service_pb2.Successes(graph=graph)
+        alone = end - index == 1  # perhaps asked for by an id of its own, which the result must then say
         for settled, outcome in found:
             index = settled + 1
-            run = self._records.run_of(graph, settled) if not outcome.data or outcome.failure else None
-            if outcome.state is NodeState.SUCCESS and outcome.data and not outcome.content_type:
+            run = self._records.run_of(graph, settled) if alone or not outcome.data or outcome.failure else None
+            named = alone and run is not None and bool(run.own_id)
+            if outcome.state is NodeState.SUCCESS and outcome.data and not (outcome.content_type or named):
                 plain.indexes.append(settled)
                 plain.values.append(outcome.data)
             else:
                 result = convert.result(graph, settled, run.own_id if run else "", outcome)
                 message.results.append(result)
-            budget -= len(outcome.data) + 100
+                budget -= result.ByteSize()
+            budget -= len(outcome.data) + 8
             if budget <= 0:
                 break
         if plain.indexes:
             message.successes.append(plain)
         if (len(found) == 200 or budget <= 0) and index < end:
             self.backfill.append((graph, index, end))
+        return budget

@@ -52,7 +52,9 @@ def _messages() -> tuple[Any, Any]:
 class _Server:
     """Takes tasks, commits, hands out; takes values, commits, passes on."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, expected: int) -> None:
+        self.expected = expected
+        self.all_there = asyncio.Event()
         self.tasks, self.values = _messages()
         self.environment = lmdb.open(folder, map_size=8 << 30, max_dbs=2)
         self.records, self.queue = (self.environment.open_db(name) for name in (b"records", b"queue"))
@@ -86,7 +88,8 @@ class _Server:
                 if not isinstance(message, self.tasks):
                     for client in self.clients:
                         client.put_nowait(message)
-                elif self.workers:
+                elif self.expected:
+                    await self.all_there.wait()
                     for number, worker in enumerate(self.workers):
                         if share := message.items[(number + turn) % len(self.workers) :: len(self.workers)]:
                             worker.put_nowait(self.tasks(items=share))
@@ -101,6 +104,8 @@ class _Server:
         async def behave(requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
             out: asyncio.Queue[Any] = asyncio.Queue()
             registry.append(out)
+            if len(self.workers) == self.expected:
+                self.all_there.set()
 
             async def read() -> None:
                 async for message in requests:
@@ -120,7 +125,7 @@ class _Server:
     async def serve(self, port: int) -> None:
         """Serve for ever."""
         server = grpc.aio.server(options=_OPTIONS)
-        handlers = {
+        handlers: dict[str, Any] = {
             name: grpc.stream_stream_rpc_method_handler(
                 self.stream(registry), incoming.FromString, lambda message: message.SerializeToString()
             )
@@ -135,9 +140,9 @@ class _Server:
         await self.keep_committing()
 
 
-def _serve(port: int, folder: str) -> None:
+def _serve(port: int, folder: str, expected: int) -> None:
     async def run() -> None:
-        await _Server(folder).serve(port)
+        await _Server(folder, expected).serve(port)
 
     asyncio.run(run())
 
@@ -178,7 +183,7 @@ class Floor:
         self._port = free_port()
         self._folder = tempfile.mkdtemp(prefix="floor-")
         context = multiprocessing.get_context("spawn")
-        self._processes = [context.Process(target=_serve, args=(self._port, self._folder), daemon=True)]
+        self._processes = [context.Process(target=_serve, args=(self._port, self._folder, workers), daemon=True)]
         self._processes += [context.Process(target=_work, args=(self._port,), daemon=True) for _ in range(workers)]
         self._workers = workers
         self._next = 1

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Assign
-from grpcflow_coordinator.core.lines import MARK_BLOCK, NO_LIMIT, Line
+from grpcflow_coordinator.core.lines import MARK_BLOCK, NO_LIMIT, SETTLED_PAGES, Line
 from grpcflow_coordinator.core.model import (
     Attempt,
     Entry,
@@ -33,14 +33,19 @@ def dispatch(step: Step) -> None:
     cluster = step.cluster
     if not cluster.lines.active:
         return
+    cluster.lines.patience = SETTLED_PAGES
     hungry = sorted((session for session in cluster.sessions.values() if _is_hungry(session)), key=_turn)
     while hungry:
         hungry = [session for session in hungry if _serve(step, session, len(hungry)) and session.free > 0]
+    step.effects.again |= cluster.lines.patience <= 0
 
 
 def _is_hungry(session: Session) -> bool:
-    """Wait until an eighth of a large capacity is free: handing out what each report frees would end in runs of one."""
-    return session.free > session.capacity // 8
+    """Wait until an eighth of a large capacity is free: handing out what each report frees would end in runs of one.
+
+    A place that runs nothing is filled at once.
+    """
+    return session.free > (session.capacity // 8 if len(session.attempts) >= session.facts.concurrency else 0)
 
 
 def _turn(session: Session) -> tuple[float, int]:
@@ -73,13 +78,14 @@ def _serve_from(step: Step, session: Session, lines: dict[LineKey, Line], sharer
 
 
 def _best_line(step: Step, session: Session, lines: Iterable[Line]) -> Line | None:
-    """Return the line whose head goes first among those whose task the worker knows."""
+    """Return the line whose head goes first among those whose task the worker knows; None until all heads are known."""
     best: Line | None = None
     best_rank = (1, NO_LIMIT)
     for line in lines:
         if line.key.task not in session.facts.tasks:
             continue
-        step.cluster.lines.look_ahead(step.loaded, line)
+        if not step.cluster.lines.look_ahead(step.loaded, line):
+            return None
         rank = (-line.key.priority, line.head())
         if best is None or rank < best_rank:
             best, best_rank = line, rank
@@ -87,11 +93,12 @@ def _best_line(step: Step, session: Session, lines: Iterable[Line]) -> Line | No
 
 
 def _hand_out(step: Step, session: Session, line: Line, want: int) -> int:
-    """Make attempts of the head of a line and return how many; 0 where the line turned out to be empty."""
+    """Make attempts of the head of a line and return how many; 0 where there was none, or none within patience."""
     lines = step.cluster.lines
     taken = lines.take(step.loaded, line, want)
     if taken is None:
-        lines.rest(line)
+        if not line.more:
+            lines.rest(line)
         return 0
     entry, offset, count = taken
     top = entry.sequence + offset + count

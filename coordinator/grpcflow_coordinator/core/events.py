@@ -149,5 +149,13 @@ class Tick:
 
 
 Event: TypeAlias = (
-    ChunkArrived | ChunkRefused | ClientLeft | RevokeAsked | WorkerArrived | StreamBroke | WorkerSpoke | Undeliverable | Tick
+    ChunkArrived
+    | ChunkRefused
+    | ClientLeft
+    | RevokeAsked
+    | WorkerArrived
+    | StreamBroke
+    | WorkerSpoke
+    | Undeliverable
+    | Tick
 )

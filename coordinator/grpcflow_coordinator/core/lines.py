@@ -19,6 +19,10 @@ WINDOW = 64
 #: How far the hand-out mark moves at once, in nodes.
 MARK_BLOCK = 1000
 
+#: Pages of nothing but settled nodes that one round of hand-outs reads at most: a step is short, whatever was revoked or
+#: expired on disk.
+SETTLED_PAGES = 8
+
 #: Larger than any sequence.
 NO_LIMIT = 1 << 62
 
@@ -73,6 +77,8 @@ class Lines:
         self.next_sequence = 1
         #: Nodes (graph, index) that settled or moved while an entry still names them.
         self.gone: set[tuple[bytes, int]] = set()
+        #: How many pages of settled nodes this round may still read.
+        self.patience = SETTLED_PAGES
 
     def line(self, key: LineKey) -> Line:
         """Return the line, made where it is new."""
@@ -118,7 +124,7 @@ class Lines:
         """Take up to `want` neighbouring nodes from the head of a line.
 
         Returns:
-            (entry, offset of the first node, how many), or None where the line is empty.
+            (entry, offset of the first node, how many), or None where the line is empty or patience is at its end.
         """
         while True:
             self.look_ahead(loaded, line)
@@ -173,10 +179,14 @@ class Lines:
         self.gone.discard((entry.graph, entry.first + offset))
         self.depart(loaded, entry)
 
-    def look_ahead(self, loaded: Loaded, line: Line) -> None:
-        """See to it that the head of the line is in memory, where there is one."""
+    def look_ahead(self, loaded: Loaded, line: Line) -> bool:
+        """See to it that the head of the line is in memory, where there is one; False where patience ended before."""
         while line.more and not line.window:
+            if self.patience <= 0:
+                return False
             self._refill(loaded, line)
+            self.patience -= not line.window
+        return True
 
     def _refill(self, loaded: Loaded, line: Line) -> None:
         """Read the next page of the line; entries read from disk may name nodes that settled meanwhile."""

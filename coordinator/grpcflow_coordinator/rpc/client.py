@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 from grpcflow_coordinator.core.effects import Refused
 from grpcflow_coordinator.core.events import ChunkRefused, ClientLeft
@@ -17,6 +17,11 @@ from grpcflow_coordinator.rpc.lookup import Lookup
 from grpcflow_coordinator.streams import ClientStream, read_value
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc, graph_pb2, value_pb2
+
+Answer = TypeVar("Answer", client_service_pb2.WatchResponse, client_service_pb2.GetResultsResponse)
+
+#: What is said of nodes that are not there.
+_UNKNOWN = "no such task, or its result has expired: check the id, and keep results longer where that is too short"
 
 #: Ids that the answer to Submit names at most.
 IDS_NAMED = 1_000
@@ -55,6 +60,7 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
             node_limit=self._node_limit,
         )
         reader = asyncio.create_task(self._read(stream, first, request_iterator))
+        told = False
         self._streams.add(stream)
         try:
             while True:
@@ -63,7 +69,10 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
                     yield message
                 elif reader.done():
                     reader.result()
-                    return
+                    if told:
+                        return
+                    await self._engine.flushed()  # what it submitted before it closed its end is answered
+                    told = True
                 elif stream.closing is not None:
                     raise Refusal(*stream.closing)
                 else:
@@ -94,32 +103,42 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
         for piece in message.submits:
             try:
                 self._submit(stream, piece)
+                stream.coming[piece.graph] = piece.node_count
             except Refusal as refusal:
                 # The core forgets what it has of the graph, and answers: in order with its own answers.
                 self._engine.post(ChunkRefused(stream, piece.graph, refusal.code, refusal.message, piece.last))
         for nodes in message.watches:
             try:
-                self._watch(stream, nodes)
+                unknown = self._watch(stream, nodes)
+                if unknown.ids or unknown.ranges:
+                    answer = refusal_message("UNKNOWN_NODE", _UNKNOWN)
+                    stream.refused.append(client_service_pb2.Refused(nodes=unknown, refusal=answer))
             except Refusal as refusal:
                 answer = refusal_message(refusal.code, refusal.message)
                 stream.refused.append(client_service_pb2.Refused(nodes=nodes, refusal=answer))
             stream.wake()
         for nodes in message.unwatches:
-            for one in nodes.ranges:
-                self._watchers.unwatch(stream, nodes.graph, one.first, one.count)
+            for graph, first, count in self._lookup.ranges(nodes, stream.coming)[0]:
+                self._watchers.unwatch(stream, graph, first, count)
 
     def _submit(self, client: object, piece: graph_pb2.GraphChunk) -> None:
         if self._engine.full:
             raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then submit again")
         self._engine.post(convert.chunk(client, piece, self._payload_limit, self._node_limit))
 
-    def _watch(self, stream: ClientStream, nodes: client_service_pb2.NodeSet) -> None:
-        """Register what is watched, then tell what had settled before: so that nothing falls between."""
-        for graph, first, count in self._lookup.ranges(nodes):
+    def _watch(self, stream: ClientStream, nodes: client_service_pb2.NodeSet) -> client_service_pb2.NodeSet:
+        """Register what is watched, then tell what had settled before: so that nothing falls between.
+
+        Returns:
+            The nodes that are not known; the others are watched all the same.
+        """
+        found, unknown = self._lookup.ranges(nodes, stream.coming)
+        for graph, first, count in found:
             root = self._engine.committed.graph(graph)
             if root is None or not self._engine.committed.has_ended(root):
                 self._watchers.watch(stream, graph, first, count)
             stream.backfill.append((graph, first, first + count))
+        return unknown
 
     async def Submit(
         self, request: client_service_pb2.SubmitRequest, context: Any
@@ -142,11 +161,10 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
         self, request: client_service_pb2.WatchRequest, context: Any
     ) -> AsyncIterator[client_service_pb2.WatchResponse]:
         """Tell the results of nodes as they settle."""
-        missing = {
-            (graph, index)
-            for graph, first, count in self._lookup.ranges(request.nodes)
-            for index in range(first, first + count)
-        }
+        found, unknown = self._lookup.ranges(request.nodes)
+        if unknown.ids or unknown.ranges:
+            raise Refusal("UNKNOWN_NODE", _UNKNOWN)
+        missing = {(graph, index) for graph, first, count in found for index in range(first, first + count)}
         stream = ClientStream(self._engine.committed)
         self._watch(stream, request.nodes)
         self._streams.add(stream)
@@ -161,8 +179,7 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
                 results = [result for result in _results(message) if _strike(missing, result)]
                 for result in results:
                     self._open_list(result)
-                if results:
-                    yield client_service_pb2.WatchResponse(results=results)
+                    yield self._fitting(client_service_pb2.WatchResponse(results=[result]))
         finally:
             self._streams.discard(stream)
             self._watchers.forget(stream)
@@ -178,7 +195,17 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
     ) -> client_service_pb2.GetResultsResponse:
         """Tell how nodes stand now."""
         results = self._lookup.results(request.nodes, states_only=request.states_only)
-        return client_service_pb2.GetResultsResponse(results=results)
+        return self._fitting(client_service_pb2.GetResultsResponse(results=results))
+
+    def _fitting(self, answer: Answer) -> Answer:
+        """Return an answer that a message can hold; refuse another one."""
+        size, most = answer.ByteSize(), self._payload_limit + limits.MESSAGE_OVERHEAD
+        if size > most:
+            raise Refusal(
+                "MESSAGE_TOO_LARGE",
+                f"the answer has {size} bytes; {most} are allowed: ask for fewer nodes, or for a join's members",
+            )
+        return answer
 
 
 def common_revision(theirs: int) -> int:

@@ -30,6 +30,9 @@ from grpcflow_protos.v1 import graph_pb2, value_pb2, worker_service_pb2
 #: Most nodes of one run.
 RUN_LIMIT: Final = 10_000
 
+#: Most bytes of the headers of one template.
+HEADERS_LIMIT: Final = 64 * 1024
+
 #: Milliseconds of the year 9999: no time lies behind it.
 _LAST_MS: Final = 253_402_300_799_999
 
@@ -79,6 +82,9 @@ def template(message: graph_pb2.Template) -> Template:
     queue = check_name(message.queue or _DEFAULT_QUEUE, "the queue name")
     check_content_type(message.content_type)
     check_content_type(message.headers_content_type)
+    if len(message.headers) > HEADERS_LIMIT:
+        size = f"the headers of a call have {len(message.headers)} bytes; {HEADERS_LIMIT} are allowed"
+        raise Refusal("PAYLOAD_TOO_LARGE", f"{size}: pass large data as arguments")
     has = message.HasField
     for one, other in (("countdown", "eta"), ("expires_in", "expires_at")):
         if has(one) and has(other):
@@ -165,6 +171,8 @@ def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tup
         raise Refusal("DANGLING_EDGE", f"node {first} leads to node {max(children)}, which the graph does not have")
     own_id = check_name(message.id, "the task id", code="ID_TOO_LONG") if message.id else ""
     inputs = tuple(_edge(edge, first, node_count) for edge in message.inputs) if message.inputs else ()
+    if members is not None and any(edge.mode is not EdgeMode.AFTER for edge in inputs):
+        raise Refusal("MALFORMED", f"join {first} takes values from its members only: its inputs are EDGE_MODE_AFTER")
     if len({edge.mode >= EdgeMode.ERROR for edge in inputs}) > 1:
         raise Refusal("MALFORMED", f"node {first} is an errback and something else as well")
     return Run(first, count, message.template, inputs, children, own_id, members), payloads
@@ -239,10 +247,10 @@ def report(message: worker_service_pb2.Report, payload_limit: int) -> Report:
     if message.ByteSize() > payload_limit + limits.MESSAGE_OVERHEAD // 2:
         return Raised(message.token, too_large("the report", message.ByteSize(), payload_limit))
     which = message.WhichOneof("outcome")
-    carried = {"value": message.value.data, "retry": message.retry.payload}.get(which or "", b"")
-    if len(carried) > payload_limit:
-        what = "the result" if which == "value" else "the arguments of the retry"
-        return Raised(message.token, too_large(what, len(carried), payload_limit))
+    data = message.value.data if which == "value" else message.retry.payload if which == "retry" else b""
+    if len(data) > payload_limit:
+        what = "the result" if which == "value" else "the new arguments of the retry"
+        return Raised(message.token, too_large(what, len(data), payload_limit))
     if which == "value":
         if message.value.WhichOneof("kind") != "data":
             raise Refusal("MALFORMED", "a reported value is not one encoded value: send its bytes as data")

@@ -68,7 +68,11 @@ class RoleInterceptor(grpc.aio.ServerInterceptor):
         async def refuse(_request: Any, context: Any) -> None:
             await abort(context, Refusal("ROLE_FORBIDDEN", message))
 
-        return _with_behaviour(handler, refuse, refuse)
+        async def refuse_stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            await refuse(request, context)
+            yield  # never reached: it makes this the generator that a streaming method is
+
+        return _with_behaviour(handler, refuse, refuse_stream)
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):

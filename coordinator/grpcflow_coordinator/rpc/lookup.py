@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, NodeState, node_id, split_node
@@ -42,38 +44,35 @@ class Lookup:
         root = records.graph(graph)
         return node if root is not None and index < root.node_count else None
 
-    def ranges(self, nodes: client_service_pb2.NodeSet) -> list[tuple[bytes, int, int]]:
-        """Return a node set as (graph, first, count).
+    def ranges(
+        self, nodes: client_service_pb2.NodeSet, coming: Mapping[bytes, int] = MappingProxyType({})
+    ) -> tuple[list[tuple[bytes, int, int]], client_service_pb2.NodeSet]:
+        """Return a node set as (graph, first, count), and the part of it that is not known or no longer.
 
-        Raises:
-            Refusal: UNKNOWN_NODE, where a node is not known or no longer.
+        Args:
+            nodes: the set.
+            coming: sizes of graphs that are just being submitted by whoever asks.
         """
         found: list[tuple[bytes, int, int]] = []
+        unknown = client_service_pb2.NodeSet()
         if nodes.ranges:
             _check_graph_id(nodes.graph)
-            count = self._node_count(nodes.graph)
-            for first, length in convert.ranges(nodes.ranges):
-                if first + length > count:
-                    raise Refusal("UNKNOWN_NODE", f"the graph has {count} nodes and no node {first + length - 1}")
-                found.append((nodes.graph, first, length))
+        root = self._engine.committed.graph(nodes.graph) if nodes.ranges else None
+        node_count = coming.get(nodes.graph, 0) if root is None else root.node_count
+        for one in nodes.ranges:
+            if one.first + one.count <= node_count:
+                found.append((nodes.graph, one.first, one.count))
+            else:
+                unknown.graph = nodes.graph
+                unknown.ranges.append(one)
         for text in nodes.ids:
             node = self.node(text)
             if node is None:
-                raise Refusal("UNKNOWN_NODE", f"no task has the id {text!r}, or its result has expired")
-            graph, index = split_node(node)
-            found.append((graph, index, 1))
-        return found
-
-    def _node_count(self, graph: bytes) -> int:
-        """Return how many nodes a graph has; one that is just being submitted counts."""
-        root = self._engine.committed.graph(graph)
-        if root is not None:
-            return root.node_count
-        cluster = self._engine.machine.cluster
-        coming = cluster.graphs.get(graph) or (cluster.staging[graph].graph if graph in cluster.staging else None)
-        if coming is None:
-            raise Refusal("UNKNOWN_NODE", "no such graph, or its results have expired")
-        return coming.node_count
+                unknown.ids.append(text)
+            else:
+                graph, index = split_node(node)
+                found.append((graph, index, 1))
+        return found, unknown
 
     def expand(self, nodes: client_service_pb2.NodeSet) -> list[bytes | None]:
         """Return each node of a set, in order; None for one that is not known."""

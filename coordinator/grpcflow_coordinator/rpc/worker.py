@@ -13,6 +13,7 @@ from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.rpc.client import common_revision
 from grpcflow_coordinator.rpc.desk import ControlDesk
 from grpcflow_coordinator.streams import WorkerStream
+from grpcflow_protos import limits
 from grpcflow_protos.v1 import worker_service_pb2, worker_service_pb2_grpc
 
 #: Most attempts that one worker may hold.
@@ -56,9 +57,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             self._engine.post(StreamBroke(stream))
 
     def _arrive(self, hello: worker_service_pb2.WorkerHello) -> WorkerStream:
-        common_revision(hello.revision)
         facts = convert.facts(hello)
         stream = WorkerStream(self._engine, facts.name, self._payload_limit)
+        stream.revision = common_revision(hello.revision)
+        stream.features = sorted(set(hello.features) & set(limits.FEATURES))
         capacity = min(hello.capacity, CAPACITY_LIMIT)
         self._engine.post(WorkerArrived(stream, facts, capacity, convert.held(hello), hello.draining))
         return stream

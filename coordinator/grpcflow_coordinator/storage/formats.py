@@ -182,7 +182,8 @@ def write_progress(progress: Progress) -> bytes:
 def read_progress(data: bytes) -> Progress:
     """Read what a node went through."""
     fields = _read(data)
-    return Progress(*fields[1:5], _read_failure(fields[5]), *fields[6:14])
+    fields[5] = _read_failure(fields[5])
+    return Progress(*fields[1:14])
 
 
 def write_session(facts: SessionFacts) -> bytes:
