@@ -140,3 +140,11 @@ def fail_at_length(size):
 def unspeakable():
     """Return what no value of the wire can be."""
     return object()
+
+
+@app.task(name="t.die_at")
+def die_at(number, victim):
+    """Take the child process down for one number; the others come back."""
+    if number == victim:
+        os._exit(1)
+    return number

@@ -52,6 +52,16 @@ def wait_for(what: str, condition: Callable[[], Any], limit: float = LIMIT) -> A
         pause.wait(LOOK)
 
 
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run; one that has ended and that nobody has reaped does not."""
+    left = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                left.append(process)
+    return left
+
+
 class Process:
     """One of our commands, running; its output goes to a file."""
 
@@ -84,8 +94,7 @@ class Process:
     def children(self) -> list[psutil.Process]:
         """Return all its descendants that run."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            found = psutil.Process(self.pid).children(recursive=True)
-            return [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
+            return alive(psutil.Process(self.pid).children(recursive=True))
         return []
 
 

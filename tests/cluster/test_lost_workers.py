@@ -3,10 +3,9 @@
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 from tests.cluster import cluster_tasks as tasks
-from tests.cluster.harness import Cluster, wait_for
+from tests.cluster.harness import Cluster, alive, wait_for
 
 from grpcflow import WorkerLostError, group
 
@@ -17,18 +16,6 @@ SOON = 20.0
 @pytest.fixture(autouse=True)
 def client(cluster: Cluster) -> None:
     tasks.app.conf.update(coordinator=cluster.address)
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Returns those that still run; one that nobody has reaped does not."""
-    left = []
-    for process in processes:
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE:
-                left.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return left
 
 
 def test_what_a_killed_worker_had_not_finished_runs_again_and_nothing_else_does(cluster: Cluster) -> None:
@@ -90,6 +77,16 @@ def test_a_dead_child_costs_its_own_task_only_and_is_replaced(cluster: Cluster, 
     wait_for("the dead child to be replaced", lambda: len(children_of(cluster)) == 2)
     assert len(children_of(cluster) & before) == 1
     assert worker.popen.poll() is None
+
+
+def test_a_child_that_dies_in_the_middle_of_many_short_tasks_costs_none_of_the_others(cluster: Cluster) -> None:
+    cluster.start_coordinator()
+    cluster.start_worker("w1")
+    # Once they are known to be short, many of them travel to a child together.
+    assert group(tasks.die_at.s(i, -1) for i in range(300))().get(timeout=SOON) == list(range(300))
+    values = group(tasks.die_at.s(i, 150) for i in range(300))().get(timeout=SOON, propagate=False)
+    assert isinstance(values[150], WorkerLostError)
+    assert [value for i, value in enumerate(values) if i != 150] == [i for i in range(300) if i != 150]
 
 
 def children_of(cluster: Cluster) -> set[int]:

@@ -3,10 +3,9 @@
 import signal
 from typing import Any
 
-import psutil
 import pytest
 from tests.cluster import cluster_tasks as tasks
-from tests.cluster.harness import LIMIT, Cluster, Process, wait_for
+from tests.cluster.harness import LIMIT, Cluster, Process, alive, wait_for
 
 from grpcflow import AsyncResult, WorkerLostError, group
 
@@ -49,6 +48,21 @@ def test_a_worker_that_is_told_to_stop_finishes_what_runs_and_hands_back_the_res
     wait_for("it to be gone", lambda: cluster.state_of("w1") is None, 2)
 
 
+def test_a_worker_that_is_told_to_stop_amid_many_short_tasks_runs_none_twice(cluster: Cluster) -> None:
+    cluster.start_coordinator()
+    leaving = cluster.start_worker("w1")
+    naps = group(tasks.nap.s(0.005, f"short-{i}.") for i in range(400))()
+    wait_for("some to have run", lambda: cluster.count("end-short") >= 40)
+    leaving.send(signal.SIGTERM)
+    assert leaving.popen.wait(LIMIT) == 0
+    ran = cluster.count("end-short")
+    assert ran == cluster.count("start-short")
+    assert ran < 400
+    cluster.start_worker("w2")
+    assert naps.get(timeout=SOON) == [f"short-{i}." for i in range(400)]
+    assert cluster.count("start-short") == 400
+
+
 def test_a_second_signal_stops_at_once_and_loses_nothing(cluster: Cluster) -> None:
     cluster.start_coordinator()
     stopped = cluster.start_worker("w1")
@@ -58,7 +72,7 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(cluster: Cluster) -> No
     wait_for("it to drain", lambda: cluster.state_of("w1") == "draining")
     stopped.send(signal.SIGTERM)
     assert stopped.popen.wait(5) == 128 + signal.SIGTERM
-    wait_for("its children to end", lambda: not any(map(runs, children)), 2)
+    wait_for("its children to end", lambda: not alive(children), 2)
     wait_for("it to be gone", lambda: cluster.state_of("w1") is None, 2)
     (cluster.folder / "stop").touch()
     cluster.start_worker("w2")
@@ -84,14 +98,6 @@ def test_a_task_that_must_not_run_twice_fails_where_its_worker_is_stopped_at_onc
     assert behind.get(timeout=SOON) == 5
     assert cluster.count("start-never-twice") == 1
     assert cluster.count("behind") == 1
-
-
-def runs(process: psutil.Process) -> bool:
-    """Says whether a process still runs; one that nobody has reaped does not."""
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_a_new_worker_takes_over_the_name_of_one_that_drains(cluster: Cluster) -> None:
