@@ -147,7 +147,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001  # whatever it is, memory can no longer be trusted
             self._fail(error)
             return
-        if self._held_back is not None:
+        if self._is_held_back():
             return  # the next try goes on from here
         if self._inbox or more:
             self._schedule()
@@ -194,6 +194,9 @@ class Engine:
         self._held_back = (batch, gathered)
         if self._loop is not None:
             self._loop.call_later(FULL_RETRY, self._try_again)
+
+    def _is_held_back(self) -> bool:
+        return self._held_back is not None
 
     def _try_again(self) -> None:
         if self._held_back is None or self._loop is None:

@@ -17,6 +17,7 @@ from grpcflow_coordinator.core.effects import (
     Send,
     StopAttempt,
     Welcome,
+    WorkerSend,
 )
 from grpcflow_coordinator.core.model import NodeState, Outcome
 from grpcflow_coordinator.errors import STATUS_OF
@@ -104,40 +105,38 @@ class StreamOutbox:
                 stream.wake()
 
     def _send(self, send: Send) -> None:
+        if not isinstance(send, Accepted | Refused | RevokeDone):
+            if not isinstance(send.stream, WorkerStream):
+                raise TypeError(f"nobody takes {type(send).__name__} for {send.stream!r}")
+            self._tell_worker(send.stream, send)
+            return
+        client = send.client
+        if isinstance(send, RevokeDone):
+            if isinstance(client, asyncio.Future) and not client.done():
+                client.set_result(send)
+            return
+        refused = send if isinstance(send, Refused) else None
+        _answer(client, send.graph, refused)
+        if isinstance(client, ClientStream) and client.coming.pop(send.graph, None) is not None and refused:
+            self.watchers.drop(client, send.graph)
+
+    def _tell_worker(self, stream: WorkerStream, send: WorkerSend) -> None:
         match send:
-            case Assign(stream=WorkerStream() as stream):
+            case Assign():
                 stream.assigned.append(send)
-                stream.wake()
-            case Acknowledge(stream=WorkerStream() as stream):
+            case Acknowledge():
                 stream.acknowledge(send.sequence, send.superseded)
-            case Accepted(client=client):
-                _answer(client, send.graph, None)
-                if isinstance(client, ClientStream):
-                    client.coming.pop(send.graph, None)
-            case Refused(client=client):
-                _answer(client, send.graph, send)
-                if isinstance(client, ClientStream) and client.coming.pop(send.graph, None) is not None:
-                    self.watchers.drop(client, send.graph)
-            case RevokeDone(client=asyncio.Future() as future):
-                if not future.done():
-                    future.set_result(send)
-            case StopAttempt(stream=WorkerStream() as stream):
-                stream.stops.append(
-                    worker_service_pb2.Stop(
-                        token=send.token, terminate=send.terminate, signal=send.signal, superseded=send.superseded
-                    )
-                )
-                stream.wake()
-            case Welcome(stream=WorkerStream() as stream):
+            case StopAttempt():
+                stop = worker_service_pb2.Stop(token=send.token, terminate=send.terminate, signal=send.signal)
+                stop.superseded = send.superseded
+                stream.stops.append(stop)
+            case Welcome():
                 stream.welcome = self._welcome(send, stream)
-                stream.wake()
-            case Probe(stream=WorkerStream() as stream):
+            case Probe():
                 stream.commands.append(worker_service_pb2.ControlCommand(id=0, command="ping", arguments=b"{}"))
-                stream.wake()
-            case CloseStream(stream=WorkerStream() as stream):
+            case CloseStream():
                 stream.close(send.code, send.message)
-            case _:
-                raise TypeError(f"nobody takes {type(send).__name__}")
+        stream.wake()
 
     def _welcome(self, send: Welcome, stream: WorkerStream) -> worker_service_pb2.WorkerWelcome:
         return worker_service_pb2.WorkerWelcome(

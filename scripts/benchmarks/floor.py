@@ -40,13 +40,18 @@ def _messages() -> tuple[Any, Any]:
         single = file.message_type.add(name=one)
         fields = [("id", 12), ("body", 12), *([(third, 9)] if third else [])]
         for number, (name, kind) in enumerate(fields, start=1):
-            single.field.add(name=name, number=number, type=kind, label=1)  # type: ignore[arg-type]
+            single.field.add(name=name, number=number, type=kind, label=1)
         several = file.message_type.add(name=many)
         several.field.add(name="items", number=1, type=11, label=3, type_name=f".bare.{one}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     find = pool.FindMessageTypeByName
     return message_factory.GetMessageClass(find("bare.Tasks")), message_factory.GetMessageClass(find("bare.Values"))
+
+
+def _encoded(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
 
 
 class _Server:
@@ -126,9 +131,7 @@ class _Server:
         """Serve for ever."""
         server = grpc.aio.server(options=_OPTIONS)
         handlers: dict[str, Any] = {
-            name: grpc.stream_stream_rpc_method_handler(
-                self.stream(registry), incoming.FromString, lambda message: message.SerializeToString()
-            )
+            name: grpc.stream_stream_rpc_method_handler(self.stream(registry), incoming.FromString, _encoded)
             for name, registry, incoming in (
                 ("Submit", self.clients, self.tasks),
                 ("Work", self.workers, self.values),
@@ -148,9 +151,7 @@ def _serve(port: int, folder: str, expected: int) -> None:
 
 
 def _call(channel: Any, name: str, incoming: Any) -> Any:
-    method = channel.stream_stream(
-        f"/bare.Bare/{name}", lambda message: message.SerializeToString(), incoming.FromString
-    )
+    method = channel.stream_stream(f"/bare.Bare/{name}", _encoded, incoming.FromString)
     return method(wait_for_ready=True)
 
 

@@ -101,7 +101,10 @@ class CloseStream:
     message: str
 
 
-Send: TypeAlias = Accepted | Refused | RevokeDone | Welcome | Assign | Acknowledge | StopAttempt | Probe | CloseStream
+#: What goes to a worker's stream.
+WorkerSend: TypeAlias = Welcome | Assign | Acknowledge | StopAttempt | Probe | CloseStream
+
+Send: TypeAlias = Accepted | Refused | RevokeDone | WorkerSend
 
 
 @dataclass(slots=True)

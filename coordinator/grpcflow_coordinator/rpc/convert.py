@@ -86,9 +86,8 @@ def template(message: graph_pb2.Template) -> Template:
         size = f"the headers of a call have {len(message.headers)} bytes; {HEADERS_LIMIT} are allowed"
         raise Refusal("PAYLOAD_TOO_LARGE", f"{size}: pass large data as arguments")
     has = message.HasField
-    for one, other in (("countdown", "eta"), ("expires_in", "expires_at")):
-        if has(one) and has(other):
-            raise Refusal("BAD_TIME", f"a template has both {one} and {other}: set one of them")
+    if (has("countdown") and has("eta")) or (has("expires_in") and has("expires_at")):
+        raise Refusal("BAD_TIME", "a template has a duration and a time for the same thing: set one of them")
     countdown = _duration_ms(message.countdown, "countdown") if has("countdown") else 0
     expires_in = _duration_ms(message.expires_in, "expires") if has("expires_in") else 0
     if has("expires_in") and expires_in <= 0:
