@@ -2,7 +2,6 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from tests.cluster import cluster_tasks as tasks
@@ -15,10 +14,6 @@ from grpcflow.ids import node_id
 
 #: Seconds that a result may take.
 SOON = 20.0
-
-#: Tasks that wait without a worker, and by how many bytes that may make the coordinator grow.
-QUEUED = 200_000
-GROWTH = 60_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -170,27 +165,3 @@ def test_a_member_that_settled_long_ago_is_there_for_its_body_and_pruned_after_t
 def known(cluster: Cluster, task_id: str) -> bool:
     """Returns whether the coordinator knows a task."""
     return cluster.app.connection.lookup([task_id], states_only=True)[0] is not None
-
-
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's account of memory")
-def test_tasks_that_wait_without_a_worker_take_no_memory(cluster: Cluster) -> None:
-    coordinator = cluster.start_coordinator()
-    queue(cluster, 1_000)  # what the first submissions load and allocate is not what this is about
-    before = anonymous_bytes(coordinator.pid)
-    for _ in range(4):
-        queue(cluster, QUEUED // 4)
-    grown = anonymous_bytes(coordinator.pid) - before
-    assert grown < GROWTH, f"{QUEUED} queued tasks take {grown / 1e6:.1f} MB"
-    (lane,) = cluster.app.connection.list_queues().lanes
-    assert lane.waiting == QUEUED + 1_000
-
-
-def queue(cluster: Cluster, count: int) -> None:
-    """Submits a group of so many tasks."""
-    cluster.app.connection.submit(chunks_of(group([tasks.add.s(1, 1)] * count)))
-
-
-def anonymous_bytes(pid: int) -> int:
-    """Returns the anonymous memory of a process in bytes; the map of the store does not count."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Anonymous:"))
