@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from grpcflow_coordinator.errors import STATUS_OF
 from grpcflow_protos import limits
 
 PROTOS = Path(__file__).parents[2] / "protos"
@@ -45,6 +46,10 @@ def test_every_code_that_a_proto_names_is_in_the_table(source: str) -> None:
         for code in re.findall(r"[A-Z_]+", group)
     }
     assert named <= TABLE.keys(), f"{source} names codes that PROTOCOL.md does not explain"
+
+
+def test_the_table_is_that_of_the_coordinator() -> None:
+    assert TABLE == {code: status.name for code, status in STATUS_OF.items()}
 
 
 def test_section_9_gives_each_code_the_status_of_the_code_table() -> None:
