@@ -49,7 +49,7 @@ def test_every_code_that_a_proto_names_is_in_the_table(source: str) -> None:
 
 
 def test_the_table_is_that_of_the_coordinator() -> None:
-    assert TABLE == {code: status.name for code, status in STATUS_OF.items()}
+    assert {code: status.name for code, status in STATUS_OF.items()} == TABLE
 
 
 def test_section_9_gives_each_code_the_status_of_the_code_table() -> None:
