@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.coordinator.support.graphs import Sketch, chord, one
+
 from grpcflow_coordinator import engine as engine_module
 from grpcflow_coordinator.core.effects import Accepted, Acknowledge, Assign, Effects, Welcome
 from grpcflow_coordinator.core.events import Event, WorkerArrived, WorkerSpoke
@@ -13,8 +15,6 @@ from grpcflow_coordinator.core.model import NodeState, Now, SessionFacts, node_i
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.storage.contract import Batch, StoreFailed
 from grpcflow_coordinator.storage.memory import MemoryStore
-
-from tests.coordinator.support.graphs import Sketch, chord, one
 
 FACTS = SessionFacts(b"s" * 16, "w@host", ("default",), frozenset({"t"}))
 

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from grpcflow_coordinator.core.events import Ended, Raised, Retried, Value
-from grpcflow_coordinator.core.model import NodeState
-
 from tests.coordinator.support.bench import BOOM, Bench, Puppet
 from tests.coordinator.support.graphs import PLAIN, Sketch, chord, one
+
+from grpcflow_coordinator.core.events import Ended, Raised, Retried, Value
+from grpcflow_coordinator.core.model import NodeState
 
 EARLY = replace(PLAIN, acks_early=True)
 

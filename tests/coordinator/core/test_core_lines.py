@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from grpcflow_coordinator.core.lines import WINDOW
-from grpcflow_coordinator.core.model import LineKey, Template
-
 from tests.coordinator.support.bench import Bench
 from tests.coordinator.support.graphs import PLAIN, Sketch, one
+
+from grpcflow_coordinator.core.lines import WINDOW
+from grpcflow_coordinator.core.model import LineKey, Template
 
 KEY = LineKey("default", "t", 0)
 

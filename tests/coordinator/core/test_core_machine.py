@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import hypothesis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.coordinator.support.bench import BOOM, Bench, Puppet
+from tests.coordinator.support.graphs import PLAIN, Sketch
+
 from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.core.effects import Accepted, RevokeDone, StopAttempt
 from grpcflow_coordinator.core.events import Ended, Raised, Report, Retried, RevokeAsked, Value
 from grpcflow_coordinator.core.model import Edge, EdgeMode, FailureMode, Template, text_id
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
-from tests.coordinator.support.bench import BOOM, Bench, Puppet
-from tests.coordinator.support.graphs import PLAIN, Sketch
 
 LIMITS = Limits(grace=10.0, silence=1e9, batch=7, result_expires_ms=3_600_000)
 

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from tests.coordinator.support.bench import BOOM, Bench, Puppet
+from tests.coordinator.support.graphs import PLAIN, Sketch, chain, chord, on_error, one
+
 from grpcflow_coordinator.core.effects import RevokeDone, StopAttempt
 from grpcflow_coordinator.core.events import Retried, RevokeAsked
 from grpcflow_coordinator.core.lines import WINDOW
 from grpcflow_coordinator.core.model import NodeState, text_id
-
-from tests.coordinator.support.bench import BOOM, Bench, Puppet
-from tests.coordinator.support.graphs import PLAIN, Sketch, chain, chord, on_error, one
 
 
 def revoked(bench: Bench, graph: bytes, index: int = 0) -> bool:

@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.coordinator.support.bench import Bench
+from tests.coordinator.support.graphs import PLAIN, Sketch, chord, on_error, one, value
+
 from grpcflow_coordinator.core import attempts, dispatch, settling, timers
 from grpcflow_coordinator.core.invariants import Broken
 from grpcflow_coordinator.core.lines import Lines
 from grpcflow_coordinator.core.states import IllegalTransition
-
-from tests.coordinator.support.bench import Bench
-from tests.coordinator.support.graphs import PLAIN, Sketch, chord, on_error, one, value
 
 
 def nothing(*_: Any, **__: Any) -> None:
@@ -62,7 +62,7 @@ def lose_attempts(patch: pytest.MonkeyPatch) -> None:
 
 
 def keep_what_was_handed_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(attempts, "_give_back", attempts.close)
+    patch.setattr(attempts, "_give_back", lambda step, attempt, **_: attempts.close(step, attempt))
 
 
 def story(bench: Bench) -> None:

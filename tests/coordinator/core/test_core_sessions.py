@@ -1,11 +1,11 @@
 """Sessions: names, returns, silence, grace, tokens that are not one's own."""
 
+from tests.coordinator.support.bench import BOOM, Bench, Pipe, Puppet
+from tests.coordinator.support.graphs import Sketch, graph_id, one
+
 from grpcflow_coordinator.core.effects import CloseStream, Probe
 from grpcflow_coordinator.core.events import Ended, Raised, StreamBroke
 from grpcflow_coordinator.core.model import NodeState
-
-from tests.coordinator.support.bench import BOOM, Bench, Pipe, Puppet
-from tests.coordinator.support.graphs import Sketch, graph_id, one
 
 
 def group(bench: Bench, count: int) -> bytes:

@@ -1,9 +1,9 @@
 """Settling: joins, chains, chords, errbacks, and how a failure spreads."""
 
-from grpcflow_coordinator.core.model import FailureMode, NodeState
-
 from tests.coordinator.support.bench import Bench
 from tests.coordinator.support.graphs import Sketch, after, chain, chord, on_error, value
+
+from grpcflow_coordinator.core.model import FailureMode, NodeState
 
 S = NodeState
 
@@ -94,7 +94,7 @@ def test_a_failing_member_gives_the_body_a_chord_error_and_the_others_still_run(
 def test_two_paths_of_one_failure_meet_in_a_node_that_settles_once(bench: Bench) -> None:
     sketch = Sketch()
     top = sketch.task()
-    left, right = sketch.task(value(top)), sketch.task(value(top))
+    left, _ = sketch.task(value(top)), sketch.task(value(top))
     join = sketch.join((left, 2))
     sketch.task(value(join, FailureMode.CHORD))
     bench.submit(sketch)

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
+from tests.coordinator.support.bench import Bench
+from tests.coordinator.support.graphs import PLAIN, Sketch, chord, graph_id, one, value
+
 from grpcflow_coordinator.core.cluster import GRAPH_CACHE
 from grpcflow_coordinator.core.effects import Accepted, Refused
 from grpcflow_coordinator.core.events import ChunkArrived, ChunkRefused, ClientLeft, Tick
 from grpcflow_coordinator.core.model import Run
-
-from tests.coordinator.support.bench import Bench
-from tests.coordinator.support.graphs import PLAIN, Sketch, chord, graph_id, one, value
 
 
 def pieces(count: int = 6, runs_each: int = 2, client: object = "client") -> tuple[bytes, list[ChunkArrived]]:

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from grpcflow_coordinator.core.events import Retried, Tick
-from grpcflow_coordinator.core.model import NodeState, Template, TimerKind
-
 from tests.coordinator.support.bench import BOOM, Bench
 from tests.coordinator.support.graphs import PLAIN, Sketch, after, chord, one, value
+
+from grpcflow_coordinator.core.events import Retried, Tick
+from grpcflow_coordinator.core.model import NodeState, Template, TimerKind
 
 SOON = replace(PLAIN, countdown_ms=5_000)
 

@@ -3,11 +3,11 @@
 import itertools
 
 import pytest
+from tests.coordinator.support.graphs import graph_id
+
 from grpcflow_coordinator.core.model import NodeState
 from grpcflow_coordinator.core.states import FAILED, TERMINAL, TRANSITIONS, IllegalTransition, Trigger, transition
 from grpcflow_coordinator.core.story import Story
-
-from tests.coordinator.support.graphs import graph_id
 
 
 def test_every_pair_that_is_not_in_the_table_raises() -> None:

@@ -5,33 +5,54 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf import duration_pb2, timestamp_pb2
+from tests.coordinator.support import serving
+from tests.coordinator.support.serving import call, calls, drain, hello, mint, ranges, refused
+
 from grpcflow_coordinator import engine as engine_module
 from grpcflow_coordinator.errors import STATUS_OF
 from grpcflow_coordinator.storage.memory import MemoryStore
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, control_service_pb2, graph_pb2, value_pb2, worker_service_pb2
 
-from tests.coordinator.support import serving
-from tests.coordinator.support.serving import call, calls, drain, hello, mint, ranges, refused
-
 Chunk = graph_pb2.GraphChunk
-Run = graph_pb2.NodeRun
-Edge = graph_pb2.Edge
 Mutation = Callable[[Chunk], Any]
+
+# Messages that are given what their types forbid, or fields as plain dicts.
+Run: Any = graph_pb2.NodeRun
+Edge: Any = graph_pb2.Edge
+Report: Any = worker_service_pb2.Report
+GetResults: Any = client_service_pb2.GetResultsRequest
+ClientMessage: Any = client_service_pb2.SessionRequest
 
 LONG = "n" * (limits.NAME_LIMIT + 1)
 
 
-def two(chunk: Chunk, *, edge: Edge | None = None, children: tuple[int, ...] = (1,)) -> None:
+def all_of(*mutations: Mutation) -> Mutation:
+    """Return what does all of these, one after the other."""
+
+    def mutate(chunk: Chunk) -> None:
+        for one in mutations:
+            one(chunk)
+
+    return mutate
+
+
+def two(chunk: Chunk, *, edge: Any = None, children: tuple[int, ...] = (1,)) -> None:
     """Make a graph of two calls out of one call's."""
     chunk.node_count = 2
     chunk.runs[0].children.extend(children)
     chunk.runs.append(Run(first=1, count=1, payloads=[b"[[],{}]"], inputs=[edge] if edge else []))
+
+
+def name(index: int, chunk: Chunk) -> None:
+    """Give a node an id that another one has too."""
+    chunk.runs[index].id = "same"
 
 
 GRAPHS: list[tuple[str, Mutation]] = [
@@ -40,7 +61,10 @@ GRAPHS: list[tuple[str, Mutation]] = [
     ("BAD_GRAPH_ID", lambda chunk: setattr(chunk, "graph", b"short")),
     ("BAD_GRAPH_ID", lambda chunk: setattr(chunk, "graph", bytes(12))),
     ("CHUNK_OUT_OF_ORDER", lambda chunk: setattr(chunk, "sequence", 1)),
-    ("CHUNK_OUT_OF_ORDER", lambda chunk: (setattr(chunk, "node_count", 2), setattr(chunk.runs[0], "first", 1))),
+    (
+        "CHUNK_OUT_OF_ORDER",
+        all_of(lambda chunk: setattr(chunk, "node_count", 2), lambda chunk: setattr(chunk.runs[0], "first", 1)),
+    ),
     ("NODE_LIMIT", lambda chunk: setattr(chunk, "node_count", limits.NODE_LIMIT + 1)),
     ("GRAPH_CYCLE", lambda chunk: chunk.runs[0].children.append(0)),
     ("GRAPH_CYCLE", lambda chunk: chunk.runs[0].inputs.append(Edge(parent=0, mode=1))),
@@ -52,8 +76,8 @@ GRAPHS: list[tuple[str, Mutation]] = [
     ("EDGES_DISAGREE", two),
     ("EDGES_DISAGREE", lambda chunk: two(chunk, edge=Edge(parent=0, mode=1), children=())),
     ("EDGES_DISAGREE", lambda chunk: two(chunk, edge=Edge(parent=0))),
-    ("EDGES_DISAGREE", lambda chunk: two(chunk, edge=Edge(parent=0, mode=77))),  # type: ignore[arg-type]
-    ("DUPLICATE_ID", lambda chunk: (two(chunk, children=()), [setattr(run, "id", "same") for run in chunk.runs])),
+    ("EDGES_DISAGREE", lambda chunk: two(chunk, edge=Edge(parent=0, mode=77))),
+    ("DUPLICATE_ID", all_of(lambda chunk: two(chunk, children=()), *(partial(name, index) for index in range(2)))),
     ("UNKNOWN_TEMPLATE", lambda chunk: setattr(chunk.runs[0], "template", 1)),
     ("UNKNOWN_CONTENT_TYPE", lambda chunk: setattr(chunk.templates[0], "content_type", "text/plain")),
     ("UNKNOWN_CONTENT_TYPE", lambda chunk: setattr(chunk.templates[0], "headers_content_type", "text/plain")),
@@ -66,11 +90,17 @@ GRAPHS: list[tuple[str, Mutation]] = [
     ("BAD_TIME", lambda chunk: chunk.templates[0].eta.CopyFrom(timestamp_pb2.Timestamp(seconds=1 << 60))),
     (
         "BAD_TIME",
-        lambda chunk: (chunk.templates[0].eta.GetCurrentTime(), chunk.templates[0].countdown.FromSeconds(1)),
+        all_of(
+            lambda chunk: chunk.templates[0].eta.GetCurrentTime(),
+            lambda chunk: chunk.templates[0].countdown.FromSeconds(1),
+        ),
     ),
     (
         "BAD_TIME",
-        lambda chunk: (chunk.templates[0].expires_at.GetCurrentTime(), chunk.templates[0].expires_in.FromSeconds(1)),
+        all_of(
+            lambda chunk: chunk.templates[0].expires_at.GetCurrentTime(),
+            lambda chunk: chunk.templates[0].expires_in.FromSeconds(1),
+        ),
     ),
     ("MALFORMED", lambda chunk: chunk.runs[0].payloads.append(b"[]")),
     ("MALFORMED", lambda chunk: chunk.runs[0].join.SetInParent()),
@@ -120,7 +150,7 @@ async def test_results_at_the_limit(plain: bool) -> None:
                 await worker.report(values={"tokens": [token], "values": [b"x" * size]})
             else:
                 value = value_pb2.Value(data=b"x" * size, content_type="application/msgpack")
-                await worker.report(reports=[worker_service_pb2.Report(token=token, value=value)])
+                await worker.report(reports=[Report(token=token, value=value)])
             [result] = await wire.watch(ranges(chunk.graph, 1))
             if size <= 10_000:
                 assert len(result.value.data) == size
@@ -136,7 +166,7 @@ async def test_a_retry_with_arguments_over_the_limit_fails_the_task() -> None:
         await wire.submit(chunk)
         [token] = await worker.have(1)
         retry = worker_service_pb2.Retry(payload=b"x" * 10_001)
-        await worker.report(reports=[worker_service_pb2.Report(token=token, retry=retry)])
+        await worker.report(reports=[Report(token=token, retry=retry)])
         [result] = await wire.watch(ranges(chunk.graph, 1))
         assert result.failure.reason == "TOO_LARGE"
 
@@ -182,7 +212,7 @@ async def test_malformed_bytes_on_a_stream(method: str, first: bool) -> None:
     async with serving.serving() as wire:
         stream = serving.raw_stream(wire, f"/grpcflow.v1.{method}")(timeout=serving.BOUND)
         if not first:
-            good = client_service_pb2.SessionRequest(hello={"revision": 1}) if "Client" in method else hello()
+            good = ClientMessage(hello={"revision": 1}) if "Client" in method else hello()
             await stream.write(good.SerializeToString())
         await stream.write(b"\xff\xff\xff")
         assert await refused(drain(stream)) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED")
@@ -255,8 +285,8 @@ async def test_the_next_revision_is_answered_with_ours() -> None:
         stream.cancel()
 
 
-def _client_hello(revision: int) -> client_service_pb2.SessionRequest:
-    return client_service_pb2.SessionRequest(hello=client_service_pb2.ClientHello(revision=revision))
+def _client_hello(revision: int) -> Any:
+    return ClientMessage(hello=client_service_pb2.ClientHello(revision=revision))
 
 
 @pytest.mark.parametrize(
@@ -314,8 +344,8 @@ async def test_a_report_for_another_s_attempt() -> None:
     "said",
     [
         {"values": {"tokens": [1, 2], "values": [b"0"]}},
-        {"reports": [worker_service_pb2.Report(token=1)]},
-        {"reports": [worker_service_pb2.Report(token=1, value={"list": {}})]},
+        {"reports": [Report(token=1)]},
+        {"reports": [Report(token=1, value={"list": {}})]},
     ],
 )
 async def test_a_worker_s_malformed_report(said: dict[str, Any]) -> None:
@@ -330,7 +360,7 @@ async def test_a_report_of_an_unknown_content_type() -> None:
     async with serving.serving() as wire:
         worker = await wire.work()
         value = value_pb2.Value(data=b"x", content_type="text/plain")
-        await worker.say(reports=[worker_service_pb2.Report(token=1, value=value)])
+        await worker.say(reports=[Report(token=1, value=value)])
         assert (await worker.end())[0] is grpc.StatusCode.INVALID_ARGUMENT
         await wire.works()
 
@@ -374,10 +404,10 @@ async def test_asking_for_too_much() -> None:
     async with serving.serving() as wire:
         many = client_service_pb2.NodeSet(ids=["x"] * 10_001)
         for awaitable, code in (
-            (wire.client.GetResults(client_service_pb2.GetResultsRequest(nodes=many)), "TOO_MANY_IDS"),
-            (wire.client.GetResults(client_service_pb2.GetResultsRequest(nodes={"ids": [LONG]})), "ID_TOO_LONG"),
+            (wire.client.GetResults(GetResults(nodes=many)), "TOO_MANY_IDS"),
+            (wire.client.GetResults(GetResults(nodes={"ids": [LONG]})), "ID_TOO_LONG"),
             (
-                wire.client.GetResults(client_service_pb2.GetResultsRequest(nodes=ranges(b"x" * 600, 1))),
+                wire.client.GetResults(GetResults(nodes=ranges(b"x" * 600, 1))),
                 "MALFORMED",
             ),
             (wire.control.Revoke(control_service_pb2.RevokeRequest(ids=["x"] * 10_001)), "TOO_MANY_IDS"),
@@ -385,7 +415,7 @@ async def test_asking_for_too_much() -> None:
             (wire.control.Revoke(control_service_pb2.RevokeRequest(ids=["x"], signal="SIGNOT")), "UNKNOWN_SIGNAL"),
         ):
             assert await refused(awaitable) == (STATUS_OF[code], code)
-        last = wire.client.GetResults(client_service_pb2.GetResultsRequest(nodes=ranges(mint(), 2, (1 << 32) - 1)))
+        last = wire.client.GetResults(GetResults(nodes=ranges(mint(), 2, (1 << 32) - 1)))
         assert [result.known for result in (await last).results] == [False, False]
         await wire.works()
 

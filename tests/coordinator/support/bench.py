@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from tests.coordinator.support.graphs import Sketch
+
 from grpcflow_coordinator.core import invariants
 from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.core.effects import (
@@ -41,7 +43,6 @@ from grpcflow_coordinator.core.model import Failure, NodeState, Now, Outcome, Se
 from grpcflow_coordinator.storage.memory import MemoryStore
 from grpcflow_coordinator.storage.overlay import Overlay
 from grpcflow_coordinator.storage.records import Records
-from tests.coordinator.support.graphs import Sketch
 
 Kind = TypeVar("Kind")
 
@@ -191,7 +192,7 @@ class Bench:
 
     def take(self, kind: type[Kind]) -> list[Kind]:
         """Return what was sent of one kind, and strike it off."""
-        found = [send for send in self.sent if isinstance(send, kind)]
+        found: list[Kind] = [send for send in self.sent if isinstance(send, kind)]
         self.sent = [send for send in self.sent if not isinstance(send, kind)]
         return found
 

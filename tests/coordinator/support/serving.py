@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
 from grpcflow_coordinator.config import Config
 from grpcflow_coordinator.server import Coordinator
 from grpcflow_coordinator.storage.contract import Store
@@ -48,9 +49,7 @@ def call(payload: bytes = b"[[],{}]", *, task: str = "t", **run: Any) -> graph_p
 def calls(count: int) -> graph_pb2.GraphChunk:
     """Return a graph of many independent calls and the join that collects them."""
     run = graph_pb2.NodeRun(count=count, payloads=[b"[[],{}]"] * count, children=[count])
-    join = graph_pb2.NodeRun(
-        first=count, count=1, join=graph_pb2.Join(members=[graph_pb2.Range(first=0, count=count)])
-    )
+    join = graph_pb2.NodeRun(first=count, count=1, join=graph_pb2.Join(members=[graph_pb2.Range(first=0, count=count)]))
     return graph_pb2.GraphChunk(
         graph=mint(), last=True, node_count=count + 1, templates=[graph_pb2.Template(task="t")], runs=[run, join]
     )
@@ -163,7 +162,8 @@ class Worker:
                 self.superseded += message.superseded
                 self.acknowledged = max(self.acknowledged, message.acknowledged)
                 if wanted(message):
-                    return message
+                    found: worker_service_pb2.WorkResponse = message
+                    return found
         return None
 
     async def say(self, **said: Any) -> None:
@@ -233,7 +233,8 @@ class Session:
 @asynccontextmanager
 async def serving(store: Store | None = None, **settings: Any) -> AsyncIterator[Wire]:
     """Serve a coordinator with a store in memory."""
-    config = Config(**({"data": "", "listen": "127.0.0.1:0", "memory": True} | settings))
+    given: dict[str, Any] = {"data": "unused", "listen": "127.0.0.1:0", "memory": True} | settings
+    config = Config(**given)
     coordinator = Coordinator(config, store)
     await coordinator.start()
     options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
