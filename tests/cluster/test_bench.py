@@ -1,0 +1,35 @@
+"""The benchmark runs: a few tasks of everything, so that it does not rot. No figure is judged here."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_benchmark_measures_everything_beside_the_floor(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--small", "--json", str(figures)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(figures.read_text())["rows"]
+    assert [row["measure"].split(",")[0] for row in rows] == [
+        "bulk no-op tasks",
+        "CPU a task",
+        "one task there and back",
+        "one task there and back",
+        "durable bulk submit",
+        "chord of 20",
+        "chain of 5",
+    ]
+    assert all(row["grpcflow"] > 0 for row in rows)
+    assert all(row["ratio"] > 0 for row in rows[:5])
+    assert "medians of 1 rounds" in done.stdout
