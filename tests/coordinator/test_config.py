@@ -14,13 +14,13 @@ from grpcflow_coordinator.errors import ConfigurationError
 from grpcflow_coordinator.server import Coordinator
 from grpcflow_coordinator.storage.contract import StoreLocked
 
-HOME = {"HOME": "/home/someone"}
+HOME = {"HOME": "/somewhere"}
 
 
 def test_defaults() -> None:
     config = load({}, environment=HOME)
     assert config.listen == "127.0.0.1:50551"
-    assert config.data == "/home/someone/.local/share/grpcflow"
+    assert config.data == "/somewhere/.local/share/grpcflow"
     assert (config.grace, config.heartbeat, config.silence, config.max_deliveries) == (10.0, 5.0, 15.0, 3)
     assert default_data_folder({"XDG_DATA_HOME": "/data"}) == Path("/data/grpcflow")
 
