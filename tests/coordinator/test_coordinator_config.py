@@ -10,7 +10,7 @@ from grpcflow_coordinator.errors import ConfigurationError
 
 def made(**options: Any) -> Config:
     """Returns settings from these options alone."""
-    return load(options, environment={"HOME": "/home/someone"})
+    return load(options, environment={"HOME": "/somewhere"})
 
 
 @pytest.mark.parametrize("name", ["result_expires", "grace", "heartbeat", "silence"])
