@@ -110,7 +110,7 @@ def rows(rounds: list[dict[str, dict[str, float]]], members: int, steps: int) ->
         under = median(rounds, *floor) if floor else None
         every = [round(one[ours[0]][ours[1]], 3) for one in rounds]
         return {"measure": name, "grpcflow": value, "floor": under, "unit": unit, "rounds": every,
-                "ratio": None if under is None else value / under}  # fmt: skip
+                "ratio": value / under if under else None}  # fmt: skip
 
     return [
         row("bulk no-op tasks, end to end", ("bulk", "per_second"), ("floor bulk", "per_second"), "tasks/s"),
