@@ -70,8 +70,8 @@ class ClientServiceServicer(object):
         opens another, submits again what was not acknowledged and watches again what it waits for.
 
         Statuses: INVALID_ARGUMENT (HELLO_EXPECTED, MALFORMED): mend the client. FAILED_PRECONDITION
-        (REVISION_UNKNOWN): use a newer coordinator. RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE): send smaller
-        pieces. UNAVAILABLE: try again.
+        (REVISION_UNKNOWN): use a newer coordinator. RESOURCE_EXHAUSTED, without a code: send smaller pieces.
+        UNAVAILABLE: try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,7 +99,8 @@ class ClientServiceServicer(object):
     def GetResults(self, request, context):
         """GetResults tells how nodes stand, without waiting.
 
-        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS).
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, MALFORMED). RESOURCE_EXHAUSTED
+        (MESSAGE_TOO_LARGE): ask for fewer nodes, or for the members of a join.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

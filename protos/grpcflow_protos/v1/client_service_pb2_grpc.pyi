@@ -42,8 +42,8 @@ class ClientServiceStub:
     opens another, submits again what was not acknowledged and watches again what it waits for.
 
     Statuses: INVALID_ARGUMENT (HELLO_EXPECTED, MALFORMED): mend the client. FAILED_PRECONDITION
-    (REVISION_UNKNOWN): use a newer coordinator. RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE): send smaller
-    pieces. UNAVAILABLE: try again.
+    (REVISION_UNKNOWN): use a newer coordinator. RESOURCE_EXHAUSTED, without a code: send smaller pieces.
+    UNAVAILABLE: try again.
     """
     Submit: _grpc.UnaryUnaryMultiCallable[_client_service_pb2.SubmitRequest, _client_service_pb2.SubmitResponse]
     """Submit takes one whole graph and returns once it is durable.
@@ -59,7 +59,8 @@ class ClientServiceStub:
     GetResults: _grpc.UnaryUnaryMultiCallable[_client_service_pb2.GetResultsRequest, _client_service_pb2.GetResultsResponse]
     """GetResults tells how nodes stand, without waiting.
 
-    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS).
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, MALFORMED). RESOURCE_EXHAUSTED
+    (MESSAGE_TOO_LARGE): ask for fewer nodes, or for the members of a join.
     """
 
 @_typing.type_check_only
@@ -75,8 +76,8 @@ class ClientServiceAsyncStub(ClientServiceStub):
     opens another, submits again what was not acknowledged and watches again what it waits for.
 
     Statuses: INVALID_ARGUMENT (HELLO_EXPECTED, MALFORMED): mend the client. FAILED_PRECONDITION
-    (REVISION_UNKNOWN): use a newer coordinator. RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE): send smaller
-    pieces. UNAVAILABLE: try again.
+    (REVISION_UNKNOWN): use a newer coordinator. RESOURCE_EXHAUSTED, without a code: send smaller pieces.
+    UNAVAILABLE: try again.
     """
     Submit: _aio.UnaryUnaryMultiCallable[_client_service_pb2.SubmitRequest, _client_service_pb2.SubmitResponse]  # type: ignore[assignment]
     """Submit takes one whole graph and returns once it is durable.
@@ -92,7 +93,8 @@ class ClientServiceAsyncStub(ClientServiceStub):
     GetResults: _aio.UnaryUnaryMultiCallable[_client_service_pb2.GetResultsRequest, _client_service_pb2.GetResultsResponse]  # type: ignore[assignment]
     """GetResults tells how nodes stand, without waiting.
 
-    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS).
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, MALFORMED). RESOURCE_EXHAUSTED
+    (MESSAGE_TOO_LARGE): ask for fewer nodes, or for the members of a join.
     """
 
 class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -111,8 +113,8 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         opens another, submits again what was not acknowledged and watches again what it waits for.
 
         Statuses: INVALID_ARGUMENT (HELLO_EXPECTED, MALFORMED): mend the client. FAILED_PRECONDITION
-        (REVISION_UNKNOWN): use a newer coordinator. RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE): send smaller
-        pieces. UNAVAILABLE: try again.
+        (REVISION_UNKNOWN): use a newer coordinator. RESOURCE_EXHAUSTED, without a code: send smaller pieces.
+        UNAVAILABLE: try again.
         """
 
     @_abc_1.abstractmethod
@@ -146,7 +148,8 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_client_service_pb2.GetResultsResponse, _abc.Awaitable[_client_service_pb2.GetResultsResponse]]:
         """GetResults tells how nodes stand, without waiting.
 
-        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS).
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, MALFORMED). RESOURCE_EXHAUSTED
+        (MESSAGE_TOO_LARGE): ask for fewer nodes, or for the members of a join.
         """
 
 def add_ClientServiceServicer_to_server(servicer: ClientServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

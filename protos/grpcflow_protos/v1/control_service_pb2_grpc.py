@@ -90,7 +90,7 @@ class ControlServiceServicer(object):
     def Revoke(self, request, context):
         """Revoke settles nodes as revoked wherever they are, durably; running ones are stopped where asked.
 
-        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, UNKNOWN_SIGNAL).
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

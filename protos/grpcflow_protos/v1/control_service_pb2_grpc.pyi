@@ -48,7 +48,7 @@ class ControlServiceStub:
     Revoke: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.RevokeRequest, _control_service_pb2.RevokeResponse]
     """Revoke settles nodes as revoked wherever they are, durably; running ones are stopped where asked.
 
-    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, UNKNOWN_SIGNAL).
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
@@ -74,7 +74,7 @@ class ControlServiceAsyncStub(ControlServiceStub):
     Revoke: _aio.UnaryUnaryMultiCallable[_control_service_pb2.RevokeRequest, _control_service_pb2.RevokeResponse]  # type: ignore[assignment]
     """Revoke settles nodes as revoked wherever they are, durably; running ones are stopped where asked.
 
-    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, UNKNOWN_SIGNAL).
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
@@ -115,7 +115,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_control_service_pb2.RevokeResponse, _abc.Awaitable[_control_service_pb2.RevokeResponse]]:
         """Revoke settles nodes as revoked wherever they are, durably; running ones are stopped where asked.
 
-        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, UNKNOWN_SIGNAL).
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
         """
 
     @_abc_1.abstractmethod

@@ -196,7 +196,7 @@ class Failure(_message.Message):
     """The formatted traceback, cut to 65,536 characters with its middle left out."""
     reason: _builtins.str
     """Stable code where the coordinator or the worker made the failure itself: WORKER_LOST, CHORD, EXPIRED,
-    REVOKED, TOO_LARGE, UNREGISTERED, INPUTS_TOO_LARGE. Empty for an exception of the task.
+    REVOKED, IGNORED, TOO_LARGE, UNREGISTERED, INPUTS_TOO_LARGE. Empty for an exception of the task.
     """
     origin: _builtins.str
     """Id of the node whose failure this is, where it was handed on along the graph; empty on the node itself."""

@@ -53,11 +53,12 @@ class WorkerServiceServicer(object):
         The first message must hold a hello; the coordinator answers with a welcome or ends the stream with a
         status. Every message proves that its sender lives.
 
-        Statuses: INVALID_ARGUMENT (HELLO_EXPECTED, MALFORMED, NAME_TOO_LONG): mend the worker.
+        Statuses: INVALID_ARGUMENT (HELLO_EXPECTED, MALFORMED, NAME_TOO_LONG, UNKNOWN_CONTENT_TYPE): mend the worker.
         FAILED_PRECONDITION (REVISION_UNKNOWN): use a newer coordinator. ALREADY_EXISTS (NAME_TAKEN): another
         live worker has this name; choose another. PERMISSION_DENIED (NOT_YOURS): a report for an attempt of
-        another session. RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE). ABORTED (REPLACED): a newer stream of the
-        same worker took over. UNAVAILABLE: come back, with the same session.
+        another session. RESOURCE_EXHAUSTED: a message larger than the transport takes, without a code.
+        ABORTED (REPLACED): a newer stream of the same worker took over. UNAVAILABLE (SILENT, STOPPING, or no
+        code): come back, with the same session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
