@@ -19,8 +19,8 @@ WINDOW = 64
 #: How far the hand-out mark moves at once, in nodes.
 MARK_BLOCK = 1000
 
-#: Pages of nothing but settled nodes that one round of hand-outs reads at most: a step is short, whatever was revoked or
-#: expired on disk.
+#: Pages of nothing but settled nodes that one round of hand-outs reads at most: a step is short, whatever was
+#: revoked or expired on disk.
 SETTLED_PAGES = 8
 
 #: Larger than any sequence.

@@ -93,7 +93,7 @@ class Loaded(Protocol):
         ...
 
     def drop_graph(self, graph: bytes, limit: int) -> int:
-        """Delete up to `limit` records of an ended graph; return what is left of the limit, 0: not all of it is gone."""
+        """Delete up to `limit` records of an ended graph; return what is left of the limit, 0: some are still there."""
         ...
 
     # Nodes
