@@ -5,14 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.example_cluster import EXAMPLES, cluster, run
 from tests.support.tree import ROOT
 
-from census.cluster import LocalCluster
 from grpcflow import Grpcflow
 
 BINARIES = Path(sys.executable).parent
@@ -20,30 +18,6 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CLAIM = re.compile(r"^(?P<said>\S.*?)\s+#> (?P<value>.+)$", re.MULTILINE)
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def proj(tmp_path: Path) -> Iterator[LocalCluster]:
-    """A cluster as the seeds want it: w1 serves hipri and default, w2 default alone."""
-    with cluster(tmp_path, "proj", EXAMPLES, concurrency=2) as running:
-        running.start_worker("w1", "hipri,default")
-        running.start_worker("w2")
-        running.wait_until_online(Grpcflow("probe", coordinator=running.address), ["w1", "w2"])
-        yield running
-
-
-def test_every_statement_about_the_canvas_holds(proj: LocalCluster) -> None:
-    assert "statements hold: the canvas" in run(proj, str(EXAMPLES / "canvas_seed.py"))
-
-
-def test_every_statement_about_the_bank_holds(proj: LocalCluster) -> None:
-    assert "statements hold: the bank" in run(proj, str(EXAMPLES / "banking_seed.py"))
-
-
-def test_the_stubs_alone_run_a_task_and_show_a_failure(proj: LocalCluster) -> None:
-    stubs = str(EXAMPLES / "stubs.py")
-    assert run(proj, stubs, "proj.tasks.add", "2", "3").strip() == "5"
-    assert "FAILURE: ValueError: no funds" in run(proj, stubs, "proj.tasks.fail", '"no funds"', code=1)
 
 
 def test_the_census_is_exact_though_a_worker_is_killed(tmp_path: Path) -> None:

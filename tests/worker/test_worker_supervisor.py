@@ -27,6 +27,7 @@ from tests.worker.worker_fakes import (
 
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
+from grpcflow_worker.capacity import PATIENCE
 from grpcflow_worker.executor import Ended, ExecutorError
 from grpcflow_worker.supervisor import EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE, TICK, Supervisor
 
@@ -291,7 +292,7 @@ async def test_what_waits_too_long_goes_back() -> None:
         stream.send(assignment(2, 8))
         await it.executor.holds(*range(2, 10))
         it.executor.begin(2, 3)
-        for _ in range(3):
+        for _ in range(int(PATIENCE / TICK) + 2):
             await settle()
             await it.timer.advance(TICK)
         assert it.executor.taken_back == [0]
