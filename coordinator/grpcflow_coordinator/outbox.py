@@ -21,9 +21,8 @@ from grpcflow_coordinator.core.effects import (
 )
 from grpcflow_coordinator.core.model import NodeState, Outcome
 from grpcflow_coordinator.errors import STATUS_OF
-from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.streams import ClientStream, WorkerStream
-from grpcflow_protos.v1 import client_service_pb2, value_pb2, worker_service_pb2
+from grpcflow_protos.v1 import client_service_pb2, worker_service_pb2
 
 
 class Watchers:
@@ -94,14 +93,12 @@ class StreamOutbox:
         watching = self.watchers.of(graph)
         if watching is None:
             return
-        result: value_pb2.Result | None = None
         for stream, ranges in watching.items():
             if any(first <= index < end for first, end in ranges):
                 if outcome.state is NodeState.SUCCESS and outcome.data and not (outcome.content_type or own_id):
                     stream.add_value(graph, index, outcome.data)
                 else:
-                    result = result or convert.result(graph, index, own_id, outcome)
-                    stream.add_result(graph, index, own_id, result)
+                    stream.add_outcome(graph, index, own_id, outcome)
                 stream.wake()
 
     def _send(self, send: Send) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from grpcflow_coordinator.core.effects import Assign
 from grpcflow_coordinator.core.events import Undeliverable
-from grpcflow_coordinator.core.model import EdgeMode, Failure, NodeState, Run, text_id
+from grpcflow_coordinator.core.model import EdgeMode, Failure, NodeState, Outcome, Run, text_id
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.storage.records import Records
@@ -199,7 +199,7 @@ def _failed(records: Records, graph: bytes, index: int) -> value_pb2.Value:
     outcome = records.outcome(graph, index)
     value.failed.id = text_id(graph, index, run.own_id if run else "")
     if outcome is not None and outcome.failure is not None:
-        value.failed.failure.CopyFrom(convert.failure_message(outcome.failure))
+        value.failed.failure.CopyFrom(convert.failure_message(outcome.failure, graph, records))
     return value
 
 
@@ -263,8 +263,9 @@ class ClientStream(Stream):
         self._kept += len(data)
         self._values.append((graph, index, data if self._kept < KEPT_BYTES else None))
 
-    def add_result(self, graph: bytes, index: int, own_id: str, result: value_pb2.Result) -> None:
+    def add_outcome(self, graph: bytes, index: int, own_id: str, outcome: Outcome) -> None:
         """A watched node settled otherwise."""
+        result = convert.result(graph, index, own_id, outcome, self._records)
         self._kept += result.ByteSize()
         self._results.append((graph, index, own_id, result if self._kept < KEPT_BYTES else None))
 
@@ -313,7 +314,7 @@ class ClientStream(Stream):
                 outcome = self._records.outcome(graph, index)
                 if outcome is None:
                     continue
-                result = convert.result(graph, index, own_id, outcome)
+                result = convert.result(graph, index, own_id, outcome, self._records)
             else:
                 self._kept -= result.ByteSize()
             budget -= result.ByteSize()
@@ -334,7 +335,8 @@ class ClientStream(Stream):
                 plain.indexes.append(settled)
                 plain.values.append(outcome.data)
             else:
-                result = convert.result(graph, settled, run.own_id if run else "", outcome)
+                own_id = run.own_id if run else ""
+                result = convert.result(graph, settled, own_id, outcome, self._records)
                 message.results.append(result)
                 budget -= result.ByteSize()
             budget -= len(outcome.data) + 8

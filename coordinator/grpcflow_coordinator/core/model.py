@@ -153,9 +153,12 @@ class Failure:
     reason: str = ""
     #: Text id of the node that failed first; empty on the node itself.
     origin: str = ""
-    #: The failure as the worker sent it; opaque.
+    #: The failure as the worker sent it; opaque. Empty on every node that it was handed on to: however many those
+    #: are, it is kept once.
     raw: bytes = b""
     cause: Failure | None = None
+    #: Index of the node whose outcome holds `raw`, plus one; 0: this one, where there is any.
+    kept_by: int = 0
 
 
 @dataclass(slots=True)

@@ -185,7 +185,8 @@ def _handed_on(step: Step, graph: Graph, parent: int, outcome: Outcome) -> Failu
         return failure
     run = step.loaded.run_of(graph.id, parent)
     origin = text_id(graph.id, parent, run.own_id if run else "")
-    return Failure(failure.type_name, failure.message, failure.reason, origin, failure.raw, failure.cause)
+    kept_by = parent + 1 if failure.raw else 0
+    return Failure(failure.type_name, failure.message, failure.reason, origin, b"", failure.cause, kept_by)
 
 
 def _outcome(step: Step, state: NodeState, failure: Failure | None = None) -> Outcome:

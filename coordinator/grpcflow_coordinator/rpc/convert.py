@@ -6,7 +6,7 @@ Everything that can be said against a message without knowing the state is said 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
@@ -281,10 +281,22 @@ def too_large(what: str, size: int, limit: int) -> Failure:
     return Failure("PayloadTooLarge", message, "TOO_LARGE")
 
 
-def failure_message(found: Failure) -> value_pb2.Failure:
-    """Return a failure for the wire."""
-    if found.raw:
-        message = value_pb2.Failure.FromString(found.raw)
+class Outcomes(Protocol):
+    """Where outcomes are read."""
+
+    def outcome(self, graph: bytes, index: int) -> Outcome | None:
+        """Return how a node settled."""
+        ...
+
+
+def failure_message(found: Failure, graph: bytes, outcomes: Outcomes) -> value_pb2.Failure:
+    """Return a failure for the wire; one that was handed on is read where it began."""
+    raw = found.raw
+    if found.kept_by:
+        began = outcomes.outcome(graph, found.kept_by - 1)
+        raw = began.failure.raw if began is not None and began.failure is not None else b""
+    if raw:
+        message = value_pb2.Failure.FromString(raw)
     else:
         message = value_pb2.Failure(
             type_name=found.type_name, module="grpcflow.errors", message=found.message, reason=found.reason
@@ -292,11 +304,11 @@ def failure_message(found: Failure) -> value_pb2.Failure:
     if found.origin:
         message.origin = found.origin
     if found.cause is not None:
-        message.cause.CopyFrom(failure_message(found.cause))
+        message.cause.CopyFrom(failure_message(found.cause, graph, outcomes))
     return message
 
 
-def result(graph: bytes, index: int, own_id: str, outcome: Outcome) -> value_pb2.Result:
+def result(graph: bytes, index: int, own_id: str, outcome: Outcome, outcomes: Outcomes) -> value_pb2.Result:
     """Return a settled node for the wire."""
     message = value_pb2.Result(
         node=node_id(graph, index),
@@ -308,7 +320,7 @@ def result(graph: bytes, index: int, own_id: str, outcome: Outcome) -> value_pb2
         known=True,
     )
     if outcome.failure is not None:
-        message.failure.CopyFrom(failure_message(outcome.failure))
+        message.failure.CopyFrom(failure_message(outcome.failure, graph, outcomes))
     elif outcome.data:
         message.value.data = outcome.data
         message.value.content_type = outcome.content_type

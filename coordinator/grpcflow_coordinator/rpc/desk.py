@@ -52,7 +52,7 @@ class ControlDesk:
         """
         sessions = sorted(self._cluster.sessions.values(), key=lambda session: session.name)
         if not destination:
-            return [session for session in sessions if session.stream is not None]
+            return sessions
         chosen: dict[bytes, Session] = {}
         for name in destination:
             exact = [session for session in sessions if session.name == name]

@@ -107,7 +107,7 @@ class Lookup:
         graph, index = split_node(node)
         outcome = records.outcome(graph, index)
         if outcome is not None:
-            answer = convert.result(graph, index, "", outcome)
+            answer = convert.result(graph, index, "", outcome, records)
             if states_only:
                 answer.ClearField("value")
             elif outcome.state is NodeState.SUCCESS and not outcome.data:
@@ -123,7 +123,7 @@ class Lookup:
         if progress is not None:
             answer.retries = progress.retries
             if progress.failure is not None:
-                answer.failure.CopyFrom(convert.failure_message(progress.failure))
+                answer.failure.CopyFrom(convert.failure_message(progress.failure, graph, records))
         return answer
 
 

@@ -124,14 +124,23 @@ def read_payloads(data: bytes) -> list[bytes]:
 def _failure(failure: Failure | None) -> tuple[Any, ...] | None:
     if failure is None:
         return None
-    return (failure.type_name, failure.message, failure.reason, failure.origin, failure.raw, _failure(failure.cause))
+    cause = _failure(failure.cause)
+    return (
+        failure.type_name,
+        failure.message,
+        failure.reason,
+        failure.origin,
+        failure.raw,
+        cause,
+        failure.kept_by,
+    )
 
 
 def _read_failure(fields: list[Any] | None) -> Failure | None:
     if fields is None:
         return None
-    type_name, message, reason, origin, raw, cause = fields[:6]
-    return Failure(type_name, message, reason, origin, raw, _read_failure(cause))
+    type_name, message, reason, origin, raw, cause, kept_by = fields[:7]
+    return Failure(type_name, message, reason, origin, raw, _read_failure(cause), kept_by)
 
 
 def write_outcome(outcome: Outcome) -> bytes:

@@ -38,7 +38,8 @@ class ControlServiceStub:
     """Inspect asks a question that changes nothing.
 
     The reply streams: one message for each target, ending when all have answered or the time is over.
-    With no destination the targets are all connected workers.
+    With no destination the targets are all workers that the coordinator knows; one whose stream is broken
+    answers DISCONNECTED at once.
 
     Statuses: NOT_FOUND (UNKNOWN_DESTINATION): no such worker; the message names those there are.
     INVALID_ARGUMENT (UNKNOWN_COMMAND, BAD_ARGUMENTS).
@@ -64,7 +65,8 @@ class ControlServiceAsyncStub(ControlServiceStub):
     """Inspect asks a question that changes nothing.
 
     The reply streams: one message for each target, ending when all have answered or the time is over.
-    With no destination the targets are all connected workers.
+    With no destination the targets are all workers that the coordinator knows; one whose stream is broken
+    answers DISCONNECTED at once.
 
     Statuses: NOT_FOUND (UNKNOWN_DESTINATION): no such worker; the message names those there are.
     INVALID_ARGUMENT (UNKNOWN_COMMAND, BAD_ARGUMENTS).
@@ -93,7 +95,8 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         """Inspect asks a question that changes nothing.
 
         The reply streams: one message for each target, ending when all have answered or the time is over.
-        With no destination the targets are all connected workers.
+        With no destination the targets are all workers that the coordinator knows; one whose stream is broken
+        answers DISCONNECTED at once.
 
         Statuses: NOT_FOUND (UNKNOWN_DESTINATION): no such worker; the message names those there are.
         INVALID_ARGUMENT (UNKNOWN_COMMAND, BAD_ARGUMENTS).

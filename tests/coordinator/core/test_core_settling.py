@@ -3,7 +3,7 @@
 from tests.coordinator.support.bench import Bench
 from tests.coordinator.support.graphs import Sketch, after, chain, chord, on_error, value
 
-from grpcflow_coordinator.core.model import FailureMode, NodeState
+from grpcflow_coordinator.core.model import Failure, FailureMode, NodeState
 
 S = NodeState
 
@@ -235,3 +235,12 @@ def test_a_large_chord_in_pieces_counts_right_over_a_restart(bench: Bench) -> No
         bench.values_of(worker)
     assert bench.ended == [sketch.id]
     assert len(worker.given) == 1201
+
+
+def test_a_failure_is_kept_once_however_many_nodes_it_is_handed_on_to(bench: Bench) -> None:
+    graph = bench.submit(chain(50))
+    bench.fail(bench.worker(), graph, 0, Failure("ValueError", "boom", raw=b"x" * 10_000))
+    kept = [bench.records.outcome(graph, index) for index in range(50)]
+    failures = [outcome.failure for outcome in kept if outcome is not None and outcome.failure is not None]
+    assert [len(failure.raw) for failure in failures] == [10_000] + [0] * 49
+    assert {failure.kept_by for failure in failures[1:]} == {1}

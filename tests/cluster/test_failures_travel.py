@@ -1,0 +1,22 @@
+"""What began at one node is told in full at every node behind it."""
+
+import pytest
+from tests.cluster import cluster_tasks as tasks
+from tests.cluster.harness import Cluster
+
+from grpcflow import ChordError, chain, chord, group
+
+
+def test_the_exception_of_a_step_is_raised_at_the_end_of_its_chain_and_named_by_a_chord(cluster: Cluster) -> None:
+    cluster.start_coordinator()
+    cluster.start_worker("w1")
+    tasks.app.conf.update(coordinator=cluster.address)
+    last = chain(tasks.fail.s("no funds"), tasks.add.s(1), tasks.add.s(2))()
+    with pytest.raises(ValueError, match=r"^no funds$"):
+        last.get(timeout=20)
+    assert "no funds" in last.traceback
+    assert "in fail" in last.traceback
+    summed = chord(group(tasks.add.s(1, 1), chain(tasks.fail.s("no funds"), tasks.add.s(1))), tasks.total.s())()
+    with pytest.raises(ChordError, match=r"Dependency .* raised ValueError\('no funds'\)") as told:
+        summed.get(timeout=20)
+    assert isinstance(told.value.__cause__, ValueError)
