@@ -193,6 +193,11 @@ class Connection(Commands):
         """End the connection; whoever waits on it gets CoordinatorUnavailable. May be called again."""
         self._session.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """True once ``close`` was called: it takes nothing any more."""
+        return self._session.is_closed
+
     # --- below --------------------------------------------------------------------------------------------
 
     def _watch(
@@ -316,6 +321,8 @@ if hasattr(os, "register_at_fork"):
 def connection_for(addresses: Iterable[str]) -> Connection:
     """Return the connection to these addresses: one for the whole process, which a forked child opens anew.
 
+    One that was closed is replaced: who closes it ends what goes on, not what comes after.
+
     Args:
         addresses: ``HOST:PORT`` of the coordinators, in the order in which they are tried.
 
@@ -325,7 +332,7 @@ def connection_for(addresses: Iterable[str]) -> Connection:
     key = tuple(addresses)
     with _SHARED.lock:
         connection = _SHARED.connections.get(key)
-        if connection is None:
+        if connection is None or connection.is_closed:
             connection = _SHARED.connections[key] = Connection(key)
         return connection
 

@@ -207,6 +207,11 @@ class Session:
                     self._borrowed -= 1
                     changed.notify_all()
 
+    @property
+    def is_closed(self) -> bool:
+        """True once ``close`` was called."""
+        return self._closed
+
     def close(self) -> None:
         """End the session: whoever waits is told, and no new operation is taken. May be called again."""
         with self._changed:

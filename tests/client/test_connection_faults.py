@@ -170,3 +170,13 @@ def test_there_is_one_connection_for_an_address() -> None:
     with pytest.raises(errors.ImproperlyConfigured):
         connection_for([])
     assert connection_module._SHARED.connections.pop(first.addresses) is first
+
+
+def test_a_shared_connection_that_was_closed_is_replaced(coordinator: FakeCoordinator) -> None:
+    first = connection_for([coordinator.address])
+    submitted(first)
+    first.close()
+    second = connection_for([coordinator.address])
+    assert second is not first
+    submitted(second)
+    second.close()
