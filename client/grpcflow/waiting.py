@@ -6,6 +6,7 @@ or knows gRPC; the session that owns the registry calls it under its own lock.
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,34 +104,34 @@ class Operation:
             self.wake.put(None)
 
 
-class Waiter(Operation):
+class Waiter(Operation, ABC):
     """A thread that waits for nodes to settle."""
 
     __slots__ = ()
 
+    @abstractmethod
     def graphs(self) -> Iterable[bytes]:
         """Return the graphs of the nodes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def missing(self) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
         """Yield what has not come yet: a graph and its ranges (first, count)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def missing_count(self) -> int:
         """Return how many nodes have not settled yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wants(self, graph: bytes, first: int, count: int) -> bool:
         """Return whether it waits for a node in this range."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_values(self, graph: bytes, indexes: Sequence[int], values: Sequence[bytes]) -> None:
         """Take plain values; nodes that it does not wait for, and repeats, are passed over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, graph: bytes, index: int, settled: Settled) -> None:
         """Take one result, likewise."""
-        raise NotImplementedError
 
 
 class RangeWaiter(Waiter):
