@@ -20,7 +20,7 @@ from grpcflow_coordinator.core.states import Trigger, transition
 
 
 def fire(step: Step) -> None:
-    """Fire the timers that are due, at most a batch of them."""
+    """Fire the timers that are due, until they have named a batch of nodes; the next step goes on."""
     cluster = step.cluster
     if cluster.next_prune is not None and cluster.next_prune <= step.now.wall_ms:
         _prune(step)
@@ -28,7 +28,11 @@ def fire(step: Step) -> None:
         return
     due = step.loaded.timers(step.now.wall_ms, cluster.limits.batch)
     running = _running(step) if any(timer.kind == TimerKind.EXPIRE for timer in due) else {}
+    named = 0
     for timer in due:
+        if named >= cluster.limits.batch:
+            break
+        named += timer.count
         graph_id, index = split_node(timer.node)
         step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
         if timer.kind == TimerKind.READY:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tests.coordinator.support.bench import BOOM, Bench
 from tests.coordinator.support.graphs import PLAIN, Sketch, after, chord, one, value
 
+from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.core.events import Retried, Tick
 from grpcflow_coordinator.core.model import NodeState, Template, TimerKind
 
@@ -264,3 +265,22 @@ def test_a_step_that_only_waits_is_not_in_the_way(bench: Bench) -> None:
     bench.pass_time(5.0)
     bench.finish(worker, sketch.id, 1)
     assert bench.ended == [sketch.id]
+
+
+def test_a_step_expires_a_bounded_number_of_nodes_and_the_next_goes_on() -> None:
+    bench = Bench(Limits(batch=10))
+    for _ in range(6):
+        sketch = Sketch(expiring(0.5))
+        sketch.group(4)
+        bench.submit(sketch)
+    bench.wall_ms += 1_000
+    steps = []
+    again = True
+    while again:
+        before = len(bench.settled)
+        effects = bench._conclude(bench.machine.step(Tick(), bench.records, bench.now))
+        steps.append(len(bench.settled) - before)
+        again = effects.again
+    # Three timers of four nodes each are the first that name ten.
+    assert steps == [12, 12]
+    assert {outcome.state for outcome in bench.settled.values()} == {NodeState.REVOKED}
