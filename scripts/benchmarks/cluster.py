@@ -49,7 +49,11 @@ class Cluster:
         if self._workers:
             self._start("grpcflow-worker", "-A", "benchmarks.tasks", "-n", "bench", "-c", "2", "-P", "prefork")
         tasks.app.conf.update(coordinator=self.address)
-        self._wait_until_up(tasks.app)
+        try:
+            self._wait_until_up(tasks.app)
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def _wait_until_up(self, app: Any) -> None:
@@ -68,7 +72,13 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         from benchmarks import tasks
 
-        tasks.app.connection.close()
+        try:
+            tasks.app.connection.close()
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        """End every process, and leave nothing behind."""
         for process in reversed(self._processes):
             process.terminate()
         for process in self._processes:
