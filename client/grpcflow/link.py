@@ -23,7 +23,7 @@ _METHOD: Final = "/grpcflow.v1.ClientService/Session"
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_send_message_length", limits.MESSAGE_LIMIT),
-    ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT + limits.MESSAGE_OVERHEAD),
+    ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT),
     # A new link must mean a new connection, also where the old one is dead and does not know it.
     ("grpc.use_local_subchannel_pool", 1),
     # Keeps an idle stream alive behind address translation; a silent coordinator is found by a probe.

@@ -97,7 +97,7 @@ class Coordinator:
             interceptors=[StatusInterceptor(), RoleInterceptor()],
             options=[
                 ("grpc.max_receive_message_length", self.config.payload_limit + limits.MESSAGE_OVERHEAD),
-                ("grpc.max_send_message_length", self.config.payload_limit + 2 * limits.MESSAGE_OVERHEAD),
+                ("grpc.max_send_message_length", self.config.payload_limit + limits.MESSAGE_OVERHEAD),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

@@ -24,6 +24,10 @@ from grpcflow_protos.v1 import client_service_pb2, graph_pb2, value_pb2, worker_
 #: Bytes of results that are kept for one client as values.
 KEPT_BYTES: Final = 8 * 1024 * 1024
 
+#: Bytes of results after which a message takes no more: the last one may be a whole payload or a failure of half a MiB
+#: more, and all of it must stay below the transport's limit.
+RESULT_BYTES: Final = limits.MESSAGE_OVERHEAD // 4
+
 #: Results in one message.
 PAGE: Final = 2_000
 
@@ -277,7 +281,7 @@ class ClientStream(Stream):
         if self.welcome is not None:
             message.welcome.CopyFrom(self.welcome)
         self.welcome, self.accepted, self.refused = None, [], []
-        budget = self._fill_values(message, limits.BATCH_BYTES)
+        budget = self._fill_values(message, RESULT_BYTES)
         budget = self._fill_results(message, budget)
         while self.backfill and budget > 0:
             budget = self._fill_settled(message, budget)

@@ -20,3 +20,12 @@ def test_the_exception_of_a_step_is_raised_at_the_end_of_its_chain_and_named_by_
     with pytest.raises(ChordError, match=r"Dependency .* raised ValueError\('no funds'\)") as told:
         summed.get(timeout=20)
     assert isinstance(told.value.__cause__, ValueError)
+
+
+def test_large_values_and_small_ones_that_settle_together_all_arrive(cluster: Cluster) -> None:
+    cluster.start_coordinator()
+    cluster.start_worker("w1")
+    tasks.app.conf.update(coordinator=cluster.address)
+    sizes = [100, 250_000, 4_194_000, 250_000, 4_194_000, 10, 1_000_000, 4_194_000]
+    texts = group(tasks.text.s(size) for size in sizes)().get(timeout=30)
+    assert [len(text) for text in texts] == sizes

@@ -55,7 +55,7 @@ _FINAL: Final = frozenset(
 
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", limits.MESSAGE_LIMIT),
-    ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT + limits.MESSAGE_OVERHEAD),
+    ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT),
     # Each try is a new channel; a shared subchannel would add its own backoff, of up to two minutes, to ours.
     ("grpc.use_local_subchannel_pool", 1),
 )
