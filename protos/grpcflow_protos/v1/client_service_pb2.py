@@ -27,7 +27,7 @@ from grpcflow_protos.v1 import graph_pb2 as grpcflow_dot_v1_dot_graph__pb2
 from grpcflow_protos.v1 import value_pb2 as grpcflow_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n grpcflow/v1/client_service.proto\x12\x0bgrpcflow.v1\x1a\x17grpcflow/v1/graph.proto\x1a\x17grpcflow/v1/value.proto\"R\n\x0b\x43lientHello\x12\x10\n\x08revision\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\"o\n\rClientWelcome\x12\x10\n\x08revision\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rpayload_limit\x18\x04 \x01(\x04\x12\x12\n\nnode_limit\x18\x05 \x01(\r\"I\n\x07NodeSet\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\"\n\x06ranges\x18\x02 \x03(\x0b\x32\x12.grpcflow.v1.Range\x12\x0b\n\x03ids\x18\x03 \x03(\t\"\xb3\x01\n\x0eSessionRequest\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x18.grpcflow.v1.ClientHello\x12(\n\x07submits\x18\x02 \x03(\x0b\x32\x17.grpcflow.v1.GraphChunk\x12%\n\x07watches\x18\x03 \x03(\x0b\x32\x14.grpcflow.v1.NodeSet\x12\'\n\tunwatches\x18\x04 \x03(\x0b\x32\x14.grpcflow.v1.NodeSet\"8\n\x07Refusal\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"d\n\x07Refused\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12#\n\x05nodes\x18\x02 \x01(\x0b\x32\x14.grpcflow.v1.NodeSet\x12%\n\x07refusal\x18\x03 \x01(\x0b\x32\x14.grpcflow.v1.Refusal\";\n\tSuccesses\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\x0f\n\x07indexes\x18\x02 \x03(\r\x12\x0e\n\x06values\x18\x03 \x03(\x0c\"\xc8\x01\n\x0fSessionResponse\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x1a.grpcflow.v1.ClientWelcome\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x03(\x0c\x12%\n\x07refused\x18\x03 \x03(\x0b\x32\x14.grpcflow.v1.Refused\x12)\n\tsuccesses\x18\x04 \x03(\x0b\x32\x16.grpcflow.v1.Successes\x12$\n\x07results\x18\x05 \x03(\x0b\x32\x13.grpcflow.v1.Result\"8\n\rSubmitRequest\x12\'\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x17.grpcflow.v1.GraphChunk\"\x1d\n\x0eSubmitResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\"3\n\x0cWatchRequest\x12#\n\x05nodes\x18\x01 \x01(\x0b\x32\x14.grpcflow.v1.NodeSet\"5\n\rWatchResponse\x12$\n\x07results\x18\x01 \x03(\x0b\x32\x13.grpcflow.v1.Result\"M\n\x11GetResultsRequest\x12#\n\x05nodes\x18\x01 \x01(\x0b\x32\x14.grpcflow.v1.NodeSet\x12\x13\n\x0bstates_only\x18\x02 \x01(\x08\":\n\x12GetResultsResponse\x12$\n\x07results\x18\x01 \x03(\x0b\x32\x13.grpcflow.v1.Result2\xad\x02\n\rClientService\x12H\n\x07Session\x12\x1b.grpcflow.v1.SessionRequest\x1a\x1c.grpcflow.v1.SessionResponse(\x01\x30\x01\x12\x41\n\x06Submit\x12\x1a.grpcflow.v1.SubmitRequest\x1a\x1b.grpcflow.v1.SubmitResponse\x12@\n\x05Watch\x12\x19.grpcflow.v1.WatchRequest\x1a\x1a.grpcflow.v1.WatchResponse0\x01\x12M\n\nGetResults\x12\x1e.grpcflow.v1.GetResultsRequest\x1a\x1f.grpcflow.v1.GetResultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n grpcflow/v1/client_service.proto\x12\x0bgrpcflow.v1\x1a\x17grpcflow/v1/graph.proto\x1a\x17grpcflow/v1/value.proto\"R\n\x0b\x43lientHello\x12\x10\n\x08revision\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\"o\n\rClientWelcome\x12\x10\n\x08revision\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rpayload_limit\x18\x04 \x01(\x04\x12\x12\n\nnode_limit\x18\x05 \x01(\r\"b\n\x07NodeSet\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\"\n\x06ranges\x18\x02 \x03(\x0b\x32\x12.grpcflow.v1.Range\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x17\n\x0fwait_for_submit\x18\x04 \x01(\x08\"\xb3\x01\n\x0eSessionRequest\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x18.grpcflow.v1.ClientHello\x12(\n\x07submits\x18\x02 \x03(\x0b\x32\x17.grpcflow.v1.GraphChunk\x12%\n\x07watches\x18\x03 \x03(\x0b\x32\x14.grpcflow.v1.NodeSet\x12\'\n\tunwatches\x18\x04 \x03(\x0b\x32\x14.grpcflow.v1.NodeSet\"8\n\x07Refusal\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"d\n\x07Refused\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12#\n\x05nodes\x18\x02 \x01(\x0b\x32\x14.grpcflow.v1.NodeSet\x12%\n\x07refusal\x18\x03 \x01(\x0b\x32\x14.grpcflow.v1.Refusal\";\n\tSuccesses\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\x0f\n\x07indexes\x18\x02 \x03(\r\x12\x0e\n\x06values\x18\x03 \x03(\x0c\"\xc8\x01\n\x0fSessionResponse\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x1a.grpcflow.v1.ClientWelcome\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x03(\x0c\x12%\n\x07refused\x18\x03 \x03(\x0b\x32\x14.grpcflow.v1.Refused\x12)\n\tsuccesses\x18\x04 \x03(\x0b\x32\x16.grpcflow.v1.Successes\x12$\n\x07results\x18\x05 \x03(\x0b\x32\x13.grpcflow.v1.Result\"8\n\rSubmitRequest\x12\'\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x17.grpcflow.v1.GraphChunk\"\x1d\n\x0eSubmitResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\"3\n\x0cWatchRequest\x12#\n\x05nodes\x18\x01 \x01(\x0b\x32\x14.grpcflow.v1.NodeSet\"5\n\rWatchResponse\x12$\n\x07results\x18\x01 \x03(\x0b\x32\x13.grpcflow.v1.Result\"^\n\x11GetResultsRequest\x12#\n\x05nodes\x18\x01 \x01(\x0b\x32\x14.grpcflow.v1.NodeSet\x12\x13\n\x0bstates_only\x18\x02 \x01(\x08\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x08\":\n\x12GetResultsResponse\x12$\n\x07results\x18\x01 \x03(\x0b\x32\x13.grpcflow.v1.Result\"\x1f\n\x11\x46\x65tchValueRequest\x12\n\n\x02id\x18\x01 \x01(\t\";\n\x12\x46\x65tchValueResponse\x12%\n\x05parts\x18\x01 \x03(\x0b\x32\x16.grpcflow.v1.ValuePart\"Q\n\x12UpdateStateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12 \n\x04meta\x18\x03 \x01(\x0b\x32\x12.grpcflow.v1.Value\"\x15\n\x13UpdateStateResponse\"\x1c\n\rForgetRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"4\n\x0e\x46orgetResponse\x12\x11\n\tforgotten\x18\x01 \x01(\r\x12\x0f\n\x07unknown\x18\x02 \x03(\t\",\n\x10SaveGroupRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x13\n\x11SaveGroupResponse\"!\n\x13RestoreGroupRequest\x12\n\n\x02id\x18\x01 \x01(\t\"$\n\x14RestoreGroupResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\" \n\x12\x44\x65leteGroupRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteGroupResponse2\x86\x06\n\rClientService\x12H\n\x07Session\x12\x1b.grpcflow.v1.SessionRequest\x1a\x1c.grpcflow.v1.SessionResponse(\x01\x30\x01\x12\x41\n\x06Submit\x12\x1a.grpcflow.v1.SubmitRequest\x1a\x1b.grpcflow.v1.SubmitResponse\x12@\n\x05Watch\x12\x19.grpcflow.v1.WatchRequest\x1a\x1a.grpcflow.v1.WatchResponse0\x01\x12M\n\nGetResults\x12\x1e.grpcflow.v1.GetResultsRequest\x1a\x1f.grpcflow.v1.GetResultsResponse\x12O\n\nFetchValue\x12\x1e.grpcflow.v1.FetchValueRequest\x1a\x1f.grpcflow.v1.FetchValueResponse0\x01\x12P\n\x0bUpdateState\x12\x1f.grpcflow.v1.UpdateStateRequest\x1a .grpcflow.v1.UpdateStateResponse\x12\x41\n\x06\x46orget\x12\x1a.grpcflow.v1.ForgetRequest\x1a\x1b.grpcflow.v1.ForgetResponse\x12J\n\tSaveGroup\x12\x1d.grpcflow.v1.SaveGroupRequest\x1a\x1e.grpcflow.v1.SaveGroupResponse\x12S\n\x0cRestoreGroup\x12 .grpcflow.v1.RestoreGroupRequest\x1a!.grpcflow.v1.RestoreGroupResponse\x12P\n\x0b\x44\x65leteGroup\x12\x1f.grpcflow.v1.DeleteGroupRequest\x1a .grpcflow.v1.DeleteGroupResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,29 +39,53 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLIENTWELCOME']._serialized_start=183
   _globals['_CLIENTWELCOME']._serialized_end=294
   _globals['_NODESET']._serialized_start=296
-  _globals['_NODESET']._serialized_end=369
-  _globals['_SESSIONREQUEST']._serialized_start=372
-  _globals['_SESSIONREQUEST']._serialized_end=551
-  _globals['_REFUSAL']._serialized_start=553
-  _globals['_REFUSAL']._serialized_end=609
-  _globals['_REFUSED']._serialized_start=611
-  _globals['_REFUSED']._serialized_end=711
-  _globals['_SUCCESSES']._serialized_start=713
-  _globals['_SUCCESSES']._serialized_end=772
-  _globals['_SESSIONRESPONSE']._serialized_start=775
-  _globals['_SESSIONRESPONSE']._serialized_end=975
-  _globals['_SUBMITREQUEST']._serialized_start=977
-  _globals['_SUBMITREQUEST']._serialized_end=1033
-  _globals['_SUBMITRESPONSE']._serialized_start=1035
-  _globals['_SUBMITRESPONSE']._serialized_end=1064
-  _globals['_WATCHREQUEST']._serialized_start=1066
-  _globals['_WATCHREQUEST']._serialized_end=1117
-  _globals['_WATCHRESPONSE']._serialized_start=1119
-  _globals['_WATCHRESPONSE']._serialized_end=1172
-  _globals['_GETRESULTSREQUEST']._serialized_start=1174
-  _globals['_GETRESULTSREQUEST']._serialized_end=1251
-  _globals['_GETRESULTSRESPONSE']._serialized_start=1253
-  _globals['_GETRESULTSRESPONSE']._serialized_end=1311
-  _globals['_CLIENTSERVICE']._serialized_start=1314
-  _globals['_CLIENTSERVICE']._serialized_end=1615
+  _globals['_NODESET']._serialized_end=394
+  _globals['_SESSIONREQUEST']._serialized_start=397
+  _globals['_SESSIONREQUEST']._serialized_end=576
+  _globals['_REFUSAL']._serialized_start=578
+  _globals['_REFUSAL']._serialized_end=634
+  _globals['_REFUSED']._serialized_start=636
+  _globals['_REFUSED']._serialized_end=736
+  _globals['_SUCCESSES']._serialized_start=738
+  _globals['_SUCCESSES']._serialized_end=797
+  _globals['_SESSIONRESPONSE']._serialized_start=800
+  _globals['_SESSIONRESPONSE']._serialized_end=1000
+  _globals['_SUBMITREQUEST']._serialized_start=1002
+  _globals['_SUBMITREQUEST']._serialized_end=1058
+  _globals['_SUBMITRESPONSE']._serialized_start=1060
+  _globals['_SUBMITRESPONSE']._serialized_end=1089
+  _globals['_WATCHREQUEST']._serialized_start=1091
+  _globals['_WATCHREQUEST']._serialized_end=1142
+  _globals['_WATCHRESPONSE']._serialized_start=1144
+  _globals['_WATCHRESPONSE']._serialized_end=1197
+  _globals['_GETRESULTSREQUEST']._serialized_start=1199
+  _globals['_GETRESULTSREQUEST']._serialized_end=1293
+  _globals['_GETRESULTSRESPONSE']._serialized_start=1295
+  _globals['_GETRESULTSRESPONSE']._serialized_end=1353
+  _globals['_FETCHVALUEREQUEST']._serialized_start=1355
+  _globals['_FETCHVALUEREQUEST']._serialized_end=1386
+  _globals['_FETCHVALUERESPONSE']._serialized_start=1388
+  _globals['_FETCHVALUERESPONSE']._serialized_end=1447
+  _globals['_UPDATESTATEREQUEST']._serialized_start=1449
+  _globals['_UPDATESTATEREQUEST']._serialized_end=1530
+  _globals['_UPDATESTATERESPONSE']._serialized_start=1532
+  _globals['_UPDATESTATERESPONSE']._serialized_end=1553
+  _globals['_FORGETREQUEST']._serialized_start=1555
+  _globals['_FORGETREQUEST']._serialized_end=1583
+  _globals['_FORGETRESPONSE']._serialized_start=1585
+  _globals['_FORGETRESPONSE']._serialized_end=1637
+  _globals['_SAVEGROUPREQUEST']._serialized_start=1639
+  _globals['_SAVEGROUPREQUEST']._serialized_end=1683
+  _globals['_SAVEGROUPRESPONSE']._serialized_start=1685
+  _globals['_SAVEGROUPRESPONSE']._serialized_end=1704
+  _globals['_RESTOREGROUPREQUEST']._serialized_start=1706
+  _globals['_RESTOREGROUPREQUEST']._serialized_end=1739
+  _globals['_RESTOREGROUPRESPONSE']._serialized_start=1741
+  _globals['_RESTOREGROUPRESPONSE']._serialized_end=1777
+  _globals['_DELETEGROUPREQUEST']._serialized_start=1779
+  _globals['_DELETEGROUPREQUEST']._serialized_end=1811
+  _globals['_DELETEGROUPRESPONSE']._serialized_start=1813
+  _globals['_DELETEGROUPRESPONSE']._serialized_end=1834
+  _globals['_CLIENTSERVICE']._serialized_start=1837
+  _globals['_CLIENTSERVICE']._serialized_end=2611
 # @@protoc_insertion_point(module_scope)

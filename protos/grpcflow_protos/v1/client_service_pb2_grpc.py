@@ -56,6 +56,36 @@ class ClientServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_client__service__pb2.GetResultsRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.GetResultsResponse.FromString,
                 _registered_method=True)
+        self.FetchValue = channel.unary_stream(
+                '/grpcflow.v1.ClientService/FetchValue',
+                request_serializer=grpcflow_dot_v1_dot_client__service__pb2.FetchValueRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.FetchValueResponse.FromString,
+                _registered_method=True)
+        self.UpdateState = channel.unary_unary(
+                '/grpcflow.v1.ClientService/UpdateState',
+                request_serializer=grpcflow_dot_v1_dot_client__service__pb2.UpdateStateRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.UpdateStateResponse.FromString,
+                _registered_method=True)
+        self.Forget = channel.unary_unary(
+                '/grpcflow.v1.ClientService/Forget',
+                request_serializer=grpcflow_dot_v1_dot_client__service__pb2.ForgetRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.ForgetResponse.FromString,
+                _registered_method=True)
+        self.SaveGroup = channel.unary_unary(
+                '/grpcflow.v1.ClientService/SaveGroup',
+                request_serializer=grpcflow_dot_v1_dot_client__service__pb2.SaveGroupRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.SaveGroupResponse.FromString,
+                _registered_method=True)
+        self.RestoreGroup = channel.unary_unary(
+                '/grpcflow.v1.ClientService/RestoreGroup',
+                request_serializer=grpcflow_dot_v1_dot_client__service__pb2.RestoreGroupRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.RestoreGroupResponse.FromString,
+                _registered_method=True)
+        self.DeleteGroup = channel.unary_unary(
+                '/grpcflow.v1.ClientService/DeleteGroup',
+                request_serializer=grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupResponse.FromString,
+                _registered_method=True)
 
 
 class ClientServiceServicer(object):
@@ -106,6 +136,61 @@ class ClientServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchValue(self, request, context):
+        """FetchValue gives the value of one settled node in parts, however large it is.
+
+        Statuses: NOT_FOUND (UNKNOWN_NODE). FAILED_PRECONDITION (NO_VALUE): it has not settled with a value.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateState(self, request, context):
+        """UpdateState gives a node that has not settled a state of the caller's own, durably.
+
+        Statuses: NOT_FOUND (UNKNOWN_NODE). FAILED_PRECONDITION (SETTLED): it has settled. INVALID_ARGUMENT
+        (ID_TOO_LONG, NAME_TOO_LONG, BAD_STATE, PAYLOAD_TOO_LARGE, UNKNOWN_CONTENT_TYPE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Forget(self, request, context):
+        """Forget deletes results: to whoever asks later their nodes are unknown.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SaveGroup(self, request, context):
+        """SaveGroup keeps the description of a group under its id for as long as results are kept.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, PAYLOAD_TOO_LARGE). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreGroup(self, request, context):
+        """RestoreGroup gives a description that SaveGroup keeps.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG). NOT_FOUND (UNKNOWN_GROUP): nothing is kept under this id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteGroup(self, request, context):
+        """DeleteGroup deletes a description; where there is none it does nothing.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClientServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +213,36 @@ def add_ClientServiceServicer_to_server(servicer, server):
                     servicer.GetResults,
                     request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.GetResultsRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_client__service__pb2.GetResultsResponse.SerializeToString,
+            ),
+            'FetchValue': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchValue,
+                    request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.FetchValueRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_client__service__pb2.FetchValueResponse.SerializeToString,
+            ),
+            'UpdateState': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateState,
+                    request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.UpdateStateRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_client__service__pb2.UpdateStateResponse.SerializeToString,
+            ),
+            'Forget': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forget,
+                    request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.ForgetRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_client__service__pb2.ForgetResponse.SerializeToString,
+            ),
+            'SaveGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveGroup,
+                    request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.SaveGroupRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_client__service__pb2.SaveGroupResponse.SerializeToString,
+            ),
+            'RestoreGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreGroup,
+                    request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.RestoreGroupRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_client__service__pb2.RestoreGroupResponse.SerializeToString,
+            ),
+            'DeleteGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGroup,
+                    request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -239,6 +354,168 @@ class ClientService(object):
             '/grpcflow.v1.ClientService/GetResults',
             grpcflow_dot_v1_dot_client__service__pb2.GetResultsRequest.SerializeToString,
             grpcflow_dot_v1_dot_client__service__pb2.GetResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchValue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/FetchValue',
+            grpcflow_dot_v1_dot_client__service__pb2.FetchValueRequest.SerializeToString,
+            grpcflow_dot_v1_dot_client__service__pb2.FetchValueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/UpdateState',
+            grpcflow_dot_v1_dot_client__service__pb2.UpdateStateRequest.SerializeToString,
+            grpcflow_dot_v1_dot_client__service__pb2.UpdateStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/Forget',
+            grpcflow_dot_v1_dot_client__service__pb2.ForgetRequest.SerializeToString,
+            grpcflow_dot_v1_dot_client__service__pb2.ForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/SaveGroup',
+            grpcflow_dot_v1_dot_client__service__pb2.SaveGroupRequest.SerializeToString,
+            grpcflow_dot_v1_dot_client__service__pb2.SaveGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/RestoreGroup',
+            grpcflow_dot_v1_dot_client__service__pb2.RestoreGroupRequest.SerializeToString,
+            grpcflow_dot_v1_dot_client__service__pb2.RestoreGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/DeleteGroup',
+            grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupRequest.SerializeToString,
+            grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,37 @@ class ClientServiceStub:
     Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, MALFORMED). RESOURCE_EXHAUSTED
     (MESSAGE_TOO_LARGE): ask for fewer nodes, or for the members of a join.
     """
+    FetchValue: _grpc.UnaryStreamMultiCallable[_client_service_pb2.FetchValueRequest, _client_service_pb2.FetchValueResponse]
+    """FetchValue gives the value of one settled node in parts, however large it is.
+
+    Statuses: NOT_FOUND (UNKNOWN_NODE). FAILED_PRECONDITION (NO_VALUE): it has not settled with a value.
+    """
+    UpdateState: _grpc.UnaryUnaryMultiCallable[_client_service_pb2.UpdateStateRequest, _client_service_pb2.UpdateStateResponse]
+    """UpdateState gives a node that has not settled a state of the caller's own, durably.
+
+    Statuses: NOT_FOUND (UNKNOWN_NODE). FAILED_PRECONDITION (SETTLED): it has settled. INVALID_ARGUMENT
+    (ID_TOO_LONG, NAME_TOO_LONG, BAD_STATE, PAYLOAD_TOO_LARGE, UNKNOWN_CONTENT_TYPE).
+    """
+    Forget: _grpc.UnaryUnaryMultiCallable[_client_service_pb2.ForgetRequest, _client_service_pb2.ForgetResponse]
+    """Forget deletes results: to whoever asks later their nodes are unknown.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS).
+    """
+    SaveGroup: _grpc.UnaryUnaryMultiCallable[_client_service_pb2.SaveGroupRequest, _client_service_pb2.SaveGroupResponse]
+    """SaveGroup keeps the description of a group under its id for as long as results are kept.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, PAYLOAD_TOO_LARGE). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    RestoreGroup: _grpc.UnaryUnaryMultiCallable[_client_service_pb2.RestoreGroupRequest, _client_service_pb2.RestoreGroupResponse]
+    """RestoreGroup gives a description that SaveGroup keeps.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG). NOT_FOUND (UNKNOWN_GROUP): nothing is kept under this id.
+    """
+    DeleteGroup: _grpc.UnaryUnaryMultiCallable[_client_service_pb2.DeleteGroupRequest, _client_service_pb2.DeleteGroupResponse]
+    """DeleteGroup deletes a description; where there is none it does nothing.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG).
+    """
 
 @_typing.type_check_only
 class ClientServiceAsyncStub(ClientServiceStub):
@@ -95,6 +126,37 @@ class ClientServiceAsyncStub(ClientServiceStub):
 
     Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, MALFORMED). RESOURCE_EXHAUSTED
     (MESSAGE_TOO_LARGE): ask for fewer nodes, or for the members of a join.
+    """
+    FetchValue: _aio.UnaryStreamMultiCallable[_client_service_pb2.FetchValueRequest, _client_service_pb2.FetchValueResponse]  # type: ignore[assignment]
+    """FetchValue gives the value of one settled node in parts, however large it is.
+
+    Statuses: NOT_FOUND (UNKNOWN_NODE). FAILED_PRECONDITION (NO_VALUE): it has not settled with a value.
+    """
+    UpdateState: _aio.UnaryUnaryMultiCallable[_client_service_pb2.UpdateStateRequest, _client_service_pb2.UpdateStateResponse]  # type: ignore[assignment]
+    """UpdateState gives a node that has not settled a state of the caller's own, durably.
+
+    Statuses: NOT_FOUND (UNKNOWN_NODE). FAILED_PRECONDITION (SETTLED): it has settled. INVALID_ARGUMENT
+    (ID_TOO_LONG, NAME_TOO_LONG, BAD_STATE, PAYLOAD_TOO_LARGE, UNKNOWN_CONTENT_TYPE).
+    """
+    Forget: _aio.UnaryUnaryMultiCallable[_client_service_pb2.ForgetRequest, _client_service_pb2.ForgetResponse]  # type: ignore[assignment]
+    """Forget deletes results: to whoever asks later their nodes are unknown.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS).
+    """
+    SaveGroup: _aio.UnaryUnaryMultiCallable[_client_service_pb2.SaveGroupRequest, _client_service_pb2.SaveGroupResponse]  # type: ignore[assignment]
+    """SaveGroup keeps the description of a group under its id for as long as results are kept.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, PAYLOAD_TOO_LARGE). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    RestoreGroup: _aio.UnaryUnaryMultiCallable[_client_service_pb2.RestoreGroupRequest, _client_service_pb2.RestoreGroupResponse]  # type: ignore[assignment]
+    """RestoreGroup gives a description that SaveGroup keeps.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG). NOT_FOUND (UNKNOWN_GROUP): nothing is kept under this id.
+    """
+    DeleteGroup: _aio.UnaryUnaryMultiCallable[_client_service_pb2.DeleteGroupRequest, _client_service_pb2.DeleteGroupResponse]  # type: ignore[assignment]
+    """DeleteGroup deletes a description; where there is none it does nothing.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG).
     """
 
 class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -150,6 +212,73 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, MALFORMED). RESOURCE_EXHAUSTED
         (MESSAGE_TOO_LARGE): ask for fewer nodes, or for the members of a join.
+        """
+
+    @_abc_1.abstractmethod
+    def FetchValue(
+        self,
+        request: _client_service_pb2.FetchValueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_client_service_pb2.FetchValueResponse], _abc.AsyncIterator[_client_service_pb2.FetchValueResponse]]:
+        """FetchValue gives the value of one settled node in parts, however large it is.
+
+        Statuses: NOT_FOUND (UNKNOWN_NODE). FAILED_PRECONDITION (NO_VALUE): it has not settled with a value.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateState(
+        self,
+        request: _client_service_pb2.UpdateStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_service_pb2.UpdateStateResponse, _abc.Awaitable[_client_service_pb2.UpdateStateResponse]]:
+        """UpdateState gives a node that has not settled a state of the caller's own, durably.
+
+        Statuses: NOT_FOUND (UNKNOWN_NODE). FAILED_PRECONDITION (SETTLED): it has settled. INVALID_ARGUMENT
+        (ID_TOO_LONG, NAME_TOO_LONG, BAD_STATE, PAYLOAD_TOO_LARGE, UNKNOWN_CONTENT_TYPE).
+        """
+
+    @_abc_1.abstractmethod
+    def Forget(
+        self,
+        request: _client_service_pb2.ForgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_service_pb2.ForgetResponse, _abc.Awaitable[_client_service_pb2.ForgetResponse]]:
+        """Forget deletes results: to whoever asks later their nodes are unknown.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS).
+        """
+
+    @_abc_1.abstractmethod
+    def SaveGroup(
+        self,
+        request: _client_service_pb2.SaveGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_service_pb2.SaveGroupResponse, _abc.Awaitable[_client_service_pb2.SaveGroupResponse]]:
+        """SaveGroup keeps the description of a group under its id for as long as results are kept.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, PAYLOAD_TOO_LARGE). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreGroup(
+        self,
+        request: _client_service_pb2.RestoreGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_service_pb2.RestoreGroupResponse, _abc.Awaitable[_client_service_pb2.RestoreGroupResponse]]:
+        """RestoreGroup gives a description that SaveGroup keeps.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG). NOT_FOUND (UNKNOWN_GROUP): nothing is kept under this id.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteGroup(
+        self,
+        request: _client_service_pb2.DeleteGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_service_pb2.DeleteGroupResponse, _abc.Awaitable[_client_service_pb2.DeleteGroupResponse]]:
+        """DeleteGroup deletes a description; where there is none it does nothing.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG).
         """
 
 def add_ClientServiceServicer_to_server(servicer: ClientServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,43 +23,48 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from grpcflow_protos.v1 import graph_pb2 as grpcflow_dot_v1_dot_graph__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!grpcflow/v1/control_service.proto\x12\x0bgrpcflow.v1\"]\n\x0eInspectRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x03 \x03(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"i\n\x0fInspectResponse\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.ReplyStatus\x12\r\n\x05reply\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"]\n\x0e\x43ontrolRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x03 \x03(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"i\n\x0f\x43ontrolResponse\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.ReplyStatus\x12\r\n\x05reply\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"?\n\rRevokeRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"2\n\x0eRevokeResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\x12\x0f\n\x07unknown\x18\x02 \x03(\t\"\x14\n\x12ListWorkersRequest\"\xcb\x01\n\nWorkerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.WorkerState\x12\x0e\n\x06queues\x18\x03 \x03(\t\x12\x0c\n\x04held\x18\x04 \x01(\r\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x06 \x01(\r\x12\x10\n\x08\x65xecutor\x18\x07 \x01(\t\x12\x0c\n\x04host\x18\x08 \x01(\t\x12\x12\n\nprocess_id\x18\t \x01(\r\x12\r\n\x05tasks\x18\n \x01(\r\"?\n\x13ListWorkersResponse\x12(\n\x07workers\x18\x01 \x03(\x0b\x32\x17.grpcflow.v1.WorkerInfo\"\x13\n\x11ListQueuesRequest\"[\n\x08LaneInfo\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07waiting\x18\x03 \x01(\x04\x12\x0f\n\x07\x62locked\x18\x04 \x01(\t\x12\x10\n\x08priority\x18\x05 \x01(\r\"M\n\x12ListQueuesResponse\x12$\n\x05lanes\x18\x01 \x03(\x0b\x32\x15.grpcflow.v1.LaneInfo\x12\x11\n\tscheduled\x18\x02 \x01(\x04*\x80\x01\n\x0bReplyStatus\x12\x1c\n\x18REPLY_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15REPLY_STATUS_ANSWERED\x10\x01\x12\x19\n\x15REPLY_STATUS_NO_REPLY\x10\x02\x12\x1d\n\x19REPLY_STATUS_DISCONNECTED\x10\x03*v\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKER_STATE_LIVE\x10\x01\x12\x17\n\x13WORKER_STATE_BROKEN\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03\x32\x84\x03\n\x0e\x43ontrolService\x12\x46\n\x07Inspect\x12\x1b.grpcflow.v1.InspectRequest\x1a\x1c.grpcflow.v1.InspectResponse0\x01\x12\x46\n\x07\x43ontrol\x12\x1b.grpcflow.v1.ControlRequest\x1a\x1c.grpcflow.v1.ControlResponse0\x01\x12\x41\n\x06Revoke\x12\x1a.grpcflow.v1.RevokeRequest\x1a\x1b.grpcflow.v1.RevokeResponse\x12P\n\x0bListWorkers\x12\x1f.grpcflow.v1.ListWorkersRequest\x1a .grpcflow.v1.ListWorkersResponse\x12M\n\nListQueues\x12\x1e.grpcflow.v1.ListQueuesRequest\x1a\x1f.grpcflow.v1.ListQueuesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!grpcflow/v1/control_service.proto\x12\x0bgrpcflow.v1\x1a\x17grpcflow/v1/graph.proto\"]\n\x0eInspectRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x03 \x03(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"i\n\x0fInspectResponse\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.ReplyStatus\x12\r\n\x05reply\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"]\n\x0e\x43ontrolRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x03 \x03(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"i\n\x0f\x43ontrolResponse\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.ReplyStatus\x12\r\n\x05reply\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"?\n\rRevokeRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"2\n\x0eRevokeResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\x12\x0f\n\x07unknown\x18\x02 \x03(\t\"]\n\x14RevokeByStampRequest\x12\"\n\x06stamps\x18\x01 \x03(\x0b\x32\x12.grpcflow.v1.Stamp\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"(\n\x15RevokeByStampResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\"\x14\n\x12ListWorkersRequest\"\xcb\x01\n\nWorkerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.WorkerState\x12\x0e\n\x06queues\x18\x03 \x03(\t\x12\x0c\n\x04held\x18\x04 \x01(\r\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x06 \x01(\r\x12\x10\n\x08\x65xecutor\x18\x07 \x01(\t\x12\x0c\n\x04host\x18\x08 \x01(\t\x12\x12\n\nprocess_id\x18\t \x01(\r\x12\r\n\x05tasks\x18\n \x01(\r\"?\n\x13ListWorkersResponse\x12(\n\x07workers\x18\x01 \x03(\x0b\x32\x17.grpcflow.v1.WorkerInfo\"\x13\n\x11ListQueuesRequest\"[\n\x08LaneInfo\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07waiting\x18\x03 \x01(\x04\x12\x0f\n\x07\x62locked\x18\x04 \x01(\t\x12\x10\n\x08priority\x18\x05 \x01(\r\"M\n\x12ListQueuesResponse\x12$\n\x05lanes\x18\x01 \x03(\x0b\x32\x15.grpcflow.v1.LaneInfo\x12\x11\n\tscheduled\x18\x02 \x01(\x04*\x80\x01\n\x0bReplyStatus\x12\x1c\n\x18REPLY_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15REPLY_STATUS_ANSWERED\x10\x01\x12\x19\n\x15REPLY_STATUS_NO_REPLY\x10\x02\x12\x1d\n\x19REPLY_STATUS_DISCONNECTED\x10\x03*v\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKER_STATE_LIVE\x10\x01\x12\x17\n\x13WORKER_STATE_BROKEN\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03\x32\xdc\x03\n\x0e\x43ontrolService\x12\x46\n\x07Inspect\x12\x1b.grpcflow.v1.InspectRequest\x1a\x1c.grpcflow.v1.InspectResponse0\x01\x12\x46\n\x07\x43ontrol\x12\x1b.grpcflow.v1.ControlRequest\x1a\x1c.grpcflow.v1.ControlResponse0\x01\x12\x41\n\x06Revoke\x12\x1a.grpcflow.v1.RevokeRequest\x1a\x1b.grpcflow.v1.RevokeResponse\x12V\n\rRevokeByStamp\x12!.grpcflow.v1.RevokeByStampRequest\x1a\".grpcflow.v1.RevokeByStampResponse\x12P\n\x0bListWorkers\x12\x1f.grpcflow.v1.ListWorkersRequest\x1a .grpcflow.v1.ListWorkersResponse\x12M\n\nListQueues\x12\x1e.grpcflow.v1.ListQueuesRequest\x1a\x1f.grpcflow.v1.ListQueuesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'grpcflow.v1.control_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPLYSTATUS']._serialized_start=1058
-  _globals['_REPLYSTATUS']._serialized_end=1186
-  _globals['_WORKERSTATE']._serialized_start=1188
-  _globals['_WORKERSTATE']._serialized_end=1306
-  _globals['_INSPECTREQUEST']._serialized_start=50
-  _globals['_INSPECTREQUEST']._serialized_end=143
-  _globals['_INSPECTRESPONSE']._serialized_start=145
-  _globals['_INSPECTRESPONSE']._serialized_end=250
-  _globals['_CONTROLREQUEST']._serialized_start=252
-  _globals['_CONTROLREQUEST']._serialized_end=345
-  _globals['_CONTROLRESPONSE']._serialized_start=347
-  _globals['_CONTROLRESPONSE']._serialized_end=452
-  _globals['_REVOKEREQUEST']._serialized_start=454
-  _globals['_REVOKEREQUEST']._serialized_end=517
-  _globals['_REVOKERESPONSE']._serialized_start=519
-  _globals['_REVOKERESPONSE']._serialized_end=569
-  _globals['_LISTWORKERSREQUEST']._serialized_start=571
-  _globals['_LISTWORKERSREQUEST']._serialized_end=591
-  _globals['_WORKERINFO']._serialized_start=594
-  _globals['_WORKERINFO']._serialized_end=797
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=799
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=862
-  _globals['_LISTQUEUESREQUEST']._serialized_start=864
-  _globals['_LISTQUEUESREQUEST']._serialized_end=883
-  _globals['_LANEINFO']._serialized_start=885
-  _globals['_LANEINFO']._serialized_end=976
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=978
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=1055
-  _globals['_CONTROLSERVICE']._serialized_start=1309
-  _globals['_CONTROLSERVICE']._serialized_end=1697
+  _globals['_REPLYSTATUS']._serialized_start=1220
+  _globals['_REPLYSTATUS']._serialized_end=1348
+  _globals['_WORKERSTATE']._serialized_start=1350
+  _globals['_WORKERSTATE']._serialized_end=1468
+  _globals['_INSPECTREQUEST']._serialized_start=75
+  _globals['_INSPECTREQUEST']._serialized_end=168
+  _globals['_INSPECTRESPONSE']._serialized_start=170
+  _globals['_INSPECTRESPONSE']._serialized_end=275
+  _globals['_CONTROLREQUEST']._serialized_start=277
+  _globals['_CONTROLREQUEST']._serialized_end=370
+  _globals['_CONTROLRESPONSE']._serialized_start=372
+  _globals['_CONTROLRESPONSE']._serialized_end=477
+  _globals['_REVOKEREQUEST']._serialized_start=479
+  _globals['_REVOKEREQUEST']._serialized_end=542
+  _globals['_REVOKERESPONSE']._serialized_start=544
+  _globals['_REVOKERESPONSE']._serialized_end=594
+  _globals['_REVOKEBYSTAMPREQUEST']._serialized_start=596
+  _globals['_REVOKEBYSTAMPREQUEST']._serialized_end=689
+  _globals['_REVOKEBYSTAMPRESPONSE']._serialized_start=691
+  _globals['_REVOKEBYSTAMPRESPONSE']._serialized_end=731
+  _globals['_LISTWORKERSREQUEST']._serialized_start=733
+  _globals['_LISTWORKERSREQUEST']._serialized_end=753
+  _globals['_WORKERINFO']._serialized_start=756
+  _globals['_WORKERINFO']._serialized_end=959
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=961
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1024
+  _globals['_LISTQUEUESREQUEST']._serialized_start=1026
+  _globals['_LISTQUEUESREQUEST']._serialized_end=1045
+  _globals['_LANEINFO']._serialized_start=1047
+  _globals['_LANEINFO']._serialized_end=1138
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=1140
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=1217
+  _globals['_CONTROLSERVICE']._serialized_start=1471
+  _globals['_CONTROLSERVICE']._serialized_end=1947
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from grpcflow_protos.v1 import graph_pb2 as _graph_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -275,6 +276,60 @@ class RevokeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeResponse: _TypeAlias = RevokeResponse  # noqa: Y015
+
+@_typing.final
+class RevokeByStampRequest(_message.Message):
+    """RevokeByStampRequest names stamps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAMPS_FIELD_NUMBER: _builtins.int
+    TERMINATE_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    terminate: _builtins.bool
+    """True: stop the nodes that run."""
+    signal: _builtins.str
+    """Signal for a child process; empty means "SIGTERM"."""
+    @_builtins.property
+    def stamps(self) -> _containers.RepeatedCompositeFieldContainer[_graph_pb2.Stamp]:
+        """The stamps; a node that bears one value of one of them is meant. At most 1,000 values in all."""
+
+    def __init__(
+        self,
+        *,
+        stamps: _abc.Iterable[_graph_pb2.Stamp] | None = ...,
+        terminate: _builtins.bool = ...,
+        signal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "stamps", b"stamps", "terminate", b"terminate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeByStampRequest: _TypeAlias = RevokeByStampRequest  # noqa: Y015
+
+@_typing.final
+class RevokeByStampResponse(_message.Message):
+    """RevokeByStampResponse says what was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVOKED_FIELD_NUMBER: _builtins.int
+    revoked: _builtins.int
+    """How many nodes are revoked now or will be once their worker stopped them."""
+    def __init__(
+        self,
+        *,
+        revoked: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revoked", b"revoked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeByStampResponse: _TypeAlias = RevokeByStampResponse  # noqa: Y015
 
 @_typing.final
 class ListWorkersRequest(_message.Message):

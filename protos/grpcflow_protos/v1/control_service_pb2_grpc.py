@@ -51,6 +51,11 @@ class ControlServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeResponse.FromString,
                 _registered_method=True)
+        self.RevokeByStamp = channel.unary_unary(
+                '/grpcflow.v1.ControlService/RevokeByStamp',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampResponse.FromString,
+                _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/grpcflow.v1.ControlService/ListWorkers',
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListWorkersRequest.SerializeToString,
@@ -97,6 +102,16 @@ class ControlServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeByStamp(self, request, context):
+        """RevokeByStamp settles every node that bears one of the stamps as revoked, durably; it goes on where the
+        coordinator restarts meanwhile, and answers once all of them are.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListWorkers(self, request, context):
         """ListWorkers tells which sessions the coordinator knows; it asks no worker.
         """
@@ -128,6 +143,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.Revoke,
                     request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeResponse.SerializeToString,
+            ),
+            'RevokeByStamp': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeByStamp,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampResponse.SerializeToString,
             ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
@@ -222,6 +242,33 @@ class ControlService(object):
             '/grpcflow.v1.ControlService/Revoke',
             grpcflow_dot_v1_dot_control__service__pb2.RevokeRequest.SerializeToString,
             grpcflow_dot_v1_dot_control__service__pb2.RevokeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeByStamp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/RevokeByStamp',
+            grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,12 @@ class ControlServiceStub:
 
     Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
     """
+    RevokeByStamp: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.RevokeByStampRequest, _control_service_pb2.RevokeByStampResponse]
+    """RevokeByStamp settles every node that bears one of the stamps as revoked, durably; it goes on where the
+    coordinator restarts meanwhile, and answers once all of them are.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
     ListQueues: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListQueuesRequest, _control_service_pb2.ListQueuesResponse]
@@ -77,6 +83,12 @@ class ControlServiceAsyncStub(ControlServiceStub):
     """Revoke settles nodes as revoked wherever they are, durably; running ones are stopped where asked.
 
     Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    RevokeByStamp: _aio.UnaryUnaryMultiCallable[_control_service_pb2.RevokeByStampRequest, _control_service_pb2.RevokeByStampResponse]  # type: ignore[assignment]
+    """RevokeByStamp settles every node that bears one of the stamps as revoked, durably; it goes on where the
+    coordinator restarts meanwhile, and answers once all of them are.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
@@ -119,6 +131,18 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         """Revoke settles nodes as revoked wherever they are, durably; running ones are stopped where asked.
 
         Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeByStamp(
+        self,
+        request: _control_service_pb2.RevokeByStampRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.RevokeByStampResponse, _abc.Awaitable[_control_service_pb2.RevokeByStampResponse]]:
+        """RevokeByStamp settles every node that bears one of the stamps as revoked, durably; it goes on where the
+        coordinator restarts meanwhile, and answers once all of them are.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
         """
 
     @_abc_1.abstractmethod

@@ -92,6 +92,30 @@ FAILURE_MODE_BODY: FailureMode.ValueType  # 3
 """FAILURE_MODE_BODY: the child fails with the same failure and its errbacks fire (a group as a body)."""
 Global___FailureMode: _TypeAlias = FailureMode  # noqa: Y015
 
+class _AttachmentKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttachmentKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttachmentKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTACHMENT_KIND_UNSPECIFIED: _AttachmentKind.ValueType  # 0
+    """ATTACHMENT_KIND_UNSPECIFIED is refused."""
+    ATTACHMENT_KIND_REPLACE: _AttachmentKind.ValueType  # 1
+    """ATTACHMENT_KIND_REPLACE: the graph runs in the task's place: its end is that of the task's node."""
+    ATTACHMENT_KIND_MEMBER: _AttachmentKind.ValueType  # 2
+    """ATTACHMENT_KIND_MEMBER: the graph is one more member of the join that the task's node is a member of."""
+
+class AttachmentKind(_AttachmentKind, metaclass=_AttachmentKindEnumTypeWrapper):
+    """AttachmentKind says what a graph is to the running task that submits it."""
+
+ATTACHMENT_KIND_UNSPECIFIED: AttachmentKind.ValueType  # 0
+"""ATTACHMENT_KIND_UNSPECIFIED is refused."""
+ATTACHMENT_KIND_REPLACE: AttachmentKind.ValueType  # 1
+"""ATTACHMENT_KIND_REPLACE: the graph runs in the task's place: its end is that of the task's node."""
+ATTACHMENT_KIND_MEMBER: AttachmentKind.ValueType  # 2
+"""ATTACHMENT_KIND_MEMBER: the graph is one more member of the join that the task's node is a member of."""
+Global___AttachmentKind: _TypeAlias = AttachmentKind  # noqa: Y015
+
 @_typing.final
 class Template(_message.Message):
     """Template is what many calls of one graph share."""
@@ -114,6 +138,10 @@ class Template(_message.Message):
     PARENT_ID_FIELD_NUMBER: _builtins.int
     ROOT_ID_FIELD_NUMBER: _builtins.int
     TRACK_STARTED_FIELD_NUMBER: _builtins.int
+    STAMPS_FIELD_NUMBER: _builtins.int
+    REPLACED_NESTING_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_FIELD_NUMBER: _builtins.int
+    SOFT_TIME_LIMIT_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Registered name of the task, at most 255 bytes."""
     queue: _builtins.str
@@ -138,6 +166,8 @@ class Template(_message.Message):
     """Id of the root task of the work this call belongs to; empty where it is this graph's own."""
     track_started: _builtins.bool
     """True: the worker reports when it starts, so that STARTED can be seen."""
+    replaced_nesting: _builtins.int
+    """How many replacements lie above this call."""
     @_builtins.property
     def countdown(self) -> _duration_pb2.Duration:
         """Not before this long after the node became ready, by the coordinator's clock."""
@@ -153,6 +183,18 @@ class Template(_message.Message):
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """Revoked where it has not started by this time."""
+
+    @_builtins.property
+    def stamps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stamp]:
+        """Stamps, as text: what the nodes can be revoked by."""
+
+    @_builtins.property
+    def time_limit(self) -> _duration_pb2.Duration:
+        """Stopped where it has run this long."""
+
+    @_builtins.property
+    def soft_time_limit(self) -> _duration_pb2.Duration:
+        """Told to end where it has run this long."""
 
     def __init__(
         self,
@@ -173,14 +215,46 @@ class Template(_message.Message):
         parent_id: _builtins.str = ...,
         root_id: _builtins.str = ...,
         track_started: _builtins.bool = ...,
+        stamps: _abc.Iterable[Global___Stamp] | None = ...,
+        replaced_nesting: _builtins.int = ...,
+        time_limit: _duration_pb2.Duration | None = ...,
+        soft_time_limit: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "soft_time_limit", b"soft_time_limit", "time_limit", b"time_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks_early", b"acks_early", "content_type", b"content_type", "countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "headers", b"headers", "headers_content_type", b"headers_content_type", "ignore_result", b"ignore_result", "max_deliveries", b"max_deliveries", "parent_id", b"parent_id", "priority", b"priority", "queue", b"queue", "root_id", b"root_id", "task", b"task", "track_started", b"track_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks_early", b"acks_early", "content_type", b"content_type", "countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "headers", b"headers", "headers_content_type", b"headers_content_type", "ignore_result", b"ignore_result", "max_deliveries", b"max_deliveries", "parent_id", b"parent_id", "priority", b"priority", "queue", b"queue", "replaced_nesting", b"replaced_nesting", "root_id", b"root_id", "soft_time_limit", b"soft_time_limit", "stamps", b"stamps", "task", b"task", "time_limit", b"time_limit", "track_started", b"track_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Template: _TypeAlias = Template  # noqa: Y015
+
+@_typing.final
+class Stamp(_message.Message):
+    """Stamp is a header that marks calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, at most 255 bytes."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its values as text, each at most 255 bytes."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stamp: _TypeAlias = Stamp  # noqa: Y015
 
 @_typing.final
 class Range(_message.Message):
@@ -280,6 +354,9 @@ class NodeRun(_message.Message):
     CHILDREN_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     JOIN_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    GROUP_INDEX_FIELD_NUMBER: _builtins.int
+    IN_CHORD_FIELD_NUMBER: _builtins.int
     first: _builtins.int
     """Index of the first node; each run starts where the one before it ended."""
     count: _builtins.int
@@ -288,6 +365,12 @@ class NodeRun(_message.Message):
     """Index into the graph's templates; not used by a join."""
     id: _builtins.str
     """The user's own id of the one node; empty: the text form of its 16 bytes."""
+    group: _builtins.bytes
+    """The 16 bytes of the join that these nodes are members of; empty: of none. For the task's own knowledge."""
+    group_index: _builtins.int
+    """Place of the first node in that join's list."""
+    in_chord: _builtins.bool
+    """True where that join is the header of a chord."""
     @_builtins.property
     def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """For each node one encoded list [args, kwargs]."""
@@ -317,14 +400,51 @@ class NodeRun(_message.Message):
         children: _abc.Iterable[_builtins.int] | None = ...,
         id: _builtins.str = ...,
         join: Global___Join | None = ...,
+        group: _builtins.bytes = ...,
+        group_index: _builtins.int = ...,
+        in_chord: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["join", b"join"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "count", b"count", "first", b"first", "id", b"id", "inputs", b"inputs", "join", b"join", "payloads", b"payloads", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "count", b"count", "first", b"first", "group", b"group", "group_index", b"group_index", "id", b"id", "in_chord", b"in_chord", "inputs", b"inputs", "join", b"join", "payloads", b"payloads", "template", b"template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeRun: _TypeAlias = NodeRun  # noqa: Y015
+
+@_typing.final
+class Attachment(_message.Message):
+    """Attachment ties a graph to an attempt that runs; both become real in one commit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    kind: Global___AttachmentKind.ValueType
+    """What the graph is to it."""
+    node: _builtins.bytes
+    """The 16 bytes of the running node."""
+    token: _builtins.int
+    """Token of its attempt; one that is not current is refused (STALE_ATTEMPT)."""
+    final: _builtins.int
+    """Index of the node of this graph whose end counts."""
+    def __init__(
+        self,
+        *,
+        kind: Global___AttachmentKind.ValueType = ...,
+        node: _builtins.bytes = ...,
+        token: _builtins.int = ...,
+        final: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "kind", b"kind", "node", b"node", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attachment: _TypeAlias = Attachment  # noqa: Y015
 
 @_typing.final
 class GraphChunk(_message.Message):
@@ -341,6 +461,7 @@ class GraphChunk(_message.Message):
     TEMPLATES_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
     REJECT_ID_REUSE_FIELD_NUMBER: _builtins.int
+    ATTACHMENT_FIELD_NUMBER: _builtins.int
     graph: _builtins.bytes
     """The 12 bytes of the graph id."""
     sequence: _builtins.int
@@ -353,11 +474,15 @@ class GraphChunk(_message.Message):
     """True: a user's own id that a settled node holds is refused too."""
     @_builtins.property
     def templates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Template]:
-        """All templates; in the first piece only."""
+        """Templates; those of later pieces go on counting where the pieces before them ended."""
 
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeRun]:
         """The runs of this piece, at most 1 MiB of them unless one payload alone is larger."""
+
+    @_builtins.property
+    def attachment(self) -> Global___Attachment:
+        """In the first piece: the attempt that this graph belongs to."""
 
     def __init__(
         self,
@@ -369,10 +494,11 @@ class GraphChunk(_message.Message):
         templates: _abc.Iterable[Global___Template] | None = ...,
         runs: _abc.Iterable[Global___NodeRun] | None = ...,
         reject_id_reuse: _builtins.bool = ...,
+        attachment: Global___Attachment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "last", b"last", "node_count", b"node_count", "reject_id_reuse", b"reject_id_reuse", "runs", b"runs", "sequence", b"sequence", "templates", b"templates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "graph", b"graph", "last", b"last", "node_count", b"node_count", "reject_id_reuse", b"reject_id_reuse", "runs", b"runs", "sequence", b"sequence", "templates", b"templates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,6 +72,38 @@ STATE_REJECTED: State.ValueType  # 9
 """STATE_REJECTED: settled by a task that raised Reject without requeue."""
 Global___State: _TypeAlias = State  # noqa: Y015
 
+class _PartKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PartKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PART_KIND_UNSPECIFIED: _PartKind.ValueType  # 0
+    """PART_KIND_UNSPECIFIED is never sent by this version."""
+    PART_KIND_DATA: _PartKind.ValueType  # 1
+    """PART_KIND_DATA: one whole encoded value."""
+    PART_KIND_OPEN: _PartKind.ValueType  # 2
+    """PART_KIND_OPEN: a list begins; its values follow."""
+    PART_KIND_CLOSE: _PartKind.ValueType  # 3
+    """PART_KIND_CLOSE: the list that was opened last ends."""
+    PART_KIND_FAILED: _PartKind.ValueType  # 4
+    """PART_KIND_FAILED: the value is a failed node."""
+
+class PartKind(_PartKind, metaclass=_PartKindEnumTypeWrapper):
+    """PartKind says what one part of a value is."""
+
+PART_KIND_UNSPECIFIED: PartKind.ValueType  # 0
+"""PART_KIND_UNSPECIFIED is never sent by this version."""
+PART_KIND_DATA: PartKind.ValueType  # 1
+"""PART_KIND_DATA: one whole encoded value."""
+PART_KIND_OPEN: PartKind.ValueType  # 2
+"""PART_KIND_OPEN: a list begins; its values follow."""
+PART_KIND_CLOSE: PartKind.ValueType  # 3
+"""PART_KIND_CLOSE: the list that was opened last ends."""
+PART_KIND_FAILED: PartKind.ValueType  # 4
+"""PART_KIND_FAILED: the value is a failed node."""
+Global___PartKind: _TypeAlias = PartKind  # noqa: Y015
+
 @_typing.final
 class Value(_message.Message):
     """Value is one value on its way into a call: bytes of one content type, or a list of values that the
@@ -245,6 +277,10 @@ class Result(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     KNOWN_FIELD_NUMBER: _builtins.int
+    CUSTOM_STATE_FIELD_NUMBER: _builtins.int
+    META_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    VALUE_APART_FIELD_NUMBER: _builtins.int
     node: _builtins.bytes
     """The 16 bytes of the node's id."""
     id: _builtins.str
@@ -259,6 +295,10 @@ class Result(_message.Message):
     """How often it was retried."""
     known: _builtins.bool
     """False where the coordinator has no such node; state is then STATE_PENDING, as in Celery."""
+    custom_state: _builtins.str
+    """The state that the task gave itself with its progress; only before the end."""
+    value_apart: _builtins.bool
+    """True: the value is too large for this message; FetchValue gives it in parts."""
     @_builtins.property
     def value(self) -> Global___Value:
         """The value, for STATE_SUCCESS."""
@@ -266,6 +306,14 @@ class Result(_message.Message):
     @_builtins.property
     def failure(self) -> Global___Failure:
         """The failure, for STATE_FAILURE, STATE_REVOKED, STATE_REJECTED and STATE_RETRY."""
+
+    @_builtins.property
+    def meta(self) -> Global___Value:
+        """What it said with that state."""
+
+    @_builtins.property
+    def details(self) -> Global___CallDetails:
+        """How the node was called; only where the request asked for details."""
 
     def __init__(
         self,
@@ -279,11 +327,113 @@ class Result(_message.Message):
         worker: _builtins.str = ...,
         retries: _builtins.int = ...,
         known: _builtins.bool = ...,
+        custom_state: _builtins.str = ...,
+        meta: Global___Value | None = ...,
+        details: Global___CallDetails | None = ...,
+        value_apart: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "failure", b"failure", "meta", b"meta", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "id", b"id", "known", b"known", "node", b"node", "retries", b"retries", "settled_at_ms", b"settled_at_ms", "state", b"state", "value", b"value", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_state", b"custom_state", "details", b"details", "failure", b"failure", "id", b"id", "known", b"known", "meta", b"meta", "node", b"node", "retries", b"retries", "settled_at_ms", b"settled_at_ms", "state", b"state", "value", b"value", "value_apart", b"value_apart", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Result: _TypeAlias = Result  # noqa: Y015
+
+@_typing.final
+class CallDetails(_message.Message):
+    """CallDetails says how a node was called."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    HEADERS_CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    ROOT_ID_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    CREATED_AT_MS_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """Registered name of the task; empty for a join."""
+    queue: _builtins.str
+    """Name of the queue."""
+    priority: _builtins.int
+    """Priority, 0 to 9."""
+    payload: _builtins.bytes
+    """The encoded [args, kwargs], without inputs."""
+    content_type: _builtins.str
+    """Content type of payload; empty means "application/json"."""
+    headers: _builtins.bytes
+    """Headers of the call, one encoded mapping."""
+    headers_content_type: _builtins.str
+    """Content type of headers; empty means "application/json"."""
+    parent_id: _builtins.str
+    """Id of the task that submitted the call; empty outside of a task."""
+    root_id: _builtins.str
+    """Id of the root task of the work it belongs to; empty where it is this graph's own."""
+    group: _builtins.bytes
+    """The 16 bytes of the join that the node is a member of; empty: of none."""
+    created_at_ms: _builtins.int
+    """Unix time in milliseconds at which its graph was submitted."""
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        payload: _builtins.bytes = ...,
+        content_type: _builtins.str = ...,
+        headers: _builtins.bytes = ...,
+        headers_content_type: _builtins.str = ...,
+        parent_id: _builtins.str = ...,
+        root_id: _builtins.str = ...,
+        group: _builtins.bytes = ...,
+        created_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "created_at_ms", b"created_at_ms", "group", b"group", "headers", b"headers", "headers_content_type", b"headers_content_type", "parent_id", b"parent_id", "payload", b"payload", "priority", b"priority", "queue", b"queue", "root_id", b"root_id", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallDetails: _TypeAlias = CallDetails  # noqa: Y015
+
+@_typing.final
+class ValuePart(_message.Message):
+    """ValuePart is one part of a value that is too large for one message: its tree, written out in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    kind: Global___PartKind.ValueType
+    """What it is."""
+    data: _builtins.bytes
+    """One encoded value, for PART_KIND_DATA."""
+    content_type: _builtins.str
+    """Content type of data; empty means "application/json"."""
+    @_builtins.property
+    def failed(self) -> Global___FailedNode:
+        """The failed node, for PART_KIND_FAILED."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___PartKind.ValueType = ...,
+        data: _builtins.bytes = ...,
+        content_type: _builtins.str = ...,
+        failed: Global___FailedNode | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "data", b"data", "failed", b"failed", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValuePart: _TypeAlias = ValuePart  # noqa: Y015

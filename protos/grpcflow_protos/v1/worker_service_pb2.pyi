@@ -22,6 +22,56 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class InputsRequest(_message.Message):
+    """InputsRequest names an attempt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    session: _builtins.bytes
+    """The 16 bytes of the session."""
+    token: _builtins.int
+    """Token of the attempt."""
+    def __init__(
+        self,
+        *,
+        session: _builtins.bytes = ...,
+        token: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputsRequest: _TypeAlias = InputsRequest  # noqa: Y015
+
+@_typing.final
+class InputsResponse(_message.Message):
+    """InputsResponse is one piece of the inputs: as many values as the assignment would hold, one after the other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.ValuePart]:
+        """Parts, in order; a list may begin in one message and end in a later one."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[_value_pb2.ValuePart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputsResponse: _TypeAlias = InputsResponse  # noqa: Y015
+
+@_typing.final
 class Held(_message.Message):
     """Held is an attempt that a worker still has: running, waiting, or ended with its report unacknowledged."""
 
@@ -273,6 +323,7 @@ class Report(_message.Message):
     RETURNED_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
+    PROGRESSED_FIELD_NUMBER: _builtins.int
     token: _builtins.int
     """Token of the attempt."""
     @_builtins.property
@@ -311,6 +362,10 @@ class Report(_message.Message):
     def started(self) -> Global___Started:
         """It started (not an end)."""
 
+    @_builtins.property
+    def progressed(self) -> Global___Progressed:
+        """It told how far it is (not an end)."""
+
     def __init__(
         self,
         *,
@@ -324,16 +379,45 @@ class Report(_message.Message):
         returned: Global___Returned | None = ...,
         revoked: Global___Revoked | None = ...,
         started: Global___Started | None = ...,
+        progressed: Global___Progressed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "ignored", b"ignored", "lost", b"lost", "outcome", b"outcome", "rejected", b"rejected", "retry", b"retry", "returned", b"returned", "revoked", b"revoked", "started", b"started", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "ignored", b"ignored", "lost", b"lost", "outcome", b"outcome", "progressed", b"progressed", "rejected", b"rejected", "retry", b"retry", "returned", b"returned", "revoked", b"revoked", "started", b"started", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "ignored", b"ignored", "lost", b"lost", "outcome", b"outcome", "rejected", b"rejected", "retry", b"retry", "returned", b"returned", "revoked", b"revoked", "started", b"started", "token", b"token", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "ignored", b"ignored", "lost", b"lost", "outcome", b"outcome", "progressed", b"progressed", "rejected", b"rejected", "retry", b"retry", "returned", b"returned", "revoked", b"revoked", "started", b"started", "token", b"token", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["value", "failure", "retry", "ignored", "rejected", "lost", "returned", "revoked", "started"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["value", "failure", "retry", "ignored", "rejected", "lost", "returned", "revoked", "started", "progressed"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Progressed(_message.Message):
+    """Progressed says how far an attempt is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    META_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """State that it gives itself, at most 255 bytes; none of those that end a node."""
+    @_builtins.property
+    def meta(self) -> _value_pb2.Value:
+        """What it says with it."""
+
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        meta: _value_pb2.Value | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Progressed: _TypeAlias = Progressed  # noqa: Y015
 
 @_typing.final
 class Ignored(_message.Message):
@@ -567,6 +651,10 @@ class AssignedRun(_message.Message):
     RETRIES_FIELD_NUMBER: _builtins.int
     LOSSES_FIELD_NUMBER: _builtins.int
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    GROUP_INDEX_FIELD_NUMBER: _builtins.int
+    IN_CHORD_FIELD_NUMBER: _builtins.int
+    INPUTS_APART_FIELD_NUMBER: _builtins.int
     graph: _builtins.bytes
     """The 12 bytes of the graph id."""
     first: _builtins.int
@@ -583,6 +671,14 @@ class AssignedRun(_message.Message):
     """How many attempts were lost before this one."""
     content_type: _builtins.str
     """Content type of the payloads where it is not the template's (after a retry with new arguments)."""
+    group: _builtins.bytes
+    """The 16 bytes of the join that the nodes are members of; empty: of none."""
+    group_index: _builtins.int
+    """Place of the first node in that join's list."""
+    in_chord: _builtins.bool
+    """True where that join is the header of a chord."""
+    inputs_apart: _builtins.bool
+    """True: the inputs are too large for this message; Inputs gives them."""
     @_builtins.property
     def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """For each attempt the encoded [args, kwargs]."""
@@ -604,10 +700,14 @@ class AssignedRun(_message.Message):
         retries: _builtins.int = ...,
         losses: _builtins.int = ...,
         content_type: _builtins.str = ...,
+        group: _builtins.bytes = ...,
+        group_index: _builtins.int = ...,
+        in_chord: _builtins.bool = ...,
+        inputs_apart: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "first", b"first", "graph", b"graph", "id", b"id", "inputs", b"inputs", "losses", b"losses", "payloads", b"payloads", "retries", b"retries", "template", b"template", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "first", b"first", "graph", b"graph", "group", b"group", "group_index", b"group_index", "id", b"id", "in_chord", b"in_chord", "inputs", b"inputs", "inputs_apart", b"inputs_apart", "losses", b"losses", "payloads", b"payloads", "retries", b"retries", "template", b"template", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,6 +41,11 @@ class WorkerServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_worker__service__pb2.WorkRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_worker__service__pb2.WorkResponse.FromString,
                 _registered_method=True)
+        self.Inputs = channel.unary_stream(
+                '/grpcflow.v1.WorkerService/Inputs',
+                request_serializer=grpcflow_dot_v1_dot_worker__service__pb2.InputsRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_worker__service__pb2.InputsResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer(object):
@@ -64,6 +69,15 @@ class WorkerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Inputs(self, request, context):
+        """Inputs gives the values that one attempt waits for, where they are too large for its assignment.
+
+        Statuses: NOT_FOUND (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -71,6 +85,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Work,
                     request_deserializer=grpcflow_dot_v1_dot_worker__service__pb2.WorkRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_worker__service__pb2.WorkResponse.SerializeToString,
+            ),
+            'Inputs': grpc.unary_stream_rpc_method_handler(
+                    servicer.Inputs,
+                    request_deserializer=grpcflow_dot_v1_dot_worker__service__pb2.InputsRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_worker__service__pb2.InputsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -101,6 +120,33 @@ class WorkerService(object):
             '/grpcflow.v1.WorkerService/Work',
             grpcflow_dot_v1_dot_worker__service__pb2.WorkRequest.SerializeToString,
             grpcflow_dot_v1_dot_worker__service__pb2.WorkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Inputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/grpcflow.v1.WorkerService/Inputs',
+            grpcflow_dot_v1_dot_worker__service__pb2.InputsRequest.SerializeToString,
+            grpcflow_dot_v1_dot_worker__service__pb2.InputsResponse.FromString,
             options,
             channel_credentials,
             insecure,

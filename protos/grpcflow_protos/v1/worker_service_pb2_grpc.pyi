@@ -47,6 +47,11 @@ class WorkerServiceStub:
     ABORTED (REPLACED): a newer stream of the same worker took over. UNAVAILABLE (SILENT, STOPPING, or no
     code): come back, with the same session.
     """
+    Inputs: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.InputsRequest, _worker_service_pb2.InputsResponse]
+    """Inputs gives the values that one attempt waits for, where they are too large for its assignment.
+
+    Statuses: NOT_FOUND (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
+    """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -65,6 +70,11 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     another session. RESOURCE_EXHAUSTED: a message larger than the transport takes, without a code.
     ABORTED (REPLACED): a newer stream of the same worker took over. UNAVAILABLE (SILENT, STOPPING, or no
     code): come back, with the same session.
+    """
+    Inputs: _aio.UnaryStreamMultiCallable[_worker_service_pb2.InputsRequest, _worker_service_pb2.InputsResponse]  # type: ignore[assignment]
+    """Inputs gives the values that one attempt waits for, where they are too large for its assignment.
+
+    Statuses: NOT_FOUND (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -87,6 +97,17 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         another session. RESOURCE_EXHAUSTED: a message larger than the transport takes, without a code.
         ABORTED (REPLACED): a newer stream of the same worker took over. UNAVAILABLE (SILENT, STOPPING, or no
         code): come back, with the same session.
+        """
+
+    @_abc_1.abstractmethod
+    def Inputs(
+        self,
+        request: _worker_service_pb2.InputsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.InputsResponse], _abc.AsyncIterator[_worker_service_pb2.InputsResponse]]:
+        """Inputs gives the values that one attempt waits for, where they are too large for its assignment.
+
+        Statuses: NOT_FOUND (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
         """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
