@@ -5,7 +5,7 @@ Pure, but for ``to_chunks``, which alone knows protobuf and is imported at its f
 
 from typing import TYPE_CHECKING
 
-from grpcflow.lower.model import EdgeSpec, LoweredGraph, Mode, OnFailure, Outcome, Run, TemplateSpec
+from grpcflow.lower.model import Attachment, EdgeSpec, LoweredGraph, Mode, OnFailure, Outcome, Run, TemplateSpec
 from grpcflow.lower.templates import OPTIONS, Calls
 from grpcflow.lower.walk import lower
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OPTIONS",
+    "Attachment",
     "Calls",
     "EdgeSpec",
     "LoweredGraph",
@@ -27,13 +28,16 @@ __all__ = [
 ]
 
 
-def to_chunks(graph: LoweredGraph, graph_id: bytes) -> "list[graph_pb2.GraphChunk]":
+def to_chunks(
+    graph: LoweredGraph, graph_id: bytes, attachment: Attachment | None = None
+) -> "list[graph_pb2.GraphChunk]":
     """Return the pieces of a graph as messages of the wire; see ``lower.chunks``.
 
     Args:
         graph: The lowered canvas.
         graph_id: The 12 bytes of its id.
+        attachment: The running attempt that the graph belongs to; None: it stands on its own.
     """
     from grpcflow.lower import chunks
 
-    return chunks.to_chunks(graph, graph_id)
+    return chunks.to_chunks(graph, graph_id, attachment)

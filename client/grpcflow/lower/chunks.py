@@ -6,7 +6,7 @@ The one module of the lowering that knows protobuf; imported when something is s
 from collections.abc import Iterator
 from typing import Final
 
-from grpcflow.lower.model import LoweredGraph, Run, TemplateSpec
+from grpcflow.lower.model import Attachment, LoweredGraph, Run, TemplateSpec
 from grpcflow_protos.limits import BATCH_BYTES
 from grpcflow_protos.v1 import graph_pb2
 
@@ -19,13 +19,19 @@ _RUN_BYTES: Final = 40
 #: Bytes that protobuf puts around one payload.
 _PAYLOAD_BYTES: Final = 5
 
+_KINDS: Final = {
+    "replace": graph_pb2.ATTACHMENT_KIND_REPLACE,
+    "member": graph_pb2.ATTACHMENT_KIND_MEMBER,
+}
 
-def to_chunks(graph: LoweredGraph, graph_id: bytes) -> list[graph_pb2.GraphChunk]:
+
+def to_chunks(graph: LoweredGraph, graph_id: bytes, attachment: Attachment | None = None) -> list[graph_pb2.GraphChunk]:
     """Return the pieces of a graph, in order, cut by bytes.
 
     Args:
         graph: The lowered canvas.
         graph_id: The 12 bytes of its id.
+        attachment: The running attempt that the graph belongs to; None: it stands on its own.
     """
     pieces = list(_cut(graph.runs))
     last = len(pieces) - 1
@@ -36,7 +42,14 @@ def to_chunks(graph: LoweredGraph, graph_id: bytes) -> list[graph_pb2.GraphChunk
         for sequence, piece in enumerate(pieces)
     ]
     chunks[0].templates.extend(map(_template, graph.templates))
+    if attachment is not None:
+        chunks[0].attachment.CopyFrom(_attachment(attachment, graph.outcome.node))
     return chunks
+
+
+def _attachment(attachment: Attachment, final: int) -> graph_pb2.Attachment:
+    """Return an attachment as a message; ``final``: index of the node whose end counts."""
+    return graph_pb2.Attachment(kind=_KINDS[attachment.kind], node=attachment.node, token=attachment.token, final=final)
 
 
 def _cut(runs: list[Run]) -> Iterator[list[graph_pb2.NodeRun]]:

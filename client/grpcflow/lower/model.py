@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Literal
 
-__all__ = ["EdgeSpec", "LoweredGraph", "Mode", "OnFailure", "Outcome", "Run", "TemplateSpec"]
+__all__ = ["Attachment", "EdgeSpec", "LoweredGraph", "Mode", "OnFailure", "Outcome", "Run", "TemplateSpec"]
 
 
 class Mode(IntEnum):
@@ -62,6 +63,30 @@ class TemplateSpec:
     parent_id: str = ""
     root_id: str = ""
     track_started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What a graph is to the running attempt that submits it; see Attachment in graph.proto.
+
+    Attributes:
+        kind: ``replace``: the graph runs in the place of the attempt's node; ``member``: it is one more member of
+            the join that the node is a member of.
+        node: The 16 bytes of the running node.
+        token: Token of its attempt.
+        group: The 16 bytes of the join that the end of the graph is a member of then; empty: of none.
+        group_index: Its place in that join's list.
+        in_chord: True where that join is the header of a chord.
+        nesting: How many replacements lie above the calls of the graph.
+    """
+
+    kind: Literal["replace", "member"]
+    node: bytes
+    token: int
+    group: bytes = b""
+    group_index: int = 0
+    in_chord: bool = False
+    nesting: int = 0
 
 
 @dataclass(slots=True)
