@@ -39,6 +39,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
         ignore_result: True where nobody wants the value; it is dropped and reported as b"".
         track_started: True: call `Listener.started` when it begins.
         acks_early: True: it must never run twice, so a dead child may not have it run again.
+        time_limit: seconds after which its process is killed and the attempt fails; None: no limit.
+        soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised in it; None: no limit.
+        replaced_nesting: how many replacements lie above it.
     """
 
     task: str
@@ -54,6 +57,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     ignore_result: bool = False
     track_started: bool = False
     acks_early: bool = False
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    replaced_nesting: int = 0
 
 
 class CallRun(msgspec.Struct):
@@ -70,6 +76,10 @@ class CallRun(msgspec.Struct):
         retries: how often it was retried.
         losses: how many attempts were lost before this one.
         content_type: of the payloads where it is not the call's.
+        group: the 16 bytes of the join that the nodes are members of, b"" for none.
+        group_index: place of the first node in that join's list; the others follow by one.
+        in_chord: True where that join is the header of a chord.
+        inputs_apart: True: the inputs are still with the coordinator; no executor is given such a run.
     """
 
     call: Call
@@ -82,6 +92,10 @@ class CallRun(msgspec.Struct):
     retries: int = 0
     losses: int = 0
     content_type: str = ""
+    group: bytes = b""
+    group_index: int = 0
+    in_chord: bool = False
+    inputs_apart: bool = False
 
     def part(self, start: int, stop: int) -> "CallRun":
         """The attempts from `start` up to, not including, `stop`, as a run of their own."""
@@ -98,6 +112,10 @@ class CallRun(msgspec.Struct):
             retries=self.retries,
             losses=self.losses,
             content_type=self.content_type,
+            group=self.group,
+            group_index=self.group_index + start,
+            in_chord=self.in_chord,
+            inputs_apart=self.inputs_apart,
         )
 
 
@@ -191,6 +209,9 @@ class Listener(Protocol):
 
     def started(self, tokens: Sequence[int]) -> None:
         """Attempts whose call says `track_started` began. Not an end."""
+
+    def progressed(self, token: int, state: str, data: bytes, content_type: str) -> None:
+        """A running attempt says how far it is: a state of its own and an encoded value. Not an end."""
 
     def broken(self, reason: str) -> None:
         """The executor cannot go on (it tried); end the worker. Comes at most once."""

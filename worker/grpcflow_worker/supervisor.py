@@ -328,6 +328,10 @@ class Supervisor:
             self._session.started(tokens)
             self._wake()
 
+    def progressed(self, token: int, state: str, data: bytes, content_type: str) -> None:
+        """A running attempt says how far it is."""
+        _log.debug("progress of %s: %s (%d bytes %s)", self._story(token), state, len(data), content_type)
+
     def broken(self, reason: str) -> None:
         """The executor cannot go on: end the worker."""
         _log.error("the executor cannot go on: %s; this worker ends", reason)

@@ -10,7 +10,7 @@ import datetime
 import uuid
 from collections.abc import Sequence
 
-from google.protobuf import timestamp_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.message import DecodeError
 
 from grpcflow_protos.v1 import graph_pb2, value_pb2
@@ -54,6 +54,10 @@ def _run_of(run: pb.AssignedRun, calls: Sequence[Call]) -> CallRun:
         retries=run.retries,
         losses=run.losses,
         content_type=run.content_type,
+        group=run.group,
+        group_index=run.group_index,
+        in_chord=run.in_chord,
+        inputs_apart=run.inputs_apart,
     )
 
 
@@ -74,7 +78,16 @@ def _call_of(template: graph_pb2.Template) -> Call:
         ignore_result=template.ignore_result,
         track_started=template.track_started,
         acks_early=template.acks_early,
+        time_limit=_seconds(template.time_limit) if template.HasField("time_limit") else None,
+        soft_time_limit=_seconds(template.soft_time_limit) if template.HasField("soft_time_limit") else None,
+        replaced_nesting=template.replaced_nesting,
     )
+
+
+def _seconds(duration: duration_pb2.Duration) -> float | None:
+    """A limit in seconds; None where it is not one: nothing may take less than no time."""
+    seconds = duration.seconds + duration.nanos / 1e9
+    return seconds if seconds > 0 else None
 
 
 def _iso(time: timestamp_pb2.Timestamp) -> str | None:

@@ -22,6 +22,8 @@ class Recorder:
         self.ends: dict[int, Ended] = {}
         self.begun: list[int] = []
         self.reasons: list[str] = []
+        #: Token, state, data and content type, in the order in which they came.
+        self.progress: list[tuple[int, str, bytes, str]] = []
         #: Tokens that ended more than once; the `start` fixture fails the test for them. (An assert in a callback
         #: of the loop would only be logged.)
         self.twice: list[int] = []
@@ -45,6 +47,10 @@ class Recorder:
 
     def started(self, tokens: Sequence[int]) -> None:
         self.begun += tokens
+        self._changed.set()
+
+    def progressed(self, token: int, state: str, data: bytes, content_type: str) -> None:
+        self.progress.append((token, state, data, content_type))
         self._changed.set()
 
     def broken(self, reason: str) -> None:

@@ -191,6 +191,9 @@ class Child:
                 retries=batch.retries,
                 losses=batch.losses,
                 content_type=batch.content_type,
+                group=batch.group,
+                group_index=batch.group_index,
+                in_chord=batch.in_chord,
             )
         )
         started = time.monotonic()

@@ -53,6 +53,9 @@ class Batch(msgspec.Struct, array_like=True):
     retries: int
     losses: int
     content_type: str
+    group: bytes = b""
+    group_index: int = 0
+    in_chord: bool = False
 
 
 class TakeBack(msgspec.Struct, array_like=True):

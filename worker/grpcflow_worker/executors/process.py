@@ -102,6 +102,9 @@ class ChildProcess:
             run.retries,
             run.losses,
             run.content_type,
+            run.group,
+            run.group_index,
+            run.in_chord,
         )
         self._write(frames.frame(batch))
 
