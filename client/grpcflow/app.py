@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from grpcflow.connection import Connection
     from grpcflow.control import Control
     from grpcflow.lower import TemplateSpec
+    from grpcflow.lower.model import Attachment
 
 __all__ = ["Grpcflow"]
 
@@ -189,6 +190,8 @@ class Grpcflow:
         args: Iterable[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        *,
+        attachment: "Attachment | None" = None,
     ) -> Any:
         """Submit a canvas as one graph; returns its result once the graph is durable.
 
@@ -197,6 +200,7 @@ class Grpcflow:
             args: Partial arguments for its first step.
             kwargs: Partial keyword arguments for its first step.
             options: Options as in ``Task.apply_async``.
+            attachment: The running attempt that the graph replaces or joins; None: it stands alone.
 
         Returns:
             An AsyncResult, a GroupResult where the canvas ends in a group, None for an empty chain.
@@ -215,7 +219,7 @@ class Grpcflow:
         if graph is None:
             return None
         graph_id = ids.mint_graph()
-        self.connection.submit(lower.to_chunks(graph, graph_id))
+        self.connection.submit(lower.to_chunks(graph, graph_id, attachment))
         made = result_of(self, graph_id, graph.outcome)
         if request is not None:
             request.children.append(made)
