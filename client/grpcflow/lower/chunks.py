@@ -6,6 +6,7 @@ The one module of the lowering that knows protobuf; imported when something is s
 from collections.abc import Iterator
 from typing import Final
 
+from grpcflow.ids import node_bytes
 from grpcflow.lower.model import Attachment, LoweredGraph, Run, TemplateSpec
 from grpcflow_protos.limits import BATCH_BYTES
 from grpcflow_protos.v1 import graph_pb2
@@ -15,9 +16,11 @@ __all__ = ["to_chunks"]
 #: Bytes that one index, one edge or one run takes in a message, at most, beside its payloads.
 _INDEX_BYTES: Final = 5
 _EDGE_BYTES: Final = 12
-_RUN_BYTES: Final = 40
+_RUN_BYTES: Final = 70
 #: Bytes that protobuf puts around one payload.
 _PAYLOAD_BYTES: Final = 5
+#: Bytes that protobuf puts around one template.
+_TEMPLATE_BYTES: Final = 5
 
 _KINDS: Final = {
     "replace": graph_pb2.ATTACHMENT_KIND_REPLACE,
@@ -33,15 +36,14 @@ def to_chunks(graph: LoweredGraph, graph_id: bytes, attachment: Attachment | Non
         graph_id: The 12 bytes of its id.
         attachment: The running attempt that the graph belongs to; None: it stands on its own.
     """
-    pieces = list(_cut(graph.runs))
-    last = len(pieces) - 1
-    chunks = [
-        graph_pb2.GraphChunk(
-            graph=graph_id, sequence=sequence, last=sequence == last, node_count=graph.node_count, runs=piece
+    chunks: list[graph_pb2.GraphChunk] = []
+    for runs, templates in _cut(graph, graph_id, attachment):
+        chunks.append(
+            graph_pb2.GraphChunk(
+                graph=graph_id, sequence=len(chunks), node_count=graph.node_count, templates=templates, runs=runs
+            )
         )
-        for sequence, piece in enumerate(pieces)
-    ]
-    chunks[0].templates.extend(map(_template, graph.templates))
+    chunks[-1].last = True
     if attachment is not None:
         chunks[0].attachment.CopyFrom(_attachment(attachment, graph.outcome.node))
     return chunks
@@ -52,18 +54,33 @@ def _attachment(attachment: Attachment, final: int) -> graph_pb2.Attachment:
     return graph_pb2.Attachment(kind=_KINDS[attachment.kind], node=attachment.node, token=attachment.token, final=final)
 
 
-def _cut(runs: list[Run]) -> Iterator[list[graph_pb2.NodeRun]]:
-    """Yield the runs of each piece; one run is never cut again."""
-    piece: list[graph_pb2.NodeRun] = []
-    size = 0
-    for run in runs:
-        run_size = _size(run)
-        if piece and size + run_size > BATCH_BYTES:
-            yield piece
-            piece, size = [], 0
-        piece.append(_run(run))
+def _cut(
+    graph: LoweredGraph, graph_id: bytes, attachment: Attachment | None
+) -> Iterator[tuple[list[graph_pb2.NodeRun], list[graph_pb2.Template]]]:
+    """Yield runs and templates of each piece; a template is in the piece of the first run that needs it.
+
+    One run is never cut again: its payloads alone may be over the limit.
+    """
+    nesting = 0 if attachment is None else attachment.nesting
+    runs: list[graph_pb2.NodeRun] = []
+    templates: list[graph_pb2.Template] = []
+    size = sent = 0
+    for run in graph.runs:
+        needed = [_template(template, nesting) for template in graph.templates[sent : run.template + 1]]
+        sent += len(needed)
+        run_size = _size(run) + sum(template.ByteSize() + _TEMPLATE_BYTES for template in needed)
+        if runs and size + run_size > BATCH_BYTES:
+            yield runs, templates
+            runs, templates, size = [], [], 0
+        message = _run(run, graph_id)
+        if attachment is not None and run.first == graph.outcome.node:
+            # The end of the graph takes the place in a group that the running node has.
+            message.group, message.group_index = attachment.group, attachment.group_index
+            message.in_chord = attachment.in_chord
+        runs.append(message)
+        templates += needed
         size += run_size
-    yield piece
+    yield runs, templates
 
 
 def _size(run: Run) -> int:
@@ -71,13 +88,14 @@ def _size(run: Run) -> int:
     return (
         _RUN_BYTES
         + run.size
+        + len(run.id)
         + _PAYLOAD_BYTES * len(run.payloads)
         + _EDGE_BYTES * (len(run.inputs) + len(run.members or ()))
         + _INDEX_BYTES * len(run.children)
     )
 
 
-def _run(run: Run) -> graph_pb2.NodeRun:
+def _run(run: Run, graph_id: bytes) -> graph_pb2.NodeRun:
     """Return a run as a message."""
     message = graph_pb2.NodeRun(first=run.first, count=run.count, children=run.children)
     if run.members is None:
@@ -93,11 +111,15 @@ def _run(run: Run) -> graph_pb2.NodeRun:
         )
     if run.id:
         message.id = run.id
+    if run.group >= 0:
+        message.group = node_bytes(graph_id, run.group)
+        message.group_index = run.group_index
+        message.in_chord = run.in_chord
     return message
 
 
-def _template(template: TemplateSpec) -> graph_pb2.Template:
-    """Return a template as a message."""
+def _template(template: TemplateSpec, nesting: int) -> graph_pb2.Template:
+    """Return a template as a message; ``nesting``: how many replacements lie above the graph."""
     message = graph_pb2.Template(
         task=template.task,
         queue=template.queue,
@@ -110,11 +132,13 @@ def _template(template: TemplateSpec) -> graph_pb2.Template:
         parent_id=template.parent_id,
         root_id=template.root_id,
         track_started=template.track_started,
+        replaced_nesting=max(template.replaced_nesting, nesting),
+        stamps=[graph_pb2.Stamp(name=name, values=values) for name, values in template.stamps],
     )
-    if template.countdown is not None:
-        message.countdown.FromTimedelta(template.countdown)
-    if template.expires_in is not None:
-        message.expires_in.FromTimedelta(template.expires_in)
+    for name in ("countdown", "expires_in", "time_limit", "soft_time_limit"):
+        length = getattr(template, name)
+        if length is not None:
+            getattr(message, name).FromTimedelta(length)
     if template.eta is not None:
         message.eta.FromDatetime(template.eta)
     if template.expires_at is not None:

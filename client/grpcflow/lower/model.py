@@ -63,6 +63,10 @@ class TemplateSpec:
     parent_id: str = ""
     root_id: str = ""
     track_started: bool = False
+    stamps: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    replaced_nesting: int = 0
+    time_limit: timedelta | None = None
+    soft_time_limit: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,9 @@ class Run:
         id: The user's own id; only in a run of one.
         members: For a join its members as (first, count); None for calls.
         size: Bytes of the payloads.
+        group: Index of the join that these are members of; -1: of none.
+        group_index: Place of the first node in that join's list.
+        in_chord: True where that join is the header of a chord.
     """
 
     first: int
@@ -112,6 +119,9 @@ class Run:
     id: str = ""
     members: list[tuple[int, int]] | None = None
     size: int = 0
+    group: int = -1
+    group_index: int = 0
+    in_chord: bool = False
 
     @property
     def count(self) -> int:

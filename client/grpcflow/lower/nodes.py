@@ -13,7 +13,7 @@ from grpcflow.lower.steps import NOTHING, OWN_OPTIONS, Canvas, Errback, Given, S
 from grpcflow.lower.templates import Calls, checked_name
 from grpcflow_protos.limits import BATCH_BYTES, RUN_NODES
 
-__all__ = ["Graph", "Source", "Sources"]
+__all__ = ["UNTAKEN", "Graph", "Source", "Sources"]
 
 _VIA: Final[Mapping[str | None, str]] = {"xmap": "map", "xstarmap": "starmap"}
 _Check = Callable[[Sequence[Any], Mapping[str, Any], int], None]
@@ -106,29 +106,36 @@ class Graph:
         sources: Sources,
         step: Step,
         parent: Outcome | None,
+        *,
+        in_chord: bool = False,
     ) -> Outcome:
         """Add the node that collects members.
 
         Args:
             members: Outcomes, and (first, count) of calls in shared runs, in order.
-            shared: The shared runs.
+            shared: The shared runs, in order.
             sources: What it waits for besides its members; nothing of that enters its list.
             step: The group; its callbacks stand on the join.
             parent: The outcome before it.
+            in_chord: True for the header of a chord.
         """
         index = self.node_count
         ranges: list[tuple[int, int]] = []
         results: list[Outcome | tuple[int, int]] = []
+        place = 0
+        runs = iter(shared)
         for member in members:
             if isinstance(member, Outcome):
+                run, count = self._run_of[member.node], 1
                 _extend(ranges, member.node, 1)
                 results.append(member)
-                self._run_of[member.node].children.append(index)
             else:
+                run, count = next(runs), member[1]
                 _extend(ranges, *member)
                 _extend(results, *member)
-        for run in shared:
             run.children.append(index)
+            run.group, run.group_index, run.in_chord = index, place, in_chord
+            place += count
         # A join is no errback: those of its members that are end it.
         waits = [source for source in sources if source.mode is not Mode.ERROR]
         edges = tuple(EdgeSpec(source.node, _mode(source, takes=False), source.on_failure) for source in waits)
@@ -207,14 +214,14 @@ class Graph:
 
 
 #: How a parent enters a call that takes nothing from it.
-_UNTAKEN: Final = {Mode.VALUE: Mode.AFTER, Mode.ERROR: Mode.ERROR_AFTER}
+UNTAKEN: Final[Mapping[Mode, Mode]] = {Mode.VALUE: Mode.AFTER, Mode.ERROR: Mode.ERROR_AFTER}
 
 _CALL_KINDS: Final = frozenset({None, "xmap", "xstarmap"})
 
 
 def _mode(source: Source, takes: bool) -> Mode:
     """Return how a parent enters a call that takes its value or does not."""
-    return source.mode if takes else _UNTAKEN.get(source.mode, source.mode)
+    return source.mode if takes else UNTAKEN.get(source.mode, source.mode)
 
 
 def _extend(ranges: list[Any], first: int, count: int) -> None:

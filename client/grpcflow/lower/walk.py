@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from grpcflow.lower.model import LoweredGraph, Mode, OnFailure, Outcome, Run
-from grpcflow.lower.nodes import Graph, Source, Sources
+from grpcflow.lower.nodes import UNTAKEN, Graph, Source, Sources
 from grpcflow.lower.steps import (
     NOTHING,
     OWN_OPTIONS,
@@ -133,6 +133,8 @@ class _Lowering:
                 current.errbacks = [errback for errback in current.errbacks if errback not in following]
             if kind in _CALLS:
                 outcome = self.graph.call(current, sources, outcome)
+            elif kind in _JOINED:
+                outcome = yield self._group(current, sources, outcome, in_chord=position + 1 < len(steps))
             else:
                 outcome = yield self._part(current, sources, outcome)
             sources = _after(outcome)
@@ -152,7 +154,7 @@ class _Lowering:
         errbacks = callbacks_of(step.canvas, "link_error", step.given)
         body.errbacks = step.errbacks + [Errback(errback) for errback in errbacks]
         if next(members_of(Step(header.canvas)), None) is not None:
-            outcome = yield self._group(header, sources, parent)
+            outcome = yield self._group(header, sources, parent, in_chord=True)
             sources, parent = _after(outcome), outcome
         else:
             # There is no header to wait for: the body runs with the empty list, after what came before the chord.
@@ -172,7 +174,7 @@ class _Lowering:
             return self.graph.call(body, sources, parent)
         return (yield self._part(body, sources, parent))
 
-    def _group(self, step: Step, sources: Sources, parent: Outcome | None) -> Walk:
+    def _group(self, step: Step, sources: Sources, parent: Outcome | None, *, in_chord: bool = False) -> Walk:
         """Walk the members, then the join; plain calls with nothing to wait for share runs."""
         graph = self.graph
         # A group that waits for a group fails with the members' error, member by member.
@@ -200,7 +202,7 @@ class _Lowering:
         _close(run, members)
         # The join waits for what its members wait for, too: so it can tell a failure from before it, which passes
         # through the group in silence, from a failure of a member, which is its own.
-        return graph.join(members, shared, inner, step, parent)
+        return graph.join(members, shared, inner, step, parent, in_chord=in_chord)
 
 
 def _after(outcome: Outcome) -> Sources:
@@ -209,8 +211,8 @@ def _after(outcome: Outcome) -> Sources:
 
 
 def _without_value(source: Source) -> Source:
-    """Return a source that is waited for and whose value is not taken."""
-    return replace(source, mode=Mode.AFTER) if source.mode is Mode.VALUE else source
+    """Return a source that is waited for and that enters the call with nothing, neither value nor failure."""
+    return replace(source, mode=UNTAKEN[source.mode]) if source.mode in UNTAKEN else source
 
 
 def _close(run: Run | None, members: list[Outcome | tuple[int, int]]) -> None:
