@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 
 from grpcflow_coordinator.core.effects import (
     Accepted,
     Acknowledge,
+    Answer,
     Assign,
     CloseStream,
     Effects,
@@ -19,7 +21,7 @@ from grpcflow_coordinator.core.effects import (
     Welcome,
     WorkerSend,
 )
-from grpcflow_coordinator.core.model import NodeState, Outcome
+from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, NodeState, Outcome, split_node
 from grpcflow_coordinator.errors import STATUS_OF
 from grpcflow_coordinator.streams import ClientStream, WorkerStream
 from grpcflow_protos.v1 import client_service_pb2, worker_service_pb2
@@ -31,6 +33,8 @@ class Watchers:
     def __init__(self) -> None:
         #: graph -> stream -> ranges (first, end).
         self._by_graph: dict[bytes, dict[ClientStream, list[tuple[int, int]]]] = defaultdict(dict)
+        #: Who waits for ids that no graph has yet, and how such an id is looked up.
+        self._expected: list[tuple[ClientStream, str, Callable[[str], bytes | None]]] = []
 
     def watch(self, stream: ClientStream, graph: bytes, first: int, count: int) -> None:
         """Tell the stream of these nodes as they settle."""
@@ -53,8 +57,29 @@ class Watchers:
 
     def forget(self, stream: ClientStream) -> None:
         """The stream is gone."""
+        self._expected = [one for one in self._expected if one[0] is not stream]
         for graph in [graph for graph, streams in self._by_graph.items() if stream in streams]:
             self.drop(stream, graph)
+
+    def expect(self, stream: ClientStream, text: str, find: Callable[[str], bytes | None]) -> None:
+        """The stream waits for a node of a user's own id that nobody has submitted yet."""
+        self._expected.append((stream, text, find))
+
+    def came(self, graph: bytes) -> None:
+        """A graph was submitted: perhaps it has nodes that somebody waits for by ids of their own."""
+        if not self._expected:
+            return
+        still = []
+        for stream, text, find in self._expected:
+            node = find(text)
+            if node is None or node[:GRAPH_ID_BYTES] != graph:
+                still.append((stream, text, find))
+            else:
+                index = split_node(node)[1]
+                self.watch(stream, graph, index, 1)
+                stream.backfill.append((graph, index, index + 1))
+                stream.wake()
+        self._expected = still
 
     def forget_graph(self, graph: bytes) -> None:
         """Every node of the graph has settled: there is nothing more to tell."""
@@ -102,18 +127,20 @@ class StreamOutbox:
                 stream.wake()
 
     def _send(self, send: Send) -> None:
-        if not isinstance(send, Accepted | Refused | RevokeDone):
+        if not isinstance(send, Accepted | Refused | RevokeDone | Answer):
             if not isinstance(send.stream, WorkerStream):
                 raise TypeError(f"nobody takes {type(send).__name__} for {send.stream!r}")
             self._tell_worker(send.stream, send)
             return
         client = send.client
-        if isinstance(send, RevokeDone):
+        if isinstance(send, RevokeDone | Answer):
             if isinstance(client, asyncio.Future) and not client.done():
                 client.set_result(send)
             return
         refused = send if isinstance(send, Refused) else None
         _answer(client, send.graph, refused)
+        if refused is None:
+            self.watchers.came(send.graph)
         if isinstance(client, ClientStream) and client.coming.pop(send.graph, None) is not None and refused:
             self.watchers.drop(client, send.graph)
 

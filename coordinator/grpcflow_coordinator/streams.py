@@ -12,9 +12,10 @@ from collections import deque
 from dataclasses import replace
 from typing import Final
 
+from grpcflow_coordinator import values
 from grpcflow_coordinator.core.effects import Assign
 from grpcflow_coordinator.core.events import Undeliverable
-from grpcflow_coordinator.core.model import EdgeMode, Failure, NodeState, Outcome, Run, text_id
+from grpcflow_coordinator.core.model import Failure, NodeState, Outcome
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.storage.records import Records
@@ -156,7 +157,7 @@ class WorkerStream(Stream):
             rest = replace(assign, first=assign.first + half, count=assign.count - half, token=assign.token + half)
             self.assigned.extendleft((rest, replace(assign, count=half)))
             return
-        found = convert.too_large("the task's arguments and the values it waits for together", size, self._room)
+        found = convert.too_large("the task's arguments", size, self._room)
         failure = Failure(found.type_name, found.message, "INPUTS_TOO_LARGE")
         self._engine.post(Undeliverable(assign.token, failure))
 
@@ -176,6 +177,9 @@ class WorkerStream(Stream):
             retries=assign.retries,
             losses=assign.losses,
         )
+        if assign.run.group:
+            run.group, run.in_chord = assign.run.group, assign.run.in_chord
+            run.group_index = assign.run.group_index + start
         if assign.run.inputs or assign.retries:
             self._complete(assign, run)
         return run
@@ -188,59 +192,13 @@ class WorkerStream(Stream):
             run.payloads[0] = progress.payload
             run.content_type = progress.content_type
             return
-        fired_by = progress.fired_by - 1 if progress is not None else -1
-        for edge in assign.run.inputs:
-            if edge.mode is EdgeMode.VALUE:
-                run.inputs.append(read_value(records, assign.graph, edge.parent))
-            elif edge.mode is EdgeMode.ERROR and edge.parent == fired_by:
-                run.inputs.append(_failed(records, assign.graph, edge.parent))
-
-
-def _failed(records: Records, graph: bytes, index: int) -> value_pb2.Value:
-    """Return what an errback is told."""
-    value = value_pb2.Value()
-    run = records.run_of(graph, index)
-    outcome = records.outcome(graph, index)
-    value.failed.id = text_id(graph, index, run.own_id if run else "")
-    if outcome is not None and outcome.failure is not None:
-        value.failed.failure.CopyFrom(convert.failure_message(outcome.failure, graph, records))
-    return value
-
-
-def read_value(records: Records, graph: bytes, index: int) -> value_pb2.Value:
-    """Return a settled node's value; that of a join is the list of its members' values, however deep."""
-    root = value_pb2.Value()
-    work: list[tuple[int, value_pb2.Value]] = [(index, root)]
-    while work:
-        node, value = work.pop()
-        run = records.run_of(graph, node)
-        if run is not None and run.members is not None:
-            _open_join(records, graph, run, value, work)
-            continue
-        outcome = records.outcome(graph, node)
-        if outcome is not None:
-            value.data, value.content_type = outcome.data, outcome.content_type
-    return root
-
-
-def _open_join(
-    records: Records, graph: bytes, join: Run, value: value_pb2.Value, work: list[tuple[int, value_pb2.Value]]
-) -> None:
-    """Put one place for each member into the list; plain ones are filled at once, by pages."""
-    value.list.SetInParent()
-    for first, count in join.members or ():
-        for start in range(first, first + count, PAGE):
-            stop = min(start + PAGE, first + count)
-            found = dict(records.outcomes(graph, start, stop - start, PAGE))
-            for index in range(start, stop):
-                place = value.list.values.add()
-                outcome = found.get(index)
-                if outcome is None:
-                    continue
-                if outcome.data:
-                    place.data, place.content_type = outcome.data, outcome.content_type
-                else:
-                    work.append((index, place))
+        room = values.Room(self._room - len(run.payloads[0]))
+        try:
+            for edge in values.taken(assign.run, progress):
+                run.inputs.append(values.input_of(records, assign.graph, edge, room))
+        except values.TooLarge:
+            del run.inputs[:]
+            run.inputs_apart = True
 
 
 class ClientStream(Stream):

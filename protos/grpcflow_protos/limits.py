@@ -42,5 +42,14 @@ TRACEBACK_LIMIT: Final = 65_536
 #: Content types that every coordinator takes; "" on the wire means the first.
 CONTENT_TYPES: Final = ("application/json", "application/msgpack", "application/x-python-pickle")
 
+#: States that end a node; no task gives itself one of them.
+TERMINAL_STATES: Final = ("SUCCESS", "FAILURE", "REVOKED", "IGNORED", "REJECTED")
+
+#: Most leaves of a value that travels in one message; a larger one is fetched in parts.
+VALUE_LEAVES: Final = 2_000
+
+#: Most bytes of the inputs of one call, however they travel.
+INPUTS_LIMIT: Final = 1024 * 1024 * 1024
+
 #: Bits of an attempt's token that hold its number; the epoch stands above them.
 TOKEN_NUMBER_BITS: Final = 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grpcflow_coordinator.core import settling
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import StopAttempt
-from grpcflow_coordinator.core.events import Ended, Raised, Report, Retried, Value
+from grpcflow_coordinator.core.events import Ended, Progressed, Raised, Report, Retried, Value
 from grpcflow_coordinator.core.model import (
     Attempt,
     Failure,
@@ -97,6 +97,8 @@ def take_report(step: Step, session: Session, attempt: Attempt, report: Report) 
             finish(step, attempt, Trigger.RAISED, outcome)
         case Retried():
             _retry(step, attempt, report)
+        case Progressed():
+            put_state(step, attempt.graph, attempt.index, report.state, report.meta, report.meta_type)
         case Ended():
             _ended(step, attempt, report, outcome)
 
@@ -112,7 +114,7 @@ def _ended(step: Step, attempt: Attempt, report: Ended, outcome: Outcome) -> Non
     elif report.how == "requeued":
         _requeue(step, attempt)
     elif report.how == "revoked":
-        _settle_revoked(step, attempt, doom_of(step, attempt))
+        settle_revoked(step, attempt, doom_of(step, attempt))
     elif report.how == "ignored":
         finish(step, attempt, Trigger.IGNORED, outcome)
     else:
@@ -123,7 +125,7 @@ def hand_back(step: Step, attempt: Attempt) -> None:
     """Put the node of an attempt that never started into its old place, uncounted."""
     doom = doom_of(step, attempt)
     if doom:
-        _settle_revoked(step, attempt, doom)
+        settle_revoked(step, attempt, doom)
         return
     transition(attempt.state, Trigger.RETURNED)
     if attempt.template.acks_early:
@@ -138,9 +140,10 @@ def lose(step: Step, attempt: Attempt, why: str, *, reported: bool = False) -> N
     """Hand the node of a lost attempt out again, or fail it where that was once too often."""
     progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
     if progress.doom:
-        _settle_revoked(step, attempt, progress.doom)
+        settle_revoked(step, attempt, progress.doom)
         return
     progress.losses += 1
+    progress.custom_state, progress.meta = "", b""
     if reported:
         progress.ended_by = attempt.token
     allowed = attempt.template.max_deliveries or step.cluster.limits.max_deliveries
@@ -168,6 +171,13 @@ def _give_back(step: Step, attempt: Attempt, *, alone: bool) -> None:
         line = lines.line(attempt.entry.line)
         line.give_back(attempt.entry, attempt.index - attempt.entry.first, alone=alone)
         lines.activate(line)
+
+
+def put_state(step: Step, graph: bytes, index: int, state: str, meta: bytes, meta_type: str) -> None:
+    """Write a state that a task, or somebody for it, gave itself; it holds until the attempt ends."""
+    progress = step.loaded.progress(graph, index) or Progress()
+    progress.custom_state, progress.meta, progress.meta_type = state, meta, meta_type
+    step.loaded.put_progress(graph, index, progress)
 
 
 def doom_of(step: Step, attempt: Attempt) -> str:
@@ -201,7 +211,8 @@ def ask_to_stop(step: Step, attempt: Attempt, progress: Progress) -> None:
         step.effects.sends.append(StopAttempt(session.stream, attempt.token, terminate, stop_signal, False))
 
 
-def _settle_revoked(step: Step, attempt: Attempt, reason: str) -> None:
+def settle_revoked(step: Step, attempt: Attempt, reason: str) -> None:
+    """Settle the node of an attempt as revoked; the reason is "REVOKED" or "EXPIRED"."""
     expired = reason == "EXPIRED"
     failure = Failure("TaskRevokedError", "expired" if expired else "terminated", reason or "REVOKED")
     outcome = Outcome(
@@ -214,9 +225,10 @@ def _retry(step: Step, attempt: Attempt, report: Retried) -> None:
     """Set the timer of the next attempt."""
     progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
     if progress.doom == "REVOKED":
-        _settle_revoked(step, attempt, progress.doom)
+        settle_revoked(step, attempt, progress.doom)
         return
     progress.doom = ""  # it started in time
+    progress.custom_state, progress.meta = "", b""
     progress.retries += 1
     progress.failure = report.failure
     if report.payload:
@@ -228,7 +240,7 @@ def _requeue(step: Step, attempt: Attempt) -> None:
     """Put the node of a task that raised Reject(requeue=True) behind all others."""
     progress = step.loaded.progress(attempt.graph, attempt.index) or Progress()
     if progress.doom:
-        _settle_revoked(step, attempt, progress.doom)
+        settle_revoked(step, attempt, progress.doom)
         return
     _move(step, attempt, progress, 0, Trigger.REQUEUED)
 

@@ -11,7 +11,19 @@ from grpcflow_coordinator.core.effects import Effects
 from grpcflow_coordinator.core.events import WorkerArrived
 from grpcflow_coordinator.core.lines import Lines
 from grpcflow_coordinator.core.loaded import Loaded
-from grpcflow_coordinator.core.model import Attempt, Entry, Graph, Now, Run, Session, TimerKind
+from grpcflow_coordinator.core.model import (
+    Attachment,
+    Attempt,
+    Entry,
+    Graph,
+    Job,
+    Now,
+    Outcome,
+    Run,
+    Session,
+    Template,
+    TimerKind,
+)
 from grpcflow_coordinator.core.story import Story
 
 #: Graphs whose templates are kept decoded.
@@ -66,6 +78,9 @@ class Staging:
     own_ids: list[tuple[str, int]]
     #: Joins with no members: they settle as soon as the graph is real.
     empty_joins: list[int]
+    #: Those of all pieces so far.
+    templates: list[Template] = field(default_factory=list)
+    attachment: Attachment | None = None
 
 
 @dataclass(slots=True)
@@ -117,6 +132,8 @@ class Cluster:
     next_prune: int | None = None
     #: True where graphs wait for their ready nodes to be queued.
     releasing: bool = False
+    #: Revokes by stamp that are under way, with whoever asked; None: that was before a restart.
+    jobs: dict[int, tuple[Job, object]] = field(default_factory=dict)
     story: Story = field(default_factory=Story)
 
 
@@ -132,6 +149,8 @@ class Step:
     touched: set[bytes] = field(default_factory=set)
     #: Waiting nodes whose count changed.
     counted: set[tuple[bytes, int]] = field(default_factory=set)
+    #: Ends of attached graphs that are still to be told to the nodes that wait for them: (graph, index, outcome).
+    handed_up: list[tuple[Graph, int, Outcome]] = field(default_factory=list)
 
     def graph(self, graph: bytes) -> Graph | None:
         """Return a graph, from memory where it was used lately."""
@@ -153,7 +172,7 @@ class Step:
     def set_timer(self, due_ms: int, kind: TimerKind, node: bytes, count: int = 1) -> None:
         """Set a timer for a node and the `count` - 1 ones after it."""
         self.loaded.put_timer(due_ms, kind, node, count)
-        if kind is TimerKind.PRUNE:
+        if kind >= TimerKind.PRUNE:
             self.cluster.next_prune = min(due_ms, self.cluster.next_prune or due_ms)
         elif self.cluster.next_timer is None or due_ms < self.cluster.next_timer:
             self.cluster.next_timer = due_ms

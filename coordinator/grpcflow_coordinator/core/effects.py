@@ -36,6 +36,19 @@ class RevokeDone:
 
 
 @dataclass(slots=True, frozen=True)
+class Answer:
+    """To whoever asked: it is done, or why not."""
+
+    client: object
+    #: One of the refusals' codes; empty: done.
+    code: str = ""
+    message: str = ""
+    #: How many nodes it was done to, and ids that are not known.
+    count: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
 class Welcome:
     """To a worker: its hello was taken."""
 
@@ -104,7 +117,7 @@ class CloseStream:
 #: What goes to a worker's stream.
 WorkerSend: TypeAlias = Welcome | Assign | Acknowledge | StopAttempt | Probe | CloseStream
 
-Send: TypeAlias = Accepted | Refused | RevokeDone | WorkerSend
+Send: TypeAlias = Accepted | Refused | RevokeDone | Answer | WorkerSend
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from grpcflow_coordinator.core.model import Failure, Run, SessionFacts, Template
+from grpcflow_coordinator.core.model import Attachment, Failure, Run, SessionFacts, Template
 
 
 @dataclass(slots=True, frozen=True)
@@ -26,6 +26,8 @@ class ChunkArrived:
     reject_id_reuse: bool = False
     #: Bytes of the payloads.
     size: int = 0
+    #: In the first piece: the attempt that the graph belongs to.
+    attachment: Attachment | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,6 +58,45 @@ class RevokeAsked:
     ids: tuple[str, ...]
     terminate: bool
     signal: str
+
+
+@dataclass(slots=True, frozen=True)
+class StampRevokeAsked:
+    """Someone wants every node revoked that bears one of these stamps."""
+
+    client: object
+    #: (name, value) of each.
+    stamps: tuple[tuple[str, str], ...]
+    terminate: bool
+    signal: str
+
+
+@dataclass(slots=True, frozen=True)
+class StateUpdateAsked:
+    """Someone gives an unsettled node a state of its own."""
+
+    client: object
+    id: str
+    state: str
+    meta: bytes
+    meta_type: str
+
+
+@dataclass(slots=True, frozen=True)
+class ForgetAsked:
+    """Someone wants results forgotten."""
+
+    client: object
+    ids: tuple[str, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class GroupSaved:
+    """Someone wants the description of a group kept; None: deleted."""
+
+    client: object
+    id: str
+    data: bytes | None
 
 
 @dataclass(slots=True, frozen=True)
@@ -107,6 +148,16 @@ class Retried:
 
 
 @dataclass(slots=True, frozen=True)
+class Progressed:
+    """An attempt told how far it is (not an end)."""
+
+    token: int
+    state: str
+    meta: bytes
+    meta_type: str
+
+
+@dataclass(slots=True, frozen=True)
 class Ended:
     """An attempt ended in a way that has no value: how is one of the words below."""
 
@@ -116,7 +167,7 @@ class Ended:
     failure: Failure | None = None
 
 
-Report: TypeAlias = Value | Raised | Retried | Ended
+Report: TypeAlias = Value | Raised | Retried | Ended | Progressed
 
 
 @dataclass(slots=True, frozen=True)
@@ -153,6 +204,10 @@ Event: TypeAlias = (
     | ChunkRefused
     | ClientLeft
     | RevokeAsked
+    | StampRevokeAsked
+    | StateUpdateAsked
+    | ForgetAsked
+    | GroupSaved
     | WorkerArrived
     | StreamBroke
     | WorkerSpoke

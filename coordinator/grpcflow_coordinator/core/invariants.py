@@ -129,6 +129,12 @@ def _check_unsettled(
     cluster: Cluster, loaded: Browsable, graph: Graph, run: Run, index: int, places: int, beyond_cursor: bool
 ) -> None:
     """An unsettled node waits for something that will come, and stands in exactly one place."""
+    progress = loaded.progress(graph.id, index)
+    if progress is not None and progress.replaced_by:
+        stand_in, place = split_node(progress.replaced_by)
+        if places or loaded.graph(stand_in) is None or loaded.outcome(stand_in, place) is not None:
+            _fail(cluster, graph.id, index, "it was replaced, and is queued as well or waits for what has ended")
+        return
     waits = _waits(cluster, loaded, graph, run, index)
     if waits and places:
         _fail(cluster, graph.id, index, "it waits for parents and is queued as well")
@@ -146,6 +152,8 @@ def _waits(cluster: Cluster, loaded: Browsable, graph: Graph, run: Run, index: i
             _fail(cluster, graph.id, index, "an empty join did not settle")
         return False
     outcomes = [loaded.outcome(graph.id, parent) for parent in parents]
+    extras = loaded.extras(graph.id, index) if run.is_join else []
+    outcomes += [loaded.outcome(*split_node(extra)) for extra in extras]
     missing = sum(outcome is None for outcome in outcomes)
     stored = loaded.waiting(graph.id, index)
     if run.is_errback:
@@ -159,7 +167,7 @@ def _waits(cluster: Cluster, loaded: Browsable, graph: Graph, run: Run, index: i
             _fail(cluster, graph.id, index, "a parent did not succeed and the child did not settle")
     if missing == 0 and run.is_join:
         _fail(cluster, graph.id, index, "a join waits though all its members have settled")
-    if missing and (len(parents) if stored is None else stored) != missing:
+    if missing and (len(outcomes) if stored is None else stored) != missing:
         _fail(cluster, graph.id, index, f"{missing} parents are missing and {stored} are counted")
     return missing > 0
 

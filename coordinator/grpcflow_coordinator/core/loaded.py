@@ -6,10 +6,10 @@ every step before it, committed or not; writes become durable together, before a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from grpcflow_coordinator.core.model import Entry, Graph, LineKey, Outcome, Progress, Run, SessionFacts
+from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Outcome, Progress, Run, SessionFacts
 
 
 class Timer(Protocol):
@@ -123,6 +123,50 @@ class Loaded(Protocol):
 
     def put_progress(self, graph: bytes, index: int, progress: Progress | None) -> None:
         """Write what a node went through; None deletes it."""
+        ...
+
+    def extras(self, graph: bytes, join: int) -> list[bytes]:
+        """Return the nodes of other graphs that were added to a join's members."""
+        ...
+
+    def put_extra(self, graph: bytes, join: int, node: bytes) -> None:
+        """Add a node of another graph to a join's members."""
+        ...
+
+    def put_forgotten(self, graph: bytes, index: int) -> None:
+        """Hide the result of a node from whoever asks for it."""
+        ...
+
+    def put_stamps(self, graph: bytes, stamps: Collection[tuple[str, str]]) -> None:
+        """Note that nodes of a graph bear these stamps (name, value)."""
+        ...
+
+    def stamped_graphs(self, name: str, value: str, after: bytes, limit: int) -> list[bytes]:
+        """Return graphs behind `after` that bear a stamp, in order; some may be gone."""
+        ...
+
+    def jobs(self) -> list[Job]:
+        """Return the revokes by stamp that are under way."""
+        ...
+
+    def put_job(self, job: Job) -> None:
+        """Write how far a revoke by stamp is."""
+        ...
+
+    def drop_job(self, number: int) -> None:
+        """Delete a revoke by stamp that is done."""
+        ...
+
+    def put_saved(self, own_id: str, data: bytes, expires_ms: int) -> bytes:
+        """Keep the description of a group; return the key that its timer names."""
+        ...
+
+    def drop_saved(self, own_id: str) -> None:
+        """Delete the description of a group."""
+        ...
+
+    def expire_saved(self, key: bytes, now_ms: int) -> None:
+        """Delete the description of a group where its time is over."""
         ...
 
     def alias(self, own_id: str) -> bytes | None:

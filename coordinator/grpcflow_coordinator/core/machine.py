@@ -7,7 +7,19 @@ from `loaded`, what it changes is written there, and what is to be told stands i
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attempts, dispatch, recovery, revoking, sessions, settling, submission, timers
+from grpcflow_coordinator.core import (
+    attaching,
+    attempts,
+    dispatch,
+    keeping,
+    recovery,
+    revoking,
+    sessions,
+    settling,
+    stamping,
+    submission,
+    timers,
+)
 from grpcflow_coordinator.core.cluster import Cluster, Limits, Step
 from grpcflow_coordinator.core.effects import Effects, Wake
 from grpcflow_coordinator.core.events import (
@@ -15,7 +27,11 @@ from grpcflow_coordinator.core.events import (
     ChunkRefused,
     ClientLeft,
     Event,
+    ForgetAsked,
+    GroupSaved,
     RevokeAsked,
+    StampRevokeAsked,
+    StateUpdateAsked,
     StreamBroke,
     Tick,
     Undeliverable,
@@ -37,6 +53,8 @@ class Machine:
         """Begin a new epoch on what the records hold; to be called once, before any step."""
         step = Step(self.cluster, loaded, now, Effects())
         recovery.start(step)
+        stamping.resume(step)
+        attaching.hand_up(step)
         settling.flush(step)
         return step.effects
 
@@ -53,6 +71,7 @@ class Machine:
         """
         step = Step(self.cluster, loaded, now, Effects())
         self._handle(step, event)
+        attaching.hand_up(step)
         settling.flush(step)
         return step.effects
 
@@ -74,12 +93,26 @@ class Machine:
                 submission.on_client_left(step, event.client)
             case RevokeAsked():
                 revoking.on_revoke(step, event)
+            case StampRevokeAsked() | StateUpdateAsked() | ForgetAsked() | GroupSaved():
+                self._keep(step, event)
             case Undeliverable():
                 self._undeliverable(step, event)
+
+    def _keep(self, step: Step, event: StampRevokeAsked | StateUpdateAsked | ForgetAsked | GroupSaved) -> None:
+        match event:
+            case StampRevokeAsked():
+                stamping.on_ask(step, event)
+            case StateUpdateAsked():
+                keeping.on_state(step, event)
+            case ForgetAsked():
+                keeping.on_forget(step, event)
+            case GroupSaved():
+                keeping.on_group(step, event)
 
     def _tick(self, step: Step) -> None:
         sessions.look_after(step)
         submission.release_ready(step)
+        stamping.work(step)
         timers.fire(step)
         if not timers.are_due(step):
             dispatch.dispatch(step)

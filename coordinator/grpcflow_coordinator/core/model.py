@@ -69,6 +69,8 @@ class Template:
     track_started: bool = False
     #: The template as it came over the wire, for the worker.
     wire: bytes = b""
+    #: Stamps (name, values) by which its calls can be revoked.
+    stamps: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def can_expire(self) -> bool:
@@ -89,6 +91,11 @@ class Run:
     own_id: str = ""
     #: Ranges (first, count) of a join's members in list order; None: a task.
     members: tuple[tuple[int, int], ...] | None = None
+    #: The 16 bytes of the join that the nodes are members of, as the client says it for the task's own knowledge;
+    #: the place of the first of them in its list; and whether it is the header of a chord.
+    group: bytes = b""
+    group_index: int = 0
+    in_chord: bool = False
 
     @property
     def is_join(self) -> bool:
@@ -105,6 +112,25 @@ class Run:
         return sum(count for _, count in self.members or ()) + len(self.inputs)
 
 
+class AttachmentKind(IntEnum):
+    """What a graph is to the attempt that it was submitted for; the numbers are those of the wire."""
+
+    REPLACE = 1
+    MEMBER = 2
+
+
+class Attachment(NamedTuple):
+    """What ties a graph to a node of another one."""
+
+    kind: AttachmentKind
+    #: The 16 bytes of the node whose attempt it was submitted for.
+    node: bytes
+    #: Token of that attempt.
+    token: int
+    #: Index of the node of the attached graph whose end counts.
+    final: int
+
+
 @dataclass(slots=True)
 class Graph:
     """What is known of a graph from its submission on."""
@@ -113,6 +139,7 @@ class Graph:
     node_count: int
     templates: tuple[Template, ...]
     created_ms: int
+    attachment: Attachment | None = None
 
 
 class NodeState(IntEnum):
@@ -139,6 +166,8 @@ class TimerKind(IntEnum):
     READY = 1
     #: An ended graph's records are deleted.
     PRUNE = 2
+    #: The description of a group that a client saved is deleted.
+    SAVED = 3
 
 
 @dataclass(slots=True, frozen=True)
@@ -159,6 +188,8 @@ class Failure:
     cause: Failure | None = None
     #: Index of the node whose outcome holds `raw`, plus one; 0: this one, where there is any.
     kept_by: int = 0
+    #: The graph of that node; empty: the same graph.
+    kept_in: bytes = b""
 
 
 @dataclass(slots=True)
@@ -175,6 +206,8 @@ class Outcome:
     token: int = 0
     worker: str = ""
     retries: int = 0
+    #: The 16 bytes of the node whose value this is, where it was replaced; empty: its own.
+    source: bytes = b""
 
 
 @dataclass(slots=True)
@@ -206,6 +239,32 @@ class Progress:
     stop_signal: str = ""
     #: Token of the last attempt that its worker reported as lost, retried or requeued.
     ended_by: int = 0
+    #: The 16 bytes of the node that runs in its place; empty: none. Its `place` is REPLACED then.
+    replaced_by: bytes = b""
+    #: State that the task gave itself, and what it said with it, encoded.
+    custom_state: str = ""
+    meta: bytes = b""
+    meta_type: str = ""
+
+
+#: Progress.place of a node that another one runs in place of.
+REPLACED_PLACE = -2
+
+
+@dataclass(slots=True)
+class Job:
+    """A revoke by stamp that is under way; a record, so that a restart goes on with it."""
+
+    number: int
+    #: (name, value) of each stamp.
+    stamps: tuple[tuple[str, str], ...]
+    terminate: bool
+    signal: str
+    #: How far it is: index of the stamp, the graph it is at, and the index of the next node there.
+    stamp: int = 0
+    graph: bytes = b""
+    node: int = 0
+    revoked: int = 0
 
 
 class LineKey(NamedTuple):

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attempts, recovery, timers
+from typing import TypeAlias
+
+from grpcflow_coordinator.core import attaching, attempts, recovery, timers
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import RevokeDone
 from grpcflow_coordinator.core.events import RevokeAsked
 from grpcflow_coordinator.core.model import Attempt, node_id, split_node
 from grpcflow_coordinator.core.states import Trigger
 
+#: Attempts by the 16 bytes of their node.
+Running: TypeAlias = dict[bytes, Attempt]
+
+
+def running_nodes(step: Step) -> Running:
+    """Return what runs now."""
+    return {node_id(attempt.graph, attempt.index): attempt for attempt in step.cluster.attempts.values()}
+
 
 def on_revoke(step: Step, event: RevokeAsked) -> None:
     """Revoke each named node; running ones are stopped where that was asked, and left alone where not."""
-    running = {node_id(attempt.graph, attempt.index): attempt for attempt in step.cluster.attempts.values()}
+    running = running_nodes(step)
     revoked = 0
     unknown = []
     for own_id in event.ids:
         node = find_node(step, own_id)
         if node is None:
             unknown.append(own_id)
-        elif node in running:
-            revoked += _revoke_running(step, running[node], event)
         else:
-            revoked += _revoke_idle(step, node, event)
+            revoked += revoke_node(step, node, event.signal if event.terminate else "", running)
     step.effects.sends.append(RevokeDone(event.client, revoked, tuple(unknown)))
 
 
@@ -43,22 +51,37 @@ def find_node(step: Step, text: str) -> bytes | None:
     return node if graph is not None and index < graph.node_count else None
 
 
-def _revoke_running(step: Step, attempt: Attempt, event: RevokeAsked) -> int:
-    """Ask the worker to stop an attempt; one that has not started there is stopped without `terminate`."""
-    stop_signal = event.signal if event.terminate else ""
+def revoke_node(step: Step, node: bytes, stop_signal: str, running: Running) -> int:
+    """Revoke one node, or what runs in its place; return how many that were.
+
+    Args:
+        step: the step it happens in.
+        node: its 16 bytes.
+        stop_signal: signal to stop it with where it runs; empty: only where it has not started.
+        running: what runs, by node.
+    """
+    node = attaching.stand_in(step, node)
+    attempt = running.get(node)
+    if attempt is not None and attempt.token in step.cluster.attempts:
+        return _revoke_running(step, attempt, stop_signal)
+    return _revoke_idle(step, node, stop_signal)
+
+
+def _revoke_running(step: Step, attempt: Attempt, stop_signal: str) -> int:
+    """Ask the worker to stop an attempt; one that has not started there is stopped without a signal."""
     progress = attempts.doom(step, attempt.graph, attempt.index, "REVOKED", stop_signal)
     attempts.ask_to_stop(step, attempt, progress)
     return 1
 
 
-def _revoke_idle(step: Step, node: bytes, event: RevokeAsked) -> int:
+def _revoke_idle(step: Step, node: bytes, stop_signal: str) -> int:
     graph_id, index = split_node(node)
     graph = step.graph(graph_id)
     run = step.loaded.run_of(graph_id, index)
     if graph is None or run is None or step.loaded.outcome(graph_id, index) is not None:
         return 0
     if recovery.may_run(step, graph_id, index):
-        attempts.doom(step, graph_id, index, "REVOKED", event.signal if event.terminate else "")
+        attempts.doom(step, graph_id, index, "REVOKED", stop_signal)
     else:
         timers.revoke_unstarted(step, graph, run, index, Trigger.REVOKED)
     return 1

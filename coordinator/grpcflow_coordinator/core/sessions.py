@@ -7,7 +7,7 @@ from dataclasses import replace
 from grpcflow_coordinator.core import attempts, recovery
 from grpcflow_coordinator.core.cluster import Probing, Step
 from grpcflow_coordinator.core.effects import Acknowledge, CloseStream, Probe, Welcome
-from grpcflow_coordinator.core.events import WorkerArrived, WorkerSpoke
+from grpcflow_coordinator.core.events import Progressed, WorkerArrived, WorkerSpoke
 from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, Session, split_node
 
 
@@ -196,6 +196,8 @@ def _take_reports(step: Step, session: Session, event: WorkerSpoke, superseded: 
     for report in event.reports:
         if report.token in mine:
             attempts.take_report(step, session, all_attempts[report.token], report)
+        elif isinstance(report, Progressed) and report.token not in all_attempts:
+            continue  # it ended meanwhile, and how far it was is of no use to anyone
         elif not _is_stale(step, session, report.token, superseded):
             return False
     return True

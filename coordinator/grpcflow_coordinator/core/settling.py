@@ -7,6 +7,7 @@ The spread is a work list, so that a chain of 10,000 needs no stack.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from grpcflow_coordinator.core.cluster import WAITING_CACHE, Step, Waiting
 from grpcflow_coordinator.core.model import (
@@ -48,12 +49,15 @@ def settle(step: Step, graph: Graph, run: Run, index: int, outcome: Outcome, *, 
             continue  # two parents of it failed in this very step
         step.loaded.put_outcome(graph.id, index, outcome)
         own_id = run.own_id
-        if outcome.state is NodeState.SUCCESS and not own_id and not outcome.content_type and not run.is_join:
+        is_plain = not (own_id or outcome.content_type or outcome.source or run.is_join)
+        if outcome.state is NodeState.SUCCESS and is_plain:
             step.effects.values.append((graph.id, index, outcome.data))
         else:
             step.effects.settled.append((graph.id, index, own_id, outcome))
             step.cluster.story.tell(step.now.wall_ms, outcome.state.name, graph.id, index)
         count_down(step, graph, 1)
+        if graph.attachment is not None and index == graph.attachment.final:
+            step.handed_up.append((graph, index, outcome))
         for child in run.children:
             _parent_settled(step, graph, child, index, outcome, fires, work)
 
@@ -75,6 +79,8 @@ def settle_values(step: Step, graph: Graph, run: Run, index: int, data: bytes, o
     else:
         step.effects.values.append((graph.id, index, data))
     count_down(step, graph, 1)
+    if graph.attachment is not None and index == graph.attachment.final:
+        step.handed_up.append((graph, index, replace(outcome)))  # this object goes on to serve for others
     if run.children:
         work: deque[tuple[Run, int, Outcome, bool]] = deque()
         for child in run.children:
@@ -158,10 +164,10 @@ def _failed_child(
     is_member = mode is None
     if mode is None or not fires:
         mode = FailureMode.PASS
-    quiet = not fires or (mode is not FailureMode.CHORD and not is_member)
-    if outcome.state is NodeState.IGNORED and quiet:
+    if outcome.state is NodeState.IGNORED and not (is_member and fires):
+        # Of a spared errback `fires` is false. What a task ignored stays told along its chain, for a join at its end.
         transition(NodeState.WAITING, Trigger.IGNORED)
-        return run, child, _outcome(step, NodeState.IGNORED), False
+        return run, child, _outcome(step, NodeState.IGNORED), fires
     transition(NodeState.WAITING, Trigger.UPSTREAM)
     failure = _handed_on(step, graph, parent, outcome)
     if mode is FailureMode.CHORD:
@@ -185,8 +191,10 @@ def _handed_on(step: Step, graph: Graph, parent: int, outcome: Outcome) -> Failu
         return failure
     run = step.loaded.run_of(graph.id, parent)
     origin = text_id(graph.id, parent, run.own_id if run else "")
-    kept_by = parent + 1 if failure.raw else 0
-    return Failure(failure.type_name, failure.message, failure.reason, origin, b"", failure.cause, kept_by)
+    kept_by = parent + 1 if failure.raw else failure.kept_by
+    return Failure(
+        failure.type_name, failure.message, failure.reason, origin, b"", failure.cause, kept_by, failure.kept_in
+    )
 
 
 def _outcome(step: Step, state: NodeState, failure: Failure | None = None) -> Outcome:
@@ -236,6 +244,25 @@ def _forget_waiting(step: Step, graph: Graph, index: int, *, released: bool) -> 
         step.loaded.put_waiting(graph.id, index, -1)
     elif step.loaded.waiting(graph.id, index) is not None:
         step.loaded.put_waiting(graph.id, index, None)
+
+
+def one_more(step: Step, graph: Graph, index: int) -> None:
+    """Let a waiting join wait for one member more."""
+    waiting = waiting_node(step, graph, index)
+    waiting.count += 1
+    waiting.dirty = True
+    step.cluster.waiting[graph.id, index] = waiting
+    step.counted.add((graph.id, index))
+
+
+def one_less(step: Step, graph: Graph, index: int) -> bool:
+    """Count down a member of a join that stands in another graph; True for the last."""
+    return _one_less(step, graph, index, waiting_node(step, graph, index))
+
+
+def forget_waiting(step: Step, graph: Graph, index: int) -> None:
+    """Forget the count of a node that waits no longer."""
+    _forget_waiting(step, graph, index, released=False)
 
 
 def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> None:

@@ -22,6 +22,7 @@ class Trigger(Enum):
     LOST = "lost"  # its attempt may have started and will not report
     RETRIED = "retried"
     REQUEUED = "requeued"  # it raised Reject(requeue=True)
+    REPLACED = "replaced"  # another graph runs in its place
     COLLECTED = "collected"  # a join: all members succeeded
     VALUE = "value"
     RAISED = "raised"
@@ -47,6 +48,7 @@ TRANSITIONS: dict[tuple[NodeState, Trigger], NodeState] = {
     (_S.WAITING, _T.IGNORED): _S.IGNORED,
     (_S.WAITING, _T.REVOKED): _S.REVOKED,
     (_S.WAITING, _T.EXPIRED): _S.REVOKED,
+    (_S.WAITING, _T.REJECTED): _S.REJECTED,
     (_S.SCHEDULED, _T.DUE): _S.QUEUED,
     (_S.SCHEDULED, _T.REVOKED): _S.REVOKED,
     (_S.SCHEDULED, _T.EXPIRED): _S.REVOKED,
@@ -62,6 +64,7 @@ for _running in (_S.HANDED_OUT, _S.STARTED):
         (_running, _T.LOST): _S.QUEUED,
         (_running, _T.REQUEUED): _S.QUEUED,
         (_running, _T.RETRIED): _S.SCHEDULED,
+        (_running, _T.REPLACED): _S.WAITING,
         (_running, _T.VALUE): _S.SUCCESS,
         (_running, _T.RAISED): _S.FAILURE,
         (_running, _T.GIVEN_UP): _S.FAILURE,

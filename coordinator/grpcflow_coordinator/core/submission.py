@@ -6,7 +6,7 @@ the edges.
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import settling
+from grpcflow_coordinator.core import attaching, settling, stamping
 from grpcflow_coordinator.core.cluster import Staging, Step
 from grpcflow_coordinator.core.effects import Accepted, Refused
 from grpcflow_coordinator.core.events import ChunkArrived, ChunkRefused
@@ -71,8 +71,8 @@ def _begin(step: Step, event: ChunkArrived) -> Staging:
     step.cluster.refused.pop(event.graph, None)
     if event.graph in step.cluster.staging:
         step.loaded.drop_staged(event.graph)
-    graph = Graph(event.graph, event.node_count, event.templates, step.now.wall_ms)
-    staging = Staging(event.client, event.node_count, graph, 0, 0, 0, 0, [], [])
+    graph = Graph(event.graph, event.node_count, (), step.now.wall_ms, event.attachment)
+    staging = Staging(event.client, event.node_count, graph, 0, 0, 0, 0, [], [], attachment=event.attachment)
     step.cluster.staging[event.graph] = staging
     return staging
 
@@ -85,12 +85,13 @@ def _add(step: Step, staging: Staging, event: ChunkArrived) -> tuple[str, str] |
             f"piece {staging.next_sequence} of the graph was expected: send the pieces in order",
         )
     staging.next_sequence += 1
+    staging.templates.extend(event.templates)
     for run, _ in event.runs:
         if run.first != staging.next_index:
             return "CHUNK_OUT_OF_ORDER", f"a run starts at node {run.first}, not {staging.next_index}: leave no gaps"
         staging.next_index += run.count
-        if not run.is_join and run.template >= len(staging.graph.templates):
-            return "UNKNOWN_TEMPLATE", f"template {run.template} is not among those of the first piece"
+        if not run.is_join and run.template >= len(staging.templates):
+            return "UNKNOWN_TEMPLATE", f"template {run.template} is in none of the pieces so far"
         _tally(staging, run)
         if run.own_id:
             staging.own_ids.append((run.own_id, run.first))
@@ -147,18 +148,22 @@ def _complete(step: Step, staging: Staging, event: ChunkArrived) -> tuple[str, s
             unsettled = step.graph(graph_id) is not None and step.loaded.outcome(graph_id, index) is None
             if unsettled or (event.reject_id_reuse and step.graph(graph_id) is not None):
                 return "ID_TAKEN", f"the id {own_id!r} belongs to another submission: wait for it, or use another id"
-    return None
+    return None if staging.attachment is None else attaching.refusal(step, staging.attachment)
 
 
 def _accept(step: Step, staging: Staging, event: ChunkArrived) -> None:
     """Make the graph real and queue what is ready."""
     graph = staging.graph
+    graph.templates = tuple(staging.templates)
     del step.cluster.staging[graph.id]
     for own_id, index in staging.own_ids:
         step.loaded.put_alias(own_id, node_id(graph.id, index))
     step.effects.sends.append(Accepted(event.client, graph.id))
     step.keep_graph(graph)
     step.cluster.story.tell(step.now.wall_ms, "submitted", graph.id, 0, graph.node_count)
+    stamping.note(step, graph)
+    if graph.attachment is not None:
+        attaching.attach(step, graph, graph.attachment)
     if event.sequence == 0:
         step.loaded.put_graph(graph, event.runs)
         for run, _ in event.runs:

@@ -95,8 +95,8 @@ def _expire(step: Step, graph: Graph, index: int, count: int, running: dict[tupl
         if expired in settled:
             continue
         progress = step.loaded.progress(graph.id, expired)
-        if progress is not None and progress.retries:
-            continue  # it started in time; a retry does not expire
+        if progress is not None and (progress.retries or progress.replaced_by):
+            continue  # it started in time; neither a retry nor a replacement expires
         attempt = running.get((graph.id, expired))
         if attempt is None and not recovery.may_run(step, graph.id, expired):
             revoke_unstarted(step, graph, run, expired, Trigger.EXPIRED)
@@ -121,12 +121,28 @@ def revoke_unstarted(step: Step, graph: Graph, run: Run, index: int, trigger: Tr
     settling.settle(step, graph, run, index, Outcome(NodeState.REVOKED, step.now.wall_ms, failure=failure))
 
 
+def _is_needed(step: Step, graph_id: bytes) -> bool:
+    """Return whether the graph that an attached one belongs to is there: its nodes may have their values here."""
+    graph = step.graph(graph_id)
+    if graph is None or graph.attachment is None:
+        return False
+    return step.graph(split_node(graph.attachment.node)[0]) is not None
+
+
 def _prune(step: Step) -> None:
     """Delete ended graphs whose time is over, a batch of records at a time; a timer stays until all of it is gone."""
     cluster = step.cluster
     left = cluster.limits.batch
     for timer in step.loaded.prunes(step.now.wall_ms, left):
         graph_id, _ = split_node(timer.node)
+        if timer.kind == TimerKind.SAVED:
+            step.loaded.expire_saved(timer.node, step.now.wall_ms)
+            step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+            continue
+        if _is_needed(step, graph_id):
+            step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+            step.set_timer(step.now.wall_ms + cluster.limits.result_expires_ms, TimerKind.PRUNE, timer.node)
+            continue
         left = step.loaded.drop_graph(graph_id, left)
         if left <= 0:
             break

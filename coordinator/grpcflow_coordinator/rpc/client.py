@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
+from grpcflow_coordinator import values
 from grpcflow_coordinator.core.effects import Refused
 from grpcflow_coordinator.core.events import ChunkRefused, ClientLeft
 from grpcflow_coordinator.core.model import text_id
@@ -13,8 +14,9 @@ from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.outbox import Watchers, refusal_message
 from grpcflow_coordinator.rpc import convert
-from grpcflow_coordinator.rpc.lookup import Lookup
-from grpcflow_coordinator.streams import ClientStream, read_value
+from grpcflow_coordinator.rpc.lookup import Lookup, made_by_a_client
+from grpcflow_coordinator.rpc.upkeep import Upkeep
+from grpcflow_coordinator.streams import ClientStream
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc, graph_pb2, value_pb2
 
@@ -27,7 +29,7 @@ _UNKNOWN = "no such task, or its result has expired: check the id, and keep resu
 IDS_NAMED = 1_000
 
 
-class ClientService(client_service_pb2_grpc.ClientServiceServicer):
+class ClientService(Upkeep, client_service_pb2_grpc.ClientServiceServicer):
     """Takes graphs and gives results."""
 
     def __init__(
@@ -35,7 +37,7 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
     ) -> None:
         self._engine = engine
         self._watchers = watchers
-        self._lookup = Lookup(engine)
+        self._lookup = Lookup(engine, payload_limit)
         self._payload_limit, self._node_limit, self._version = payload_limit, node_limit, version
         self._streams: set[ClientStream] = set()
 
@@ -133,12 +135,38 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
             The nodes that are not known; the others are watched all the same.
         """
         found, unknown = self._lookup.ranges(nodes, stream.coming)
+        if nodes.wait_for_submit:
+            found, unknown = self._expect(stream, found, unknown)
         for graph, first, count in found:
             root = self._engine.committed.graph(graph)
             if root is None or not self._engine.committed.has_ended(root):
                 self._watchers.watch(stream, graph, first, count)
             stream.backfill.append((graph, first, first + count))
         return unknown
+
+    def _expect(
+        self, stream: ClientStream, found: list[tuple[bytes, int, int]], unknown: client_service_pb2.NodeSet
+    ) -> tuple[list[tuple[bytes, int, int]], client_service_pb2.NodeSet]:
+        """Watch, beside what is found, nodes that nobody has submitted yet.
+
+        Returns:
+            What is watched by graph, and what can never be submitted.
+        """
+        never = client_service_pb2.NodeSet()
+        if unknown.ranges and self._engine.committed.graph(unknown.graph) is not None:
+            never.graph = unknown.graph
+            never.ranges.extend(unknown.ranges)  # the graph is there and has no such nodes
+        else:
+            found = found + [(unknown.graph, one.first, one.count) for one in unknown.ranges]
+        for text in unknown.ids:
+            node = made_by_a_client(text)
+            if node is None:
+                self._watchers.expect(stream, text, self._lookup.node)
+            elif self._engine.committed.graph(node[:12]) is None:
+                found = [*found, (node[:12], int.from_bytes(node[12:], "big"), 1)]
+            else:
+                never.ids.append(text)
+        return found, never
 
     async def Submit(
         self, request: client_service_pb2.SubmitRequest, context: Any
@@ -188,13 +216,17 @@ class ClientService(client_service_pb2_grpc.ClientServiceServicer):
         """Give the result of a join its list."""
         if result.state == value_pb2.STATE_SUCCESS and not result.HasField("value"):
             graph, index = result.node[:12], int.from_bytes(result.node[12:], "big")
-            result.value.CopyFrom(read_value(self._engine.committed, graph, index))
+            try:
+                room = values.Room(self._payload_limit)
+                result.value.CopyFrom(values.read_value(self._engine.committed, graph, index, room))
+            except values.TooLarge:
+                result.value_apart = True
 
     async def GetResults(
         self, request: client_service_pb2.GetResultsRequest, context: Any
     ) -> client_service_pb2.GetResultsResponse:
         """Tell how nodes stand now."""
-        results = self._lookup.results(request.nodes, states_only=request.states_only)
+        results = self._lookup.results(request.nodes, states_only=request.states_only, details=request.details)
         return self._fitting(client_service_pb2.GetResultsResponse(results=results))
 
     def _fitting(self, answer: Answer) -> Answer:

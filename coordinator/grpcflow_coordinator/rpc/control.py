@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from grpcflow_coordinator.core.effects import RevokeDone
-from grpcflow_coordinator.core.events import RevokeAsked
+from grpcflow_coordinator.core.events import RevokeAsked, StampRevokeAsked
 from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.model import Session
 from grpcflow_coordinator.engine import Engine
@@ -38,6 +38,9 @@ INSPECT_COMMANDS: Final = frozenset(
 
 #: Changes that workers carry out.
 CONTROL_COMMANDS: Final = frozenset(["add_consumer", "cancel_consumer", "shutdown"])
+
+#: Most values of stamps that one revoke names.
+STAMPS_LIMIT: Final = 1_000
 
 #: Milliseconds to wait for an answer where the request does not say, and at most.
 DEFAULT_TIMEOUT_MS: Final = 1_000
@@ -98,15 +101,27 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
             raise Refusal("TOO_MANY_IDS", f"{len(request.ids)} ids are named; {IDS_LIMIT} are allowed at once")
         for text in request.ids:
             convert.check_name(text, "an id", code="ID_TOO_LONG")
-        name = request.signal or "SIGTERM"
-        if name not in signal.Signals.__members__:
-            raise Refusal("UNKNOWN_SIGNAL", f"{name[:40]!r} is not the name of a signal, such as SIGTERM or SIGKILL")
+        name = _signal(request.signal)
         if self._engine.full:
             raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then try again")
         done: asyncio.Future[RevokeDone] = asyncio.get_running_loop().create_future()
         self._engine.post(RevokeAsked(done, tuple(request.ids), request.terminate, name))
         answer = await done
         return control_service_pb2.RevokeResponse(revoked=answer.revoked, unknown=answer.unknown)
+
+    async def RevokeByStamp(
+        self, request: control_service_pb2.RevokeByStampRequest, context: Any
+    ) -> control_service_pb2.RevokeByStampResponse:
+        """Revoke every node that bears one of the stamps."""
+        stamps = tuple((name, value) for name, found in convert.stamps(request.stamps) for value in found)
+        if not 0 < len(stamps) <= STAMPS_LIMIT:
+            raise Refusal("BAD_ARGUMENTS", f"{len(stamps)} values of stamps are named; name 1 to {STAMPS_LIMIT}")
+        name = _signal(request.signal)
+        if self._engine.full:
+            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then revoke again")
+        future: asyncio.Future[RevokeDone] = asyncio.get_running_loop().create_future()
+        self._engine.post(StampRevokeAsked(future, stamps, request.terminate, name))
+        return control_service_pb2.RevokeByStampResponse(revoked=(await future).revoked)
 
     async def ListWorkers(
         self, request: control_service_pb2.ListWorkersRequest, context: Any
@@ -126,6 +141,14 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
             lanes=[_lane(line, sessions) for line in lines],
             scheduled=self._engine.committed.scheduled_count(),
         )
+
+
+def _signal(name: str) -> str:
+    """Return the signal to stop with, SIGTERM where none is named."""
+    name = name or "SIGTERM"
+    if name not in signal.Signals.__members__:
+        raise Refusal("UNKNOWN_SIGNAL", f"{name[:40]!r} is not the name of a signal, such as SIGTERM or SIGKILL")
+    return name
 
 
 def _worker(session: Session) -> control_service_pb2.WorkerInfo:

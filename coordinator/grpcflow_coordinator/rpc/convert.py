@@ -5,14 +5,16 @@ Everything that can be said against a message without knowing the state is said 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
-from grpcflow_coordinator.core.events import ChunkArrived, Ended, Raised, Report, Retried, Value
+from grpcflow_coordinator.core.events import ChunkArrived, Ended, Progressed, Raised, Report, Retried, Value
 from grpcflow_coordinator.core.model import (
     GRAPH_ID_BYTES,
+    Attachment,
+    AttachmentKind,
     Edge,
     EdgeMode,
     Failure,
@@ -106,7 +108,29 @@ def template(message: graph_pb2.Template) -> Template:
         expires_at_ms=expires_at,
         track_started=message.track_started,
         wire=message.SerializeToString(),
+        stamps=stamps(message.stamps),
     )
+
+
+def stamps(messages: Iterable[graph_pb2.Stamp]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Check stamps and give them to the core."""
+    found = []
+    for one in messages:
+        if not one.name:
+            raise Refusal("NAME_TOO_LONG", "a stamp has no name: one has 1 to 255 bytes")
+        check_name(one.name, "the name of a stamp")
+        found.append((one.name, tuple(check_name(value, "the value of a stamp") for value in one.values)))
+    return tuple(found)
+
+
+def _attachment(message: graph_pb2.Attachment, node_count: int) -> Attachment:
+    if len(message.node) != GRAPH_ID_BYTES + 4:
+        raise Refusal("MALFORMED", f"an attachment names a node id of {len(message.node)} bytes, not 16")
+    if not 1 <= message.kind <= 2:
+        raise Refusal("MALFORMED", "an attachment has no kind that this coordinator knows: set it")
+    if message.final >= node_count:
+        raise Refusal("DANGLING_EDGE", f"an attachment names node {message.final}, which the graph does not have")
+    return Attachment(AttachmentKind(message.kind), message.node, message.token, message.final)
 
 
 def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, node_limit: int) -> ChunkArrived:
@@ -132,6 +156,7 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         templates=tuple(template(one) for one in message.templates),
         runs=[_run(one, message.node_count, payload_limit) for one in message.runs],
         reject_id_reuse=message.reject_id_reuse,
+        attachment=_attachment(message.attachment, message.node_count) if message.HasField("attachment") else None,
     )
 
 
@@ -158,6 +183,8 @@ def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tup
             f"the arguments of a task have {max(map(len, payloads))} bytes; {payload_limit} are allowed: "
             "put the data where tasks can read it and pass its address",
         )
+    if len(message.group) not in (0, GRAPH_ID_BYTES + 4):
+        raise Refusal("MALFORMED", f"the run at node {first} names a group of {len(message.group)} bytes, not 16")
     if count > 1 and (message.inputs or message.id):
         raise Refusal("MALFORMED", f"the run at node {first} has inputs or an id and is not a run of one")
     children = tuple(message.children)
@@ -174,7 +201,10 @@ def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tup
         raise Refusal("MALFORMED", f"join {first} takes values from its members only: its inputs are EDGE_MODE_AFTER")
     if len({edge.mode >= EdgeMode.ERROR for edge in inputs}) > 1:
         raise Refusal("MALFORMED", f"node {first} is an errback and something else as well")
-    return Run(first, count, message.template, inputs, children, own_id, members), payloads
+    run = Run(first, count, message.template, inputs, children, own_id, members)
+    if message.group:
+        run.group, run.group_index, run.in_chord = message.group, message.group_index, message.in_chord
+    return run, payloads
 
 
 def _edge(message: graph_pb2.Edge, child: int, node_count: int) -> Edge:
@@ -262,6 +292,10 @@ def report(message: worker_service_pb2.Report, payload_limit: int) -> Report:
         return Retried(
             message.token, min(retry.countdown_ms, _LAST_MS), failure(retry.failure), retry.payload, content_type
         )
+    if which == "progressed":
+        told = message.progressed
+        meta = checked_meta(told.meta, payload_limit)
+        return Progressed(message.token, check_state(told.state), meta, check_content_type(told.meta.content_type))
     if which == "rejected":
         return Ended(
             message.token, "requeued" if message.rejected.requeue else "rejected", failure(message.rejected.failure)
@@ -271,6 +305,25 @@ def report(message: worker_service_pb2.Report, payload_limit: int) -> Report:
     if which is None:
         raise Refusal("MALFORMED", "a report has no outcome that this coordinator knows")
     return Ended(message.token, which)
+
+
+def check_state(state: str) -> str:
+    """Refuse a state of a task's own that is none, or that ends a node."""
+    check_name(state, "a state")
+    if not state or state in limits.TERMINAL_STATES:
+        ends = ", ".join(limits.TERMINAL_STATES)
+        raise Refusal(
+            "BAD_STATE", f"{state!r} cannot be set: {ends} are set by how a task ends, and a state has a name"
+        )
+    return state
+
+
+def checked_meta(meta: value_pb2.Value, payload_limit: int) -> bytes:
+    """Refuse what comes with a state where it is too large."""
+    if len(meta.data) > payload_limit:
+        size = f"what comes with a state has {len(meta.data)} bytes; {payload_limit} are allowed"
+        raise Refusal("PAYLOAD_TOO_LARGE", f"{size}: put the data where others can read it and pass its address")
+    return meta.data
 
 
 def too_large(what: str, size: int, limit: int) -> Failure:
@@ -293,7 +346,7 @@ def failure_message(found: Failure, graph: bytes, outcomes: Outcomes) -> value_p
     """Return a failure for the wire; one that was handed on is read where it began."""
     raw = found.raw
     if found.kept_by:
-        began = outcomes.outcome(graph, found.kept_by - 1)
+        began = outcomes.outcome(found.kept_in or graph, found.kept_by - 1)
         raw = began.failure.raw if began is not None and began.failure is not None else b""
     if raw:
         message = value_pb2.Failure.FromString(raw)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from grpcflow_coordinator import values
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, NodeState, node_id, split_node
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc import convert
-from grpcflow_coordinator.streams import read_value
-from grpcflow_protos.v1 import client_service_pb2, value_pb2
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import client_service_pb2, graph_pb2, value_pb2
 
 #: Most ids of one request.
 IDS_LIMIT: Final = 10_000
@@ -23,8 +24,11 @@ INDEXES: Final = 1 << 32
 class Lookup:
     """Answers from the records, and from memory about what runs."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, payload_limit: int = limits.PAYLOAD_LIMIT) -> None:
         self._engine = engine
+        self._payload_limit = payload_limit
+        #: What the values of one answer have room for.
+        self._room = values.Room(0)
 
     def node(self, text: str) -> bytes | None:
         """Return the node that an id stands for, or None."""
@@ -32,7 +36,7 @@ class Lookup:
         records = self._engine.committed
         node = records.alias(text)
         if node is not None:
-            return node
+            return None if records.is_forgotten(*split_node(node)) else node
         digits = text.replace("-", "")
         try:
             node = bytes.fromhex(digits)
@@ -42,7 +46,8 @@ class Lookup:
             return None
         graph, index = split_node(node)
         root = records.graph(graph)
-        return node if root is not None and index < root.node_count else None
+        known = root is not None and index < root.node_count
+        return node if known and not records.is_forgotten(graph, index) else None
 
     def ranges(
         self, nodes: client_service_pb2.NodeSet, coming: Mapping[bytes, int] = MappingProxyType({})
@@ -87,14 +92,21 @@ class Lookup:
             found += [node_id(nodes.graph, index) if index < INDEXES else None for index in indexes]
         return found + [self.node(text) for text in nodes.ids]
 
-    def results(self, nodes: client_service_pb2.NodeSet, *, states_only: bool) -> list[value_pb2.Result]:
+    def results(
+        self, nodes: client_service_pb2.NodeSet, *, states_only: bool, details: bool = False
+    ) -> list[value_pb2.Result]:
         """Return how the nodes of a set stand now."""
         running = {
             node_id(attempt.graph, attempt.index): attempt.state
             for attempt in self._engine.machine.cluster.attempts.values()
         }
         found = self.expand(nodes)
+        self._room = values.Room(self._payload_limit)
         answers = [self._result(node, running, states_only=states_only) for node in found]
+        if details:
+            for node, answer in zip(found, answers, strict=True):
+                if node is not None and answer.known:
+                    self._add_details(node, answer)
         offset = len(found) - len(nodes.ids)
         for answer, text in zip(answers[offset:], nodes.ids, strict=True):
             answer.id = text
@@ -111,10 +123,15 @@ class Lookup:
             if states_only:
                 answer.ClearField("value")
             elif outcome.state is NodeState.SUCCESS and not outcome.data:
-                answer.value.CopyFrom(read_value(records, graph, index))
+                self._add_value(answer, graph, index)
             return answer
         answer = value_pb2.Result(node=node, known=records.graph(graph) is not None, state=value_pb2.STATE_PENDING)
+        node = self._stand_in(node)
+        graph, index = split_node(node)
         progress = records.progress(graph, index)
+        if progress is not None and progress.custom_state:
+            answer.custom_state = progress.custom_state
+            answer.meta.data, answer.meta.content_type = progress.meta, progress.meta_type
         if node in running:
             started = running[node] is NodeState.STARTED
             answer.state = value_pb2.STATE_STARTED if started else value_pb2.STATE_RECEIVED
@@ -125,6 +142,49 @@ class Lookup:
             if progress.failure is not None:
                 answer.failure.CopyFrom(convert.failure_message(progress.failure, graph, records))
         return answer
+
+    def _stand_in(self, node: bytes) -> bytes:
+        """Return the node that runs in the place of an unsettled one."""
+        while True:
+            progress = self._engine.committed.progress(*split_node(node))
+            if progress is None or not progress.replaced_by:
+                return node
+            node = progress.replaced_by
+
+    def _add_value(self, answer: value_pb2.Result, graph: bytes, index: int) -> None:
+        """Give a join, or a node that was replaced, its value; or say that it is to be fetched."""
+        try:
+            answer.value.CopyFrom(values.read_value(self._engine.committed, graph, index, self._room))
+        except values.TooLarge:
+            answer.value_apart = True
+
+    def _add_details(self, node: bytes, answer: value_pb2.Result) -> None:
+        """Say how a node was called."""
+        records = self._engine.committed
+        graph_id, index = split_node(node)
+        graph, run = records.graph(graph_id), records.run_of(graph_id, index)
+        if graph is None or run is None:
+            return
+        details = answer.details
+        details.created_at_ms, details.group = graph.created_ms, run.group
+        if run.is_join:
+            return
+        template = graph_pb2.Template.FromString(graph.templates[run.template].wire)
+        details.task, details.queue, details.priority = template.task, template.queue or "default", template.priority
+        details.headers, details.headers_content_type = template.headers, template.headers_content_type
+        details.parent_id, details.root_id = template.parent_id, template.root_id
+        payloads = records.payloads(graph_id, run)
+        details.payload, details.content_type = payloads[index - run.first], template.content_type
+
+
+def made_by_a_client(text: str) -> bytes | None:
+    """Return the node that an id names which a client of ours mints; None for an id of a user's own."""
+    try:
+        node = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return None
+    is_ours = len(text) == 36 and len(node) == GRAPH_ID_BYTES + 4 and node[6] >> 4 == 7 and node[8] >> 6 == 2
+    return node if is_ours else None
 
 
 def _check_graph_id(graph: bytes) -> None:

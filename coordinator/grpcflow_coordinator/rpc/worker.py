@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from grpcflow_coordinator import values
 from grpcflow_coordinator.core.events import Raised, Report, StreamBroke, WorkerArrived, WorkerSpoke
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
@@ -55,6 +56,20 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             reader.cancel()
             self._desk.stream_ended(stream)
             self._engine.post(StreamBroke(stream))
+
+    async def Inputs(
+        self, request: worker_service_pb2.InputsRequest, context: Any
+    ) -> AsyncIterator[worker_service_pb2.InputsResponse]:
+        """Give what one attempt waits for, in parts."""
+        attempt = self._engine.machine.cluster.attempts.get(request.token)
+        if attempt is None or attempt.session != request.session:
+            raise Refusal("STALE_ATTEMPT", f"attempt {request.token} is no longer this session's: forget it")
+        records = self._engine.committed
+        progress = records.progress(attempt.graph, attempt.index)
+        for edge in values.taken(attempt.run, progress):
+            for page in values.paged(values.parts_of_input(records, attempt.graph, edge), limits.BATCH_BYTES):
+                yield worker_service_pb2.InputsResponse(parts=page)
+                await asyncio.sleep(0)  # let others go on between the pages
 
     def _arrive(self, hello: worker_service_pb2.WorkerHello) -> WorkerStream:
         facts = convert.facts(hello)

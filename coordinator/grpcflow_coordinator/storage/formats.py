@@ -13,11 +13,14 @@ from typing import Any
 import msgspec
 
 from grpcflow_coordinator.core.model import (
+    Attachment,
+    AttachmentKind,
     Edge,
     EdgeMode,
     Failure,
     FailureMode,
     Graph,
+    Job,
     NodeState,
     Outcome,
     Progress,
@@ -71,19 +74,26 @@ def write_template(template: Template) -> tuple[Any, ...]:
         template.expires_at_ms,
         template.track_started,
         template.wire,
+        *((template.stamps,) if template.stamps else ()),
     )
+
+
+def _read_template(fields: list[Any]) -> Template:
+    stamps = [tuple((name, tuple(values)) for name, values in found) for found in fields[12:13]]
+    return Template(*fields[:12], *stamps)
 
 
 def write_graph(graph: Graph, inline: list[tuple[tuple[Any, ...], list[bytes]]] | None) -> bytes:
     """Write a root; a small graph's runs stand in it."""
     templates = [write_template(template) for template in graph.templates]
-    return _encode((VERSION, graph.node_count, graph.created_ms, templates, inline))
+    return _encode((VERSION, graph.node_count, graph.created_ms, templates, inline, graph.attachment))
 
 
 def read_graph(graph_id: bytes, data: bytes) -> tuple[Graph, list[tuple[Run, list[bytes]]] | None]:
     """Read a root and the runs that stand in it."""
-    _, node_count, created_ms, templates, inline = _read(data)[:5]
-    graph = Graph(graph_id, node_count, tuple(Template(*fields) for fields in templates), created_ms)
+    _, node_count, created_ms, templates, inline, attached = [*_read(data), None][:6]
+    attachment = None if attached is None else Attachment(AttachmentKind(attached[0]), *attached[1:4])
+    graph = Graph(graph_id, node_count, tuple(map(_read_template, templates)), created_ms, attachment)
     if inline is None:
         return graph, None
     return graph, [(read_run_head(head), payloads) for head, payloads in inline]
@@ -91,7 +101,8 @@ def read_graph(graph_id: bytes, data: bytes) -> tuple[Graph, list[tuple[Run, lis
 
 def run_head(run: Run) -> tuple[Any, ...]:
     """Return a run without its payloads as an array."""
-    return (run.first, run.count, run.template, run.inputs, run.children, run.own_id, run.members)
+    head = (run.first, run.count, run.template, run.inputs, run.children, run.own_id, run.members)
+    return (*head, run.group, run.group_index, run.in_chord) if run.group else head
 
 
 def read_run_head(fields: list[Any]) -> Run:
@@ -99,7 +110,7 @@ def read_run_head(fields: list[Any]) -> Run:
     first, count, template, inputs, children, own_id, members = fields[:7]
     edges = tuple(Edge(parent, EdgeMode(mode), FailureMode(failure)) for parent, mode, failure in inputs)
     ranges = None if members is None else tuple((start, length) for start, length in members)
-    return Run(first, count, template, edges, tuple(children), own_id, ranges)
+    return Run(first, count, template, edges, tuple(children), own_id, ranges, *fields[7:10])
 
 
 def write_run(run: Run, payloads: list[bytes]) -> bytes:
@@ -133,14 +144,15 @@ def _failure(failure: Failure | None) -> tuple[Any, ...] | None:
         failure.raw,
         cause,
         failure.kept_by,
+        failure.kept_in,
     )
 
 
 def _read_failure(fields: list[Any] | None) -> Failure | None:
     if fields is None:
         return None
-    type_name, message, reason, origin, raw, cause, kept_by = fields[:7]
-    return Failure(type_name, message, reason, origin, raw, _read_failure(cause), kept_by)
+    type_name, message, reason, origin, raw, cause, kept_by, kept_in = [*fields, b""][:8]
+    return Failure(type_name, message, reason, origin, raw, _read_failure(cause), kept_by, kept_in)
 
 
 def write_outcome(outcome: Outcome) -> bytes:
@@ -156,14 +168,19 @@ def write_outcome(outcome: Outcome) -> bytes:
             outcome.token,
             outcome.worker,
             outcome.retries,
+            *((outcome.source,) if outcome.source else ()),
         )
     )
 
 
 def read_outcome(data: bytes) -> Outcome:
     """Read how a node settled."""
-    _, state, settled_ms, value, content_type, failure, token, worker, retries = _read(data)[:9]
-    return Outcome(NodeState(state), settled_ms, value, content_type, _read_failure(failure), token, worker, retries)
+    fields = _read(data)
+    _, state, settled_ms, value, content_type, failure, token, worker, retries = fields[:9]
+    source = fields[9] if len(fields) > 9 else b""
+    return Outcome(
+        NodeState(state), settled_ms, value, content_type, _read_failure(failure), token, worker, retries, source
+    )
 
 
 def write_progress(progress: Progress) -> bytes:
@@ -184,6 +201,10 @@ def write_progress(progress: Progress) -> bytes:
             progress.doom,
             progress.stop_signal,
             progress.ended_by,
+            progress.replaced_by,
+            progress.custom_state,
+            progress.meta,
+            progress.meta_type,
         )
     )
 
@@ -192,7 +213,31 @@ def read_progress(data: bytes) -> Progress:
     """Read what a node went through."""
     fields = _read(data)
     fields[5] = _read_failure(fields[5])
-    return Progress(*fields[1:14])
+    return Progress(*fields[1:18])
+
+
+def write_job(job: Job) -> bytes:
+    """Write a revoke by stamp that is under way."""
+    return _encode(
+        (VERSION, job.stamps, job.terminate, job.signal, job.stamp, job.graph, job.node, job.revoked),
+    )
+
+
+def read_job(number: int, data: bytes) -> Job:
+    """Read such a job."""
+    _, stamps, *rest = _read(data)[:8]
+    return Job(number, tuple((name, value) for name, value in stamps), *rest)
+
+
+def write_saved(own_id: str, data: bytes, expires_ms: int) -> bytes:
+    """Write the description of a group, with its id and when it is deleted."""
+    return _encode((VERSION, own_id, data, expires_ms))
+
+
+def read_saved(data: bytes) -> tuple[str, bytes, int]:
+    """Read such a description."""
+    _, own_id, saved, expires_ms = _read(data)[:4]
+    return own_id, saved, expires_ms
 
 
 def write_session(facts: SessionFacts) -> bytes:

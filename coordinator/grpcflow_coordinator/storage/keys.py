@@ -7,6 +7,8 @@ coordinator nor a tenant needs another layout. All of a graph's records share it
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, TimerKind
 
 #: Partition 0, namespace 0.
@@ -29,10 +31,16 @@ TIMER = SPACE + b"t"  # due in unix ms, kind, node id -> count
 PRUNE = SPACE + b"d"  # due in unix ms, kind, node id -> count; apart, so that old results hold up no expiry
 SESSION = SPACE + b"s"  # session id -> what the worker said of itself
 
+EXTRA = SPACE + b"j"  # node id of a join, number -> node id of a member that was added while it waited
+FORGOTTEN = SPACE + b"f"  # node id -> nothing; its result is hidden
+STAMP = SPACE + b"b"  # digest of a stamp, graph id -> nothing; may name graphs that are gone
+JOB = SPACE + b"k"  # number -> a revoke by stamp that is under way
+SAVED = SPACE + b"v"  # digest of a group's id -> its description
+
 EPOCH = META + b"epoch"
 
 #: Kinds whose key goes on with a graph id.
-OF_A_GRAPH = (RUN, OUTCOME, PROGRESS, WAITING, LIVE, CURSOR, STAGED)
+OF_A_GRAPH = (RUN, OUTCOME, PROGRESS, WAITING, LIVE, CURSOR, STAGED, EXTRA, FORGOTTEN)
 
 
 def after(prefix: bytes) -> bytes:
@@ -68,7 +76,13 @@ def split_entry(key: bytes) -> tuple[int, int]:
 
 def timer(due_ms: int, kind: int, node_id: bytes) -> bytes:
     """Return the key of a timer; due times before 1970 count as 1970."""
-    return (PRUNE if kind == TimerKind.PRUNE else TIMER) + max(due_ms, 0).to_bytes(8, "big") + bytes((kind,)) + node_id
+    return (PRUNE if kind >= TimerKind.PRUNE else TIMER) + max(due_ms, 0).to_bytes(8, "big") + bytes((kind,)) + node_id
+
+
+def digest(*parts: str) -> bytes:
+    """Return 16 bytes that stand for texts of any length."""
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=16).digest()
 
 
 def split_timer(key: bytes) -> tuple[int, int, bytes]:

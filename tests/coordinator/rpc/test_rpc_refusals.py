@@ -171,7 +171,7 @@ async def test_a_retry_with_arguments_over_the_limit_fails_the_task() -> None:
         assert result.failure.reason == "TOO_LARGE"
 
 
-async def test_values_that_do_not_fit_together_fail_the_call_that_wants_them() -> None:
+async def test_values_that_do_not_fit_together_are_fetched_in_parts() -> None:
     async with serving.serving(payload_limit=400_000) as wire:
         chunk = calls(4)
         body = Run(first=5, count=1, payloads=[b"[[],{}]"], inputs=[Edge(parent=4, mode=1, on_failure=2)])
@@ -179,12 +179,18 @@ async def test_values_that_do_not_fit_together_fail_the_call_that_wants_them() -
         chunk.runs.append(body)
         chunk.node_count = 6
         await wire.submit(chunk)
-        worker = await wire.work()
+        worker = await wire.work(session=b"s" * 16)
         for token in list(await worker.have(4)):
             await worker.report(values={"tokens": [token], "values": [b"1" * 390_000]})
-        [result] = await wire.watch(ranges(chunk.graph, 1, 5))
-        assert result.failure.reason == "INPUTS_TOO_LARGE"
-        await wire.works()
+        [token] = await worker.have(1)
+        request = worker_service_pb2.InputsRequest(session=b"s" * 16, token=token)
+        parts = [part async for page in wire.workers.Inputs(request, timeout=serving.BOUND) for part in page.parts]
+        kinds = [value_pb2.PART_KIND_OPEN, *[value_pb2.PART_KIND_DATA] * 4, value_pb2.PART_KIND_CLOSE]
+        assert [part.kind for part in parts] == kinds
+        assert sum(len(part.data) for part in parts) == 4 * 390_000
+        request.token += 1
+        pages = wire.workers.Inputs(request, timeout=serving.BOUND)
+        assert await refused(drain(pages)) == (grpc.StatusCode.FAILED_PRECONDITION, "STALE_ATTEMPT")
 
 
 async def test_a_message_beyond_the_transport_s_limit() -> None:
