@@ -6,10 +6,13 @@ Pure; imports nothing of grpcflow.
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["CALLBACKS", "as_list", "complete"]
+__all__ = ["CALLBACKS", "STAMPED", "as_list", "complete", "merged_options", "values_of"]
 
 #: Options that hold signatures.
 CALLBACKS: Final = ("link", "link_error")
+
+#: The option that names those options which are stamps.
+STAMPED: Final = "stamped_headers"
 
 
 def as_list(value: Any) -> list[Any]:
@@ -17,6 +20,36 @@ def as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return [value] if isinstance(value, Mapping) else list(value)
+
+
+def values_of(stamp: Any) -> list[Any]:
+    """Return the value of a stamp, one or several, as a list."""
+    if stamp is None:
+        return []
+    if isinstance(stamp, (set, frozenset)):
+        return sorted(stamp, key=str)  # so that equal stamps are equal calls
+    return list(stamp) if isinstance(stamp, (list, tuple)) else [stamp]
+
+
+def merged_options(own: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options in which new ones win over those that a signature has.
+
+    What sticks: ``group_id`` and the values of stamps. Headers are merged name by name, and a new ``countdown`` or
+    ``eta`` takes the place of both.
+    """
+    merged = {**own, **new}
+    if not own or not new:
+        return merged
+    for given, replaced in (("countdown", "eta"), ("eta", "countdown")):
+        if new.get(given) is not None and replaced not in new:
+            merged.pop(replaced, None)
+    if own.get("headers") and new.get("headers"):
+        merged["headers"] = {**own["headers"], **new["headers"]}
+    stamps = own.get(STAMPED) or ()
+    if stamps or "group_id" in own:
+        merged.update((name, own[name]) for name in ("group_id", *stamps) if name in own)
+        merged[STAMPED] = [*stamps, *(name for name in new.get(STAMPED) or () if name not in stamps)]
+    return merged
 
 
 def complete(d: Mapping[str, Any]) -> dict[str, Any]:

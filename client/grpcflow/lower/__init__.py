@@ -6,7 +6,8 @@ Pure, but for ``to_chunks``, which alone knows protobuf and is imported at its f
 from typing import TYPE_CHECKING
 
 from grpcflow.lower.model import Attachment, EdgeSpec, LoweredGraph, Mode, OnFailure, Outcome, Run, TemplateSpec
-from grpcflow.lower.templates import OPTIONS, Calls
+from grpcflow.lower.options import OPTIONS
+from grpcflow.lower.templates import Calls
 from grpcflow.lower.walk import lower
 
 if TYPE_CHECKING:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from grpcflow.canvas.parts import merged_options
 from grpcflow.lower.model import EdgeSpec, Mode, OnFailure, Outcome, Run, TemplateSpec
+from grpcflow.lower.options import checked_name
 from grpcflow.lower.steps import NOTHING, OWN_OPTIONS, Canvas, Errback, Given, Step, callbacks_of
-from grpcflow.lower.templates import Calls, checked_name
+from grpcflow.lower.templates import Calls
 from grpcflow_protos.limits import BATCH_BYTES, RUN_NODES
 
 __all__ = ["UNTAKEN", "Graph", "Source", "Sources"]
@@ -53,8 +55,8 @@ class Graph:
         self.errbacks: deque[Errback] = deque()
         self._calls = calls
         self._template_index: dict[TemplateSpec, int] = {}
-        #: Templates of calls without options, by name and via.
-        self._plain: dict[tuple[str, str], int] = {}
+        #: Templates by what they were made of: name, via and options.
+        self._known: dict[tuple[Any, ...], int] = {}
         self._checks: dict[str, _Check | None] = {}
         #: Runs of one node, by its index; nodes of longer runs have no edges of their own.
         self._run_of: dict[int, Run] = {}
@@ -175,12 +177,12 @@ class Graph:
         """Return template and payload of a call; ``inputs``: values to come, None where that is not known."""
         options = canvas["options"]
         if given.options:
-            options = {**options, **given.options}
+            options = merged_options(options, given.options)
         via = _VIA.get(canvas["subtask_type"], "")
         if via:
             inner = canvas["kwargs"]["task"]
             name, args, kwargs = inner["task"], (canvas["kwargs"]["it"],), {}
-            options = {**inner["options"], **options}
+            options = merged_options(inner["options"], options)
         else:
             name, args, kwargs = canvas["task"], canvas["args"], canvas["kwargs"]
             if given is not NOTHING and not canvas["immutable"]:
@@ -200,16 +202,20 @@ class Graph:
 
     def _template(self, name: str, options: Mapping[str, Any], via: str) -> int:
         """Return the index of the template for these options, the same one for equal templates."""
-        if not options:
-            found = self._plain.get((name, via))
-            if found is not None:
-                return found
-        template = self._calls.template(name, options, via)
+        key = (name, via, *options.items())
+        try:
+            found = self._known.get(key)
+        except TypeError:  # an option that cannot be a key, as headers: its template is made and compared
+            return self._index(self._calls.template(name, options, via))
+        if found is None:
+            found = self._known[key] = self._index(self._calls.template(name, options, via))
+        return found
+
+    def _index(self, template: TemplateSpec) -> int:
+        """Return the index of a template, after adding it where it is new."""
         index = self._template_index.setdefault(template, len(self.templates))
         if index == len(self.templates):
             self.templates.append(template)
-        if not options:
-            self._plain[name, via] = index
         return index
 
 

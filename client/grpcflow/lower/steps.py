@@ -1,11 +1,13 @@
 """The normal form of a canvas: chains spliced, groups of one unrolled, empty groups dropped.
 
 Works on the dicts of signatures, whatever their class, and changes none of them. Pure; imports nothing of
-grpcflow.
+grpcflow but the parts of a signature.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
+
+from grpcflow.canvas.parts import merged_options
 
 __all__ = [
     "NOTHING",
@@ -66,8 +68,8 @@ class Given:
         own = {name: value for name, value in canvas["kwargs"].items() if name not in _COMPOSED_OF}
         if self is NOTHING and not (own or canvas["args"] or canvas["options"] or canvas["immutable"]):
             return NOTHING
-        options = {name: value for name, value in canvas["options"].items() if name not in OWN_OPTIONS}
-        options.update((name, value) for name, value in self.options.items() if name not in OWN_OPTIONS)
+        together = merged_options(canvas["options"], self.options)
+        options = {name: value for name, value in together.items() if name not in OWN_OPTIONS}
         args, kwargs = tuple(canvas["args"]), own
         if not (canvas["immutable"] or self.sealed):
             args, kwargs = (*self.args, *args), {**own, **self.kwargs}
@@ -238,7 +240,7 @@ def _hand_on(given: Given, waiting: list[Step | _End]) -> None:
             following.given = Given(
                 (*given.args, *following.given.args),
                 {**following.given.kwargs, **given.kwargs},
-                {**following.given.options, **given.options},
+                merged_options(following.given.options, given.options),
                 given.sealed or following.given.sealed,
             )
             return

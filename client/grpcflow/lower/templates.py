@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 from grpcflow import codec
 from grpcflow.errors import PayloadTooLarge
 from grpcflow.lower.model import TemplateSpec
-from grpcflow_protos.limits import NAME_LIMIT, PAYLOAD_LIMIT
+from grpcflow.lower.options import OPTIONS, checked_limits, checked_name, length_of, split_stamps, unknown_option
+from grpcflow_protos.limits import PAYLOAD_LIMIT
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.task import Task
 
-__all__ = ["OPTIONS", "Calls", "checked_name"]
-
-#: The options that a call may have.
-OPTIONS: Final = frozenset(
-    {
-        *("queue", "priority", "countdown", "eta", "expires", "task_id", "link", "link_error", "ignore_result"),
-        *("acks_late", "serializer", "headers", "max_deliveries", "track_started"),
-    }
-)
+__all__ = ["Calls"]
 
 #: Attributes of a task that are options of its calls.
-_OF_TASKS: Final = ("queue", "priority", "expires", "ignore_result", "acks_late", "serializer", "track_started")
+_OF_TASKS: Final = (
+    *("queue", "priority", "expires", "ignore_result", "acks_late", "serializer", "track_started"),
+    *("time_limit", "soft_time_limit"),
+)
 
 #: Most templates that an app keeps for later calls.
 _CACHED: Final = 10_000
@@ -49,6 +45,12 @@ class Calls:
         self._app = app
         self._parent_id = parent_id
         self._root_id = root_id
+
+    def under(self, parent_id: str | None, root_id: str | None) -> "Calls":
+        """Return the same for a submission that belongs to another parent, or root; None: to the same."""
+        if not (parent_id or root_id):
+            return self
+        return Calls(self._app, parent_id or self._parent_id, root_id or self._root_id)
 
     def template(self, name: str, options: Mapping[str, Any] = _NO_OPTIONS, via: str = "") -> TemplateSpec:
         """Return the template of a call.
@@ -80,23 +82,25 @@ class Calls:
     def _made(self, name: str, task: "Task[..., Any] | None", options: Mapping[str, Any], via: str) -> TemplateSpec:
         """Return a new template; see ``template``."""
         conf = self._app.conf
-        given = {**conf.router.route(name), **{key: value for key, value in options.items() if value is not None}}
+        plain, stamps = split_stamps(name, options)
+        given = {**conf.router.route(plain.get("route_name", name)), **plain}
         if unknown := given.keys() - OPTIONS:
-            raise TypeError(f"{name}: there is no option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
+            raise unknown_option(name, min(unknown))
 
         def choose(option: str, setting: Any) -> Any:
             of_task = getattr(task, option, None)
-            if of_task is not None and options.get(option) is None:
+            if of_task is not None and option not in plain:
                 return of_task
             return given.get(option, setting)
 
         priority = choose("priority", conf.task_default_priority)
         if not isinstance(priority, int) or not 0 <= priority <= _TOP_PRIORITY:
             raise ValueError(f"{name}: the priority is {priority!r}; it must be a whole number from 0 to 9")
-        countdown, eta = self._start(given.get("countdown"), given.get("eta"))
+        countdown, eta = self._start(name, given.get("countdown"), given.get("eta"))
         expires_in, expires_at = self._end(choose("expires", None))
+        time_limit, soft_time_limit = checked_limits(name, choose("time_limit", None), choose("soft_time_limit", None))
         content = codec.content_type(choose("serializer", conf.task_serializer))
-        headers = {**given.get("headers", {}), **({"via": via} if via else {})}
+        headers = _headers(name, given, via, stamps)
         return TemplateSpec(
             task=checked_name("name of the task", name),
             queue=checked_name("queue", choose("queue", conf.task_default_queue)),
@@ -110,9 +114,13 @@ class Calls:
             expires_in=expires_in,
             expires_at=expires_at,
             headers=codec.encode(headers, path="headers") if headers else b"",
-            parent_id=self._parent_id,
-            root_id=self._root_id,
+            parent_id=given.get("parent_id", self._parent_id),
+            root_id=given.get("root_id", self._root_id),
             track_started=bool(choose("track_started", conf.task_track_started)),
+            stamps=tuple((stamp, tuple(map(str, values))) for stamp, values in stamps.items()),
+            replaced_nesting=given.get("replaced_task_nesting", 0),
+            time_limit=time_limit,
+            soft_time_limit=soft_time_limit,
         )
 
     def payload(self, template: TemplateSpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
@@ -135,9 +143,11 @@ class Calls:
         task = self._app.tasks.get(name)
         return None if task is None else task.check_arguments
 
-    def _start(self, countdown: Any, eta: Any) -> tuple[timedelta | None, datetime | None]:
-        """Return when a call may start: after a length of time, and not before a time."""
-        return _length("countdown", countdown) or None, None if eta is None else self._time("eta", eta)
+    def _start(self, name: str, countdown: Any, eta: Any) -> tuple[timedelta | None, datetime | None]:
+        """Return when a call may start: after a length of time, or not before a time."""
+        if countdown is not None and eta is not None:
+            raise ValueError(f"{name}: countdown={countdown!r} and eta={eta!r} name two starts; give one of them")
+        return length_of("countdown", countdown) or None, None if eta is None else self._time("eta", eta)
 
     def _end(self, expires: Any) -> tuple[timedelta | None, datetime | None]:
         """Return when a call that has not started is given up."""
@@ -146,7 +156,7 @@ class Calls:
         if isinstance(expires, (datetime, str)):
             return None, self._time("expires", expires)
         # Zero would mean "never" on the wire, and the caller means "at once".
-        return max(_length("expires", expires) or timedelta(0), timedelta(microseconds=1)), None
+        return max(length_of("expires", expires) or timedelta(0), timedelta(microseconds=1)), None
 
     def _time(self, option: str, value: Any) -> datetime:
         """Return a time as UTC; naive ones are read in the app's time zone."""
@@ -158,21 +168,16 @@ class Calls:
         return aware.astimezone(UTC)
 
 
-def _length(option: str, value: Any) -> timedelta | None:
-    """Return seconds or a timedelta as a timedelta; what lies in the past counts as now."""
-    if value is None or isinstance(value, timedelta):
-        length: timedelta | None = value
-    elif isinstance(value, (int, float)) and abs(value) < timedelta.max.total_seconds():
-        length = timedelta(seconds=value)
-    else:
-        raise ValueError(f"{option} is {value!r}; it must be a number of seconds")
-    return length if length is None else max(length, timedelta(0))
-
-
-def checked_name(what: str, name: Any) -> str:
-    """Return a name that may travel."""
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"the {what} is {name!r}; it must be text")
-    if len(name) * 4 > NAME_LIMIT and len(name.encode()) > NAME_LIMIT:
-        raise ValueError(f"the {what} {name[:40]!r}... is over {NAME_LIMIT} bytes long")
-    return name
+def _headers(name: str, given: Mapping[str, Any], via: str, stamps: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Return what travels beside the arguments of a call: the user's headers, and what the worker is told."""
+    headers = dict(given.get("headers", {}))
+    if "via" in headers:
+        raise ValueError(f"{name}: the header 'via' belongs to map and starmap; give yours another name")
+    for option in ("shadow", "reply_to"):
+        if option in given:
+            headers[option] = checked_name(option, given[option])
+    if stamps:
+        headers["stamps"] = dict(stamps)
+    if via:
+        headers["via"] = via
+    return headers

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from grpcflow.canvas.parts import merged_options
 from grpcflow.lower.model import LoweredGraph, Mode, OnFailure, Outcome, Run
 from grpcflow.lower.nodes import UNTAKEN, Graph, Source, Sources
 from grpcflow.lower.steps import (
@@ -64,7 +65,8 @@ def lower(
     given = NOTHING
     if args or kwargs or options:
         given = Given(args, kwargs, {name: value for name, value in (options or {}).items() if value is not None})
-    lowering = _Lowering(calls)
+    whole = merged_options(canvas["options"], given.options)
+    lowering = _Lowering(calls.under(whole.get("parent_id"), whole.get("root_id")))
     outcome = lowering.run(Step(canvas, given))
     graph = lowering.graph
     return LoweredGraph(graph.templates, graph.runs, graph.node_count, outcome)
@@ -240,6 +242,6 @@ def _members(step: Step) -> Iterable[tuple[Canvas, Given]]:
     """Return the members of a group or of chunks, with what each is given."""
     if step.canvas["subtask_type"] == "group":
         return members_of(step)
-    options = {**step.canvas["options"], **step.given.options}
+    options = merged_options(step.canvas["options"], step.given.options)
     handed = Given(options={name: value for name, value in options.items() if name not in OWN_OPTIONS})
     return [(member, handed) for member in chunked(step.canvas)]
