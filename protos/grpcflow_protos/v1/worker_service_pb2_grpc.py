@@ -72,7 +72,7 @@ class WorkerServiceServicer(object):
     def Inputs(self, request, context):
         """Inputs gives the values that one attempt waits for, where they are too large for its assignment.
 
-        Statuses: NOT_FOUND (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
+        Statuses: FAILED_PRECONDITION (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

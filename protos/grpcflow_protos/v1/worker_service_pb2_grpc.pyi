@@ -50,7 +50,7 @@ class WorkerServiceStub:
     Inputs: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.InputsRequest, _worker_service_pb2.InputsResponse]
     """Inputs gives the values that one attempt waits for, where they are too large for its assignment.
 
-    Statuses: NOT_FOUND (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
+    Statuses: FAILED_PRECONDITION (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
     """
 
 @_typing.type_check_only
@@ -74,7 +74,7 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Inputs: _aio.UnaryStreamMultiCallable[_worker_service_pb2.InputsRequest, _worker_service_pb2.InputsResponse]  # type: ignore[assignment]
     """Inputs gives the values that one attempt waits for, where they are too large for its assignment.
 
-    Statuses: NOT_FOUND (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
+    Statuses: FAILED_PRECONDITION (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,7 +107,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.InputsResponse], _abc.AsyncIterator[_worker_service_pb2.InputsResponse]]:
         """Inputs gives the values that one attempt waits for, where they are too large for its assignment.
 
-        Statuses: NOT_FOUND (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
+        Statuses: FAILED_PRECONDITION (STALE_ATTEMPT): the attempt is no longer this session's; forget it. UNAVAILABLE: ask again.
         """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

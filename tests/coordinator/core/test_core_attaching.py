@@ -1,11 +1,12 @@
 """Attached graphs: a task that is replaced, and members that are added to a running group."""
 
+import itertools
 from dataclasses import replace
 
 from tests.coordinator.support.bench import BOOM, Bench, Puppet
 from tests.coordinator.support.graphs import Sketch, chain, chord, on_error, one, value
 
-from grpcflow_coordinator.core.effects import Accepted, Answer, Refused, RevokeDone
+from grpcflow_coordinator.core.effects import Accepted, Answer, CloseStream, Refused, RevokeDone
 from grpcflow_coordinator.core.events import ForgetAsked, Progressed, StampRevokeAsked, StateUpdateAsked
 from grpcflow_coordinator.core.model import Attachment, AttachmentKind, FailureMode, NodeState, Template, node_id
 
@@ -34,7 +35,8 @@ def test_a_replaced_node_ends_as_its_replacement_and_what_waits_for_it_goes_on(b
     bench.finish(worker, inner.id, 1, b"42")
     assert bench.state(outer.id, 0) is NodeState.SUCCESS
     outcome = bench.records.outcome(outer.id, 0)
-    assert outcome is not None and outcome.source == node_id(inner.id, 1)
+    assert outcome is not None
+    assert outcome.source == node_id(inner.id, 1)
     bench.finish(worker, outer.id, 1)
     assert set(bench.ended) == {outer.id, inner.id}
 
@@ -45,7 +47,8 @@ def test_the_report_of_a_replaced_attempt_comes_too_late(bench: Bench) -> None:
     token = worker.token(outer.id, 0)
     attach(bench, worker, inner, outer.id, 0, REPLACE)
     acknowledged = bench.values_of(worker, token)
-    assert acknowledged is not None and acknowledged.superseded == (token,)
+    assert acknowledged is not None
+    assert acknowledged.superseded == (token,)
     assert bench.state(outer.id, 0) is None
 
 
@@ -67,14 +70,15 @@ def test_a_replacement_that_fails_fails_the_node_and_its_errback_fires_once(benc
 def test_replacements_of_replacements_over_a_restart(bench: Bench) -> None:
     graphs = [one() for _ in range(4)]
     worker = started(bench, graphs[0])
-    for outer, inner in zip(graphs, graphs[1:], strict=False):
+    for outer, inner in itertools.pairwise(graphs):
         attach(bench, worker, inner, outer.id, 0, REPLACE)
     bench.restart()
     worker = bench.arrive(worker, held=None)
     bench.finish(worker, graphs[-1].id, 0)
     assert all(bench.state(sketch.id, 0) is NodeState.SUCCESS for sketch in graphs)
     outcome = bench.records.outcome(graphs[0].id, 0)
-    assert outcome is not None and outcome.source == node_id(graphs[-1].id, 0)
+    assert outcome is not None
+    assert outcome.source == node_id(graphs[-1].id, 0)
 
 
 def test_a_graph_for_an_attempt_that_is_gone_is_refused_and_sent_again_it_is_the_same(bench: Bench) -> None:
@@ -152,11 +156,13 @@ def test_a_replacement_is_kept_for_as_long_as_the_graph_that_reads_it(bench: Ben
     bench.finish(worker, inner.id, 0)
     bench.gone(worker)
     bench.pass_time(100_000)
+    bench.take(CloseStream)
     assert bench.records.graph(inner.id) is not None
     worker = bench.worker("second@host")
     bench.finish(worker, outer.id, 1)
     bench.pass_time(100_000)
     bench.pass_time(100_000)
+    bench.take(CloseStream)
     assert bench.records.graph(outer.id) is None
     assert bench.records.graph(inner.id) is None
 
@@ -181,11 +187,13 @@ def test_a_state_of_its_own_holds_until_the_attempt_ends(bench: Bench) -> None:
     worker = started(bench, sketch)
     bench.report(worker, Progressed(worker.token(sketch.id, 0), "HALFWAY", b"[1]", ""))
     progress = bench.records.progress(sketch.id, 0)
-    assert progress is not None and (progress.custom_state, progress.meta) == ("HALFWAY", b"[1]")
+    assert progress is not None
+    assert (progress.custom_state, progress.meta) == ("HALFWAY", b"[1]")
     bench.break_stream(worker)
     bench.pass_time(60)
     progress = bench.records.progress(sketch.id, 0)
-    assert progress is not None and not progress.custom_state
+    assert progress is not None
+    assert not progress.custom_state
 
 
 def test_a_state_from_outside_and_the_answers_to_it(bench: Bench) -> None:
@@ -218,6 +226,7 @@ def test_a_failure_behind_a_chord_keeps_its_cause_across_graphs(bench: Bench) ->
     attach(bench, worker, inner, outer.id, 0, REPLACE)
     bench.fail(worker, inner.id, 1, replace(BOOM, raw=b"traceback"))
     failure = bench.failure(outer.id, 1)
-    assert failure.type_name == "ChordError" and failure.cause is not None
+    assert failure.type_name == "ChordError"
+    assert failure.cause is not None
     assert failure.cause.kept_in == inner.id
     bench.finish(worker, inner.id, 0)

@@ -449,7 +449,8 @@ def _empty() -> Any:
     async def get_results(_request: object, _context: object) -> client_service_pb2.GetResultsResponse:
         return client_service_pb2.GetResultsResponse()
 
-    return SimpleNamespace(GetResults=get_results, Session=None, Submit=None, Watch=None)
+    others = client_service_pb2.DESCRIPTOR.services_by_name["ClientService"].methods
+    return SimpleNamespace(**{method.name: None for method in others} | {"GetResults": get_results})
 
 
 async def test_a_stop_is_told_by_health_and_leaves_nothing_open() -> None:
