@@ -1,19 +1,21 @@
 """The settings of an app, under Celery's lower-case names.
 
 A setting is a typed attribute with a default; a name or a value that cannot be right is refused when it is
-set, not when it is used. It may import nothing of grpcflow but its errors and its routes.
+set, not when it is used. Where the settings come from is known elsewhere. It may import nothing of grpcflow but
+its errors, its routes, and what settings may be.
 """
 
-import difflib
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, tzinfo
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow.routes import Router
+from grpcflow.setting_names import unknown
+from grpcflow.setting_values import POLICY, TESTS
 
 __all__ = ["COORDINATOR_VARIABLE", "DEFAULT_COORDINATOR", "Settings"]
 
@@ -23,70 +25,129 @@ COORDINATOR_VARIABLE: Final = "GRPCFLOW_COORDINATOR"
 #: Where the coordinator is when nobody says.
 DEFAULT_COORDINATOR: Final = "127.0.0.1:50551"
 
-_SERIALIZERS: Final = ("json", "msgpack", "pickle")
-_TOP_PRIORITY: Final = 9
+#: Who set a setting; what stands higher wins.
+_BY_DEFAULTS, _BY_SOURCE, _BY_HAND = 1, 2, 3
 
 
 @dataclass
 class Settings:
-    """The settings of one app; read and written as attributes, or many at once with ``update``.
+    """The settings of one app; read and written as attributes, as items, or many at once with ``update``.
 
     Attributes:
         coordinator: Address HOST:PORT of the coordinator, several joined by commas, or a sequence of them.
             None: the environment variable ``GRPCFLOW_COORDINATOR``, or else 127.0.0.1:50551.
         include: Modules that a worker imports so that their tasks are registered.
-        task_serializer: Codec of arguments: json, msgpack or pickle.
+        imports: The same, for Celery's other name; both are imported, these first.
+        task_serializer: Codec of arguments: json, msgpack, yaml or pickle.
         result_serializer: Codec of values.
-        accept_content: Codecs that are read here; pickle only where it is named.
+        accept_content: Codecs that are read here; pickle and yaml only where they are named.
+        result_accept_content: Codecs of values that are read here; None: as ``accept_content``.
+        task_compression: How arguments are made smaller: gzip, zlib, bzip2, lzma, brotli or zstd; None: not at all.
+        result_compression: The same for values.
+        result_extended: True always: name, arguments, worker, retries and queue of a result can be asked for.
         exception_modules: Modules that may be imported to rebuild an exception which came from a worker.
-        timezone: Name of the time zone in which naive datetimes are read.
+        timezone: Name of the time zone in which naive datetimes are read; None: UTC.
+        enable_utc: True: times are UTC where ``timezone`` names nothing. False needs a ``timezone``.
         task_routes: Queues and priorities by task name; see ``routes.Router``.
         task_default_queue: Queue of calls that name none.
         task_default_priority: Priority of calls that name none: 0 to 9, higher first.
+        task_inherit_parent_priority: True: a call made inside a task has that task's priority unless it names one.
         task_acks_late: True: a lost attempt is handed out again. False: a task is never run twice.
         task_max_deliveries: How many lost attempts a task may have; None: the coordinator's default (3).
         task_ignore_result: True: values are not kept.
+        task_store_errors_even_if_ignored: True: failures are kept also where values are not.
         task_track_started: True: workers report when a task starts, so that STARTED can be seen.
+        task_time_limit: Seconds after which a task is stopped; None: no limit.
+        task_soft_time_limit: Seconds after which SoftTimeLimitExceeded is raised in a task; None: no limit.
+        task_always_eager: True: calls run in place, in this process, and nothing is sent.
+        task_eager_propagates: True: what a call in place raises is raised to its caller.
+        task_store_eager_result: True: results of calls in place can be asked for by their id, in this process.
+        task_annotations: Attributes of tasks by task name, with "*" for all; also a list of such.
+        task_publish_retry: True: a submission that found no coordinator is tried again.
+        task_publish_retry_policy: How: ``max_retries`` (None: without end), ``interval_start``, ``interval_step``,
+            ``interval_max`` in seconds, and ``retry_errors``, classes of exceptions.
+        task_remote_tracebacks: True always: failures bring the worker's traceback.
     """
 
     coordinator: str | Sequence[str] | None = None
     include: Sequence[str] = ()
+    imports: Sequence[str] = ()
     task_serializer: str = "json"
     result_serializer: str = "json"
     accept_content: Collection[str] = ("json", "msgpack")
+    result_accept_content: Collection[str] | None = None
+    task_compression: str | None = None
+    result_compression: str | None = None
+    result_extended: bool = True
     exception_modules: Collection[str] = ()
-    timezone: str = "UTC"
+    timezone: str | None = None
+    enable_utc: bool = True
     task_routes: Mapping[Any, Any] = field(default_factory=dict)
     task_default_queue: str = "default"
     task_default_priority: int = 0
+    task_inherit_parent_priority: bool = False
     task_acks_late: bool = True
     task_max_deliveries: int | None = None
     task_ignore_result: bool = False
+    task_store_errors_even_if_ignored: bool = False
     task_track_started: bool = False
+    task_time_limit: float | None = None
+    task_soft_time_limit: float | None = None
+    task_always_eager: bool = False
+    task_eager_propagates: bool = False
+    task_store_eager_result: bool = False
+    task_annotations: Any = None
+    task_publish_retry: bool = True
+    task_publish_retry_policy: Mapping[str, Any] = field(default_factory=lambda: dict(POLICY))
+    task_remote_tracebacks: bool = True
 
     def __post_init__(self) -> None:
         self._router: Router | None = None
         self._version = 0
+        self._origins: dict[str, int] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
             _check(name, value)
-            if name == "task_routes":
-                object.__setattr__(self, "_router", None)
-            object.__setattr__(self, "_version", self.__dict__.get("_version", 0) + 1)
+            self._put(name, value)
+            self.__dict__.setdefault("_origins", {})[name] = _BY_HAND
+        else:
+            object.__setattr__(self, name, value)
+
+    def _put(self, name: str, value: Any) -> None:
+        """Set a setting whose value was checked."""
+        if name == "task_routes":
+            object.__setattr__(self, "_router", None)
+        object.__setattr__(self, "_version", self.__dict__.get("_version", 0) + 1)
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         # Only reached for what is not set: the name is wrong, so say which one was meant.
         if name.startswith("_"):
             raise AttributeError(name)
-        raise AttributeError(_unknown(name))
+        raise AttributeError(unknown(name, _NAMES))
 
     def __getitem__(self, name: str) -> Any:
         """Return a setting by its name, as Celery allows."""
-        if name not in _NAMES:
-            raise KeyError(_unknown(name))
+        if name not in TESTS:
+            raise KeyError(unknown(name, _NAMES))
         return getattr(self, name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Set a setting by its name."""
+        setattr(self, name, value)
+
+    def __contains__(self, name: object) -> bool:
+        """Return True for the name of a setting."""
+        return name in TESTS
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of all settings."""
+        return iter(_NAMES)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a setting by its name, or ``default`` where there is no such setting."""
+        return self[name] if name in TESTS else default
 
     def update(self, settings: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Set many settings; either all of them are set or, where one is wrong, none.
@@ -98,15 +159,60 @@ class Settings:
         Raises:
             ImproperlyConfigured: A name is unknown (the message tells the nearest) or a value is wrong.
         """
-        together = {**(settings or {}), **more}
-        for name, value in together.items():
+        self._apply({**(settings or {}), **more}, _BY_HAND)
+
+    def add_defaults(self, settings: Mapping[str, Any]) -> None:
+        """Set many settings where neither the program nor its configuration has set them.
+
+        Args:
+            settings: Settings by name.
+
+        Raises:
+            ImproperlyConfigured: As for ``update``.
+        """
+        self._apply(settings, _BY_DEFAULTS)
+
+    def replace_source(self, settings: Mapping[str, Any]) -> None:
+        """Set what a configuration says, in place of what another one said before; ``update`` wins over both.
+
+        Args:
+            settings: Settings by name.
+
+        Raises:
+            ImproperlyConfigured: As for ``update``.
+        """
+        for name, value in settings.items():
             _check(name, value)
-        for name, value in together.items():
-            setattr(self, name, value)
+        for name in [name for name, origin in self._origins.items() if origin == _BY_SOURCE]:
+            del self._origins[name]
+            self._put(name, _DEFAULTS[name])
+        self._apply(settings, _BY_SOURCE)
+
+    def _apply(self, settings: Mapping[str, Any], origin: int) -> None:
+        """Set many settings, less those that somebody set who stands higher."""
+        for name, value in settings.items():
+            _check(name, value)
+        for name, value in settings.items():
+            if self._origins.get(name, 0) <= origin:
+                self._put(name, value)
+                self._origins[name] = origin
 
     def as_dict(self) -> dict[str, Any]:
         """Return all settings by name."""
         return {name: getattr(self, name) for name in _NAMES}
+
+    def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
+        """Return settings by name.
+
+        Args:
+            with_defaults: True: also those that nobody set.
+            censored: Taken for Celery's sake; no setting holds a secret.
+        """
+        return {name: value for name, value in self.as_dict().items() if with_defaults or name in self._origins}
+
+    def humanize(self, with_defaults: bool = False, censored: bool = True) -> str:
+        """Return settings as text, one a line; the arguments are those of ``table``."""
+        return "\n".join(f"{name}: {value!r}" for name, value in self.table(with_defaults, censored).items())
 
     @property
     def version(self) -> int:
@@ -122,9 +228,18 @@ class Settings:
 
     @property
     def tzinfo(self) -> tzinfo:
-        """The time zone of ``timezone``."""
+        """The time zone of ``timezone``.
+
+        Raises:
+            ImproperlyConfigured: ``enable_utc`` is False and no ``timezone`` is named.
+        """
+        if self.timezone is None and not self.enable_utc:
+            raise ImproperlyConfigured(
+                "enable_utc is False and timezone is not set, so nobody knows which time a datetime without a time "
+                'zone means: set timezone, for example to "Europe/Paris".'
+            )
         # UTC is known without the system's time zone data, which small machines lack.
-        return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
+        return UTC if self.timezone in (None, "UTC") else ZoneInfo(self.timezone)
 
     @property
     def router(self) -> Router:
@@ -134,97 +249,17 @@ class Settings:
         return self._router
 
 
-#: Where Celery's settings went that have no place here.
-_ELSEWHERE: Final[Mapping[str, str]] = {
-    "broker_url": "there is no broker; the address of the coordinator is the setting 'coordinator'",
-    "result_backend": "the coordinator keeps the results; its address is the setting 'coordinator'",
-    "result_expires": "the coordinator decides how long results are kept; it is a setting of grpcflow-coordinator",
-    "worker_concurrency": "it is the option -c of grpcflow-worker",
-    "worker_pool": "it is the option -P of grpcflow-worker",
-}
-
 _NAMES: Final = tuple(item.name for item in fields(Settings))
-
-
-def _unknown(name: str) -> str:
-    """Say that a setting does not exist, and which one may be meant."""
-    if name in _ELSEWHERE:
-        return f"grpcflow has no setting {name!r}: {_ELSEWHERE[name]}."
-    near = difflib.get_close_matches(name.lower(), _NAMES, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else f" The settings are: {', '.join(_NAMES)}."
-    return f"grpcflow has no setting {name!r}.{hint}"
 
 
 def _check(name: str, value: Any) -> None:
     """Refuse a setting that does not exist or cannot have this value."""
-    test = _TESTS.get(name)
+    test = TESTS.get(name)
     if test is None:
-        raise ImproperlyConfigured(_unknown(name), code="UNKNOWN_SETTING")
+        raise ImproperlyConfigured(unknown(name, _NAMES), code="UNKNOWN_SETTING")
     holds, wanted = test
     if not holds(value):
         raise ImproperlyConfigured(f"the setting {name} is {value!r}; it must be {wanted}.", code="BAD_SETTING")
 
 
-def _is_zone(value: Any) -> bool:
-    """Return True for the name of a time zone that exists here."""
-    if value == "UTC":
-        return True
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-        return False
-    return True
-
-
-def _is_texts(value: Any) -> bool:
-    """Return True for a collection of texts that is not itself a text."""
-    return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(item, str) for item in value)
-
-
-def _is_address(value: Any) -> bool:
-    """Return True for None, an address, or some addresses."""
-    return value is None or isinstance(value, str) or (_is_texts(value) and len(value) > 0)
-
-
-def _is_count(value: Any) -> bool:
-    """Return True for a whole number above 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_priority(value: Any) -> bool:
-    """Return True for a priority."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOP_PRIORITY
-
-
-def _is_routes(value: Any) -> bool:
-    """Return True for a mapping; what stands in it is checked by the router, which says what is wrong."""
-    if isinstance(value, Mapping):
-        Router(value)
-        return True
-    return False
-
-
-_Test = tuple[Callable[[Any], bool], str]
-_FLAG: Final[_Test] = (lambda value: isinstance(value, bool), "True or False")
-_SERIALIZER: Final[_Test] = (lambda value: value in _SERIALIZERS, "json, msgpack or pickle")
-_NAME_LIST: Final[_Test] = (_is_texts, "a list of names")
-
-_TESTS: Final[Mapping[str, _Test]] = {
-    "coordinator": (_is_address, "HOST:PORT, several joined by commas, a list of them, or None"),
-    "include": _NAME_LIST,
-    "task_serializer": _SERIALIZER,
-    "result_serializer": _SERIALIZER,
-    "accept_content": (
-        lambda value: _is_texts(value) and all(name in _SERIALIZERS or "/" in name for name in value),
-        "a list of json, msgpack and pickle",
-    ),
-    "exception_modules": _NAME_LIST,
-    "timezone": (_is_zone, 'the name of a time zone, such as "UTC" or "Europe/Paris"'),
-    "task_routes": (_is_routes, "a mapping of task names to queues"),
-    "task_default_queue": (lambda value: isinstance(value, str) and bool(value), "the name of a queue"),
-    "task_default_priority": (_is_priority, "a whole number from 0 to 9"),
-    "task_acks_late": _FLAG,
-    "task_max_deliveries": (lambda value: value is None or _is_count(value), "a whole number above 0, or None"),
-    "task_ignore_result": _FLAG,
-    "task_track_started": _FLAG,
-}
+_DEFAULTS: Final = dict(vars(Settings()))

@@ -1,0 +1,142 @@
+"""What each setting may be: one test and one wording for each.
+
+Pure. It may import nothing of grpcflow but its routes.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from grpcflow.routes import Router
+
+__all__ = ["COMPRESSIONS", "POLICY", "SERIALIZERS", "TESTS", "Test"]
+
+SERIALIZERS: Final = ("json", "msgpack", "yaml", "pickle")
+COMPRESSIONS: Final = ("gzip", "zlib", "bzip2", "lzma", "brotli", "zstd")
+
+#: How a failed submission is tried again where nothing else is said.
+POLICY: Final[Mapping[str, Any]] = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
+
+_TOP_PRIORITY: Final = 9
+
+#: A test of a value, and what the value must be, in words.
+Test = tuple[Callable[[Any], bool], str]
+
+
+def _is_zone(value: Any) -> bool:
+    """Return True for None and for the name of a time zone that exists here."""
+    if value in (None, "UTC"):
+        return True
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        return False
+    return True
+
+
+def _is_texts(value: Any) -> bool:
+    """Return True for a collection of texts that is not itself a text."""
+    return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(item, str) for item in value)
+
+
+def _is_codecs(value: Any) -> bool:
+    """Return True for a collection of names of codecs, or of content types."""
+    return _is_texts(value) and all(name in SERIALIZERS or "/" in name for name in value)
+
+
+def _is_address(value: Any) -> bool:
+    """Return True for None, an address, or some addresses."""
+    return value is None or isinstance(value, str) or (_is_texts(value) and len(value) > 0)
+
+
+def _is_count(value: Any) -> bool:
+    """Return True for a whole number above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_seconds(value: Any) -> bool:
+    """Return True for None and for a number above 0."""
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0)
+
+
+def _is_priority(value: Any) -> bool:
+    """Return True for a priority."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOP_PRIORITY
+
+
+def _is_routes(value: Any) -> bool:
+    """Return True for a mapping; what stands in it is checked by the router, which says what is wrong."""
+    if isinstance(value, Mapping):
+        Router(value)
+        return True
+    return False
+
+
+def _is_annotations(value: Any) -> bool:
+    """Return True for what may change tasks: a mapping or an object that chooses, or several of them."""
+    if value is None or isinstance(value, Mapping) or hasattr(value, "annotate"):
+        return True
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(item, Mapping) or hasattr(item, "annotate") for item in value
+    )
+
+
+def _is_policy(value: Any) -> bool:
+    """Return True for a policy of tries."""
+    if not isinstance(value, Mapping) or not value.keys() <= POLICY.keys() | {"retry_errors"}:
+        return False
+    tries = value.get("max_retries", 0)
+    lengths = [value.get(name, 0) for name in POLICY if name != "max_retries"]
+    return (tries is None or (isinstance(tries, int) and tries >= 0)) and all(
+        isinstance(length, (int, float)) and length >= 0 for length in lengths
+    )
+
+
+_FLAG: Final[Test] = (lambda value: isinstance(value, bool), "True or False")
+_SERIALIZER: Final[Test] = (lambda value: value in SERIALIZERS, "json, msgpack, yaml or pickle")
+_COMPRESSION: Final[Test] = (
+    lambda value: value is None or value in COMPRESSIONS,
+    f"None or one of {', '.join(COMPRESSIONS)}",
+)
+_NAME_LIST: Final[Test] = (_is_texts, "a list of names")
+_SECONDS: Final[Test] = (_is_seconds, "a number of seconds above 0, or None")
+
+TESTS: Final[Mapping[str, Test]] = {
+    "coordinator": (_is_address, "HOST:PORT, several joined by commas, a list of them, or None"),
+    "include": _NAME_LIST,
+    "imports": _NAME_LIST,
+    "task_serializer": _SERIALIZER,
+    "result_serializer": _SERIALIZER,
+    "accept_content": (_is_codecs, "a list of json, msgpack, yaml and pickle"),
+    "result_accept_content": (
+        lambda value: value is None or _is_codecs(value),
+        "a list of json, msgpack, yaml and pickle, or None",
+    ),
+    "task_compression": _COMPRESSION,
+    "result_compression": _COMPRESSION,
+    "result_extended": (lambda value: value is True, "True: the details of a result are always there"),
+    "task_remote_tracebacks": (lambda value: value is True, "True: failures always bring the worker's traceback"),
+    "exception_modules": _NAME_LIST,
+    "timezone": (_is_zone, 'the name of a time zone, such as "UTC" or "Europe/Paris", or None'),
+    "enable_utc": _FLAG,
+    "task_routes": (_is_routes, "a mapping of task names to queues"),
+    "task_default_queue": (lambda value: isinstance(value, str) and bool(value), "the name of a queue"),
+    "task_default_priority": (_is_priority, "a whole number from 0 to 9"),
+    "task_inherit_parent_priority": _FLAG,
+    "task_acks_late": _FLAG,
+    "task_max_deliveries": (lambda value: value is None or _is_count(value), "a whole number above 0, or None"),
+    "task_ignore_result": _FLAG,
+    "task_store_errors_even_if_ignored": _FLAG,
+    "task_track_started": _FLAG,
+    "task_time_limit": _SECONDS,
+    "task_soft_time_limit": _SECONDS,
+    "task_always_eager": _FLAG,
+    "task_eager_propagates": _FLAG,
+    "task_store_eager_result": _FLAG,
+    "task_annotations": (_is_annotations, "a mapping of task names to attributes, a list of such, or None"),
+    "task_publish_retry": _FLAG,
+    "task_publish_retry_policy": (
+        _is_policy,
+        "a mapping with max_retries (or None), interval_start, interval_step, interval_max and retry_errors",
+    ),
+}
