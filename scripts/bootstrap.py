@@ -26,6 +26,8 @@ PYTHON = BINARIES / ("python.exe" if os.name == "nt" else "python")
 LEVELS = {"runtime": ".", "dev": ".[dev]"}
 INSTALL_SECONDS = 900
 LOCK_SECONDS = 900
+#: Tests start processes of their own, so that more than one session of tests to a CPU gains nothing.
+MOST_SESSIONS = 4
 
 #: Settings of the person's shell that must not leak into a cluster or a test that we start.
 OWN_VARIABLES = ("GRPCFLOW_COORDINATOR", "GRPCFLOW_APP", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -54,10 +56,16 @@ def main(arguments: Sequence[str]) -> int:
 def run_tests(arguments: Sequence[str]) -> int:
     """Runs all checks, then the whole suite, whose own summary is the last thing that is printed when all is well."""
     checks = run([str(PYTHON), "scripts/checks.py", "--no-tests"])
-    suite = run([str(PYTHON), "-m", "pytest", *arguments])
+    suite = run([str(PYTHON), "-m", "pytest", *side_by_side(), *arguments])
     if checks:
         print("checks FAILED; see above the test session", file=sys.stderr)
     return suite or checks
+
+
+def side_by_side() -> list[str]:
+    """Returns what tells pytest to use all CPUs; `-n0` among the caller's arguments takes it back."""
+    sessions = min(os.cpu_count() or 1, MOST_SESSIONS)
+    return [] if sessions < 2 else ["-n", str(sessions), "--dist", "worksteal"]
 
 
 def run_quickstart(arguments: Sequence[str]) -> int:
@@ -102,7 +110,7 @@ def install(level: str) -> None:
         make_venv()
         made = time.monotonic()
         print(f"installing grpcflow and what it needs into {VENV} ...", flush=True)
-        pip("install", "--quiet", "--editable", LEVELS[level])
+        pip("install", "--quiet", "--no-compile", "--editable", LEVELS[level])  # compiled where imported, not all of it
         stamp(level).write_text(fingerprint())
         done = time.monotonic()
         print(f"environment {made - started:.1f} s, download and installation {done - made:.1f} s", flush=True)

@@ -6,17 +6,32 @@ Fixtures here must be useful to tests of more than one package; anything else li
 import os
 import random
 import socket
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.turns import Turns
 
 #: Rewritten asserts in the contract suites that ship with the packages.
 pytest.register_assert_rewrite("grpcflow_coordinator.testing")
 
 CLUSTER = Path(__file__).parent / "cluster"
 SEED_VARIABLE = "GRPCFLOW_TEST_SEED"
+TURNS = pytest.StashKey[Turns]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settles what the sessions that run side by side share: the seed and the folder in which they take turns."""
+    session_seed()
+    folder = os.environ.get("GRPCFLOW_TEST_TURNS")
+    if folder is None:
+        made = tempfile.TemporaryDirectory(prefix="turns-")
+        config.add_cleanup(made.cleanup)
+        config.add_cleanup(lambda: os.environ.__delitem__("GRPCFLOW_TEST_TURNS"))
+        folder = os.environ["GRPCFLOW_TEST_TURNS"] = made.name
+    config.stash[TURNS] = Turns(Path(folder))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,6 +39,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if CLUSTER in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Lets a test that is marked `alone` run while no other does; waiting counts for no test's time limit."""
+    turns = item.config.stash[TURNS]
+    with turns.alone() if item.get_closest_marker("alone") else turns.together():
+        return (yield)
 
 
 def pytest_report_header() -> str:

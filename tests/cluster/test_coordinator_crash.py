@@ -66,6 +66,7 @@ def test_a_chord_of_a_thousand_goes_on_where_it_was_when_the_coordinator_was_kil
     assert done_before < 998, "the coordinator was killed too late for this test to show anything"
 
 
+@pytest.mark.alone
 def test_the_first_hand_out_leaves_within_a_second_of_serving(cluster: Cluster) -> None:
     coordinator = cluster.start_coordinator()
     cluster.start_worker("w1")
