@@ -15,7 +15,7 @@ from grpcflow.canvas.parts import CALLBACKS, as_list
 from grpcflow.canvas.signature import Signature, as_signature
 from grpcflow.conf import Settings
 from grpcflow.errors import NotRegistered
-from grpcflow.registration import DuplicateTaskName, main_name, make_task, origin
+from grpcflow.registration import DuplicateTaskName, main_name, make_task, origin, prepare
 from grpcflow.result import AsyncResult, GroupResult, result_of
 from grpcflow.task import Task
 
@@ -159,9 +159,7 @@ class Grpcflow:
         """
         if isinstance(task, type):
             task = task()
-        if not task.name:
-            task.name = self.gen_task_name(type(task).__qualname__, type(task).__module__)
-        task.app = self
+        prepare(self, task)
         known = self._tasks.get(task.name)
         if known is not None and origin(known) != origin(task):
             message = f"the task name {task.name!r} is used twice: by {origin(known)} and by {origin(task)}"
@@ -221,9 +219,8 @@ class Grpcflow:
         graph_id = ids.mint_graph()
         self.connection.submit(lower.to_chunks(graph, graph_id, attachment))
         made = result_of(self, graph_id, graph.outcome)
-        if request is not None:
-            request.children.append(made)
-        return made
+        running = state.get_current_task()
+        return made if running is None else running.add_trail(made)
 
     def _callbacks(self, value: Any) -> list[Signature]:
         """Return callbacks that were given as options as signatures."""

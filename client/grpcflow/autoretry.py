@@ -27,8 +27,15 @@ def with_retries(task: "Task[..., Any]", run: Callable[..., Any]) -> Callable[..
 
     def ask_again(error: Exception) -> Retry:
         """Return the Retry; raises the error itself where the retries are used up."""
-        delay = backoff(task, task.request.retries) if task.retry_backoff else None
-        return task.retry(exc=error, countdown=delay, throw=False)
+        request = task.request
+        options = dict(task.retry_kwargs)
+        if task.retry_backoff:
+            options["countdown"] = backoff(task, request.retries)
+        # A limit that the body gave to retry() holds for the whole call, also where its error ends up here.
+        override = task.override_max_retries if request._max_retries is None else request._max_retries
+        if override is not None:
+            options["max_retries"] = override
+        return task.retry(**{**options, "exc": error, "throw": False})
 
     if inspect.iscoroutinefunction(run):
 

@@ -42,14 +42,20 @@ class SharedTask:
 def shared_task(fun: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def shared_task(
-    *, bind: Literal[True], name: str | None = None, **options: Any
+    *, bind: Literal[True], name: str | None = None, base: type[Task[..., Any]] | None = None, **options: Any
 ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
 @overload
 def shared_task(
-    *, bind: Literal[False] = False, name: str | None = None, **options: Any
+    *, bind: Literal[False] = False, name: str | None = None, base: type[Task[..., Any]] | None = None, **options: Any
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def shared_task(
-    fun: Callable[..., Any] | None = None, /, *, bind: bool = False, name: str | None = None, **options: Any
+    fun: Callable[..., Any] | None = None,
+    /,
+    *,
+    bind: bool = False,
+    name: str | None = None,
+    base: type[Task[..., Any]] | None = None,
+    **options: Any,
 ) -> Any:
     """Make a task of a function for every app, those included that are made later.
 
@@ -57,6 +63,7 @@ def shared_task(
         fun: The function.
         bind: True: the function gets the task itself as first argument. Default False.
         name: Name of the task; None: the module's and the function's.
+        base: Class of the task; None: the ``task_cls`` of each app.
         **options: As for ``Grpcflow.task``.
 
     Raises:
@@ -64,13 +71,13 @@ def shared_task(
     """
 
     def decorate(function: Callable[..., Any]) -> SharedTask:
-        check_options(function, options)
+        check_options(function, options, base or Task)
         main = state.apps[-1].main if state.apps else ""
         module = main_name(main) if function.__module__ == "__main__" else function.__module__
         chosen = name or f"{module}.{function.__name__}"
 
         def register(app: "Grpcflow") -> None:
-            app.register_task(make_task(app, function, bind, chosen, app.task_cls, options))
+            app.register_task(make_task(app, function, bind, chosen, base or app.task_cls, options))
 
         state.shared_registrations.append(register)
         for app in state.apps:

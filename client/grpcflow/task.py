@@ -1,25 +1,24 @@
-"""A task: a function that is called elsewhere, and the request that one call of it runs with.
+"""A task: a function that is called elsewhere.
 
-Knows how a call is described and what a running call may ask for. It may not import grpc, protobuf or the
-codec: sending is the app's affair.
+Knows how a call is described and sent; what a running call may do is in ``running``. It may not import grpc, protobuf
+or the codec: sending is the app's affair.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar
 
-from grpcflow import state
 from grpcflow.arguments import ArgumentCheck
 from grpcflow.canvas.mapping import chunks, xmap, xstarmap
 from grpcflow.canvas.signature import Signature, call_of
-from grpcflow.errors import MaxRetriesExceededError, Retry
+from grpcflow.context import Context
+from grpcflow.running import RunningTask
 from grpcflow.state import running_task
 
 if TYPE_CHECKING:
-    from grpcflow.app import Grpcflow
     from grpcflow.result import AsyncResult
+    from grpcflow.result.eager import EagerResult
 
 __all__ = ["Context", "Task", "running_task"]
 
@@ -27,59 +26,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(slots=True)
-class Context:
-    """What one running call knows about itself (``self.request``), under Celery's names.
-
-    Attributes:
-        id: Id of the call as users know it; None where the function was called in place.
-        task: Name of the task.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        root_id: Id of the first call of the work that this one belongs to.
-        parent_id: Id of the call that submitted this one; None outside of a task.
-        retries: How often it was retried.
-        losses: How many attempts of it were lost with their worker.
-        hostname: Name of the worker.
-        eta: When it was to start; None: at once.
-        expires: When it would have been given up; None: never.
-        headers: Headers that travelled with the call.
-        delivery_info: Where it came from: ``queue``, ``priority`` and ``redelivered``.
-        ignore_result: True where its value is not kept.
-        called_directly: True where the function was called in place, not by a worker.
-        is_eager: True where it runs in the caller's process by ``apply()``.
-        origin: Name of the process that sent it, where known.
-        children: Results of the calls that it submitted, in their order.
-    """
-
-    id: str | None = None
-    task: str = ""
-    args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    root_id: str | None = None
-    parent_id: str | None = None
-    retries: int = 0
-    losses: int = 0
-    hostname: str | None = None
-    eta: datetime | None = None
-    expires: datetime | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict)
-    delivery_info: Mapping[str, Any] = field(default_factory=dict)
-    ignore_result: bool = False
-    called_directly: bool = True
-    is_eager: bool = False
-    origin: str | None = None
-    children: list[Any] = field(default_factory=list)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a field by its name, or ``default`` where there is no such field."""
-        return getattr(self, name, default)
-
-
-class Task(Generic[P, R]):
+class Task(RunningTask, Generic[P, R]):
     """A registered task.
 
-    Made by ``@app.task``; subclasses given as ``base=`` may set the attributes below and override ``run``.
+    Made by ``@app.task``, or a subclass with ``run`` that is given to ``app.register_task``. Subclasses, also those
+    given as ``base=``, may set the attributes below and override the handlers.
 
     Attributes:
         name: Name under which it is registered.
@@ -87,41 +38,89 @@ class Task(Generic[P, R]):
         bind: True: the function gets the task itself as first argument.
         queue: Queue of its calls; None: the route's, or the default.
         priority: 0 to 9, higher first; None: the route's, or the default.
-        ignore_result: True: values are not kept; None: as ``task_ignore_result`` says.
+        ignore_result: True: values are not kept; None: as ``task_ignore_result`` says. Errors are always kept.
+        store_errors_even_if_ignored: Taken for the sake of code written for Celery: errors are always kept.
         acks_late: False: never run twice; None: as ``task_acks_late`` says.
+        acks_on_failure: True, the only value: a failure is an end. For another attempt there is ``autoretry_for``.
+        acks_on_timeout: The same for a failure by a time limit.
+        acks_on_failure_or_timeout: The same for both.
+        reject_on_worker_lost: False: a call whose worker was lost fails at once, as ``max_deliveries=1``. True or
+            None: it is handed out again, ``max_deliveries`` times in all.
+        retry_on_worker_lost: The same.
+        max_deliveries: How many attempts may be lost with their worker; None: as ``task_max_deliveries`` says.
         max_retries: How often ``retry()`` may ask for another attempt; None: without limit. Default 3.
         default_retry_delay: Seconds between attempts where ``retry()`` names none. Default 180.
+        override_max_retries: Another limit for ``autoretry_for``; None: ``max_retries``.
         expires: Seconds or a time after which a call that has not started is revoked; None: never.
+        time_limit: Seconds after which its process is killed and the call fails; None: never.
+        soft_time_limit: Seconds after which ``SoftTimeLimitExceeded`` is raised in it; None: never.
+        rate_limit: None, the only value so far.
         serializer: Codec of its arguments; None: as ``task_serializer`` says.
         track_started: True: the worker reports the start; None: as ``task_track_started`` says.
+        trail: True: what a call submits is noted in ``request.children``. Default True.
+        resultrepr_maxsize: Longest text of a value in the log, in characters. Default 1024.
+        throws: Exceptions that it is expected to raise: failures as any, but logged at INFO without a traceback.
         typing: True: wrong arguments raise TypeError where the call is made. Default True.
+        autoretry_for: Exceptions after which another attempt is asked for.
+        dont_autoretry_for: Exceptions among these after which none is.
+        retry_kwargs: More arguments of that ``retry()``: ``max_retries``, ``countdown``.
+        retry_backoff: True, or the seconds before the first retry, which double each time. False: no backoff.
+        retry_backoff_max: Longest such delay in seconds. Default 600.
+        retry_jitter: True: a random part of the delay is waited. Default True.
+        pydantic: True: arguments annotated with a model are made into one, and a returned model into a mapping.
+        pydantic_strict: ``strict`` of the validation; None: as the model says.
+        pydantic_context: ``context`` of the validation; ``grpcflow_app`` and ``grpcflow_task_name`` are added.
+        pydantic_dump_kwargs: Arguments of ``model_dump``; None: ``mode="json"``.
     """
 
     name: str = ""
-    app: "Grpcflow"
     bind: bool = False
     queue: str | None = None
     priority: int | None = None
     ignore_result: bool | None = None
+    store_errors_even_if_ignored: bool = True
     acks_late: bool | None = None
+    acks_on_failure: bool = True
+    acks_on_timeout: bool = True
+    acks_on_failure_or_timeout: bool = True
+    reject_on_worker_lost: bool | None = None
+    retry_on_worker_lost: bool | None = None
+    max_deliveries: int | None = None
     max_retries: int | None = 3
     default_retry_delay: float = 180
+    override_max_retries: int | None = None
     expires: float | timedelta | datetime | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    rate_limit: str | float | None = None
     serializer: str | None = None
     track_started: bool | None = None
+    trail: bool = True
+    resultrepr_maxsize: int = 1024
+    throws: tuple[type[BaseException], ...] = ()
     typing: bool = True
     autoretry_for: tuple[type[Exception], ...] = ()
     dont_autoretry_for: tuple[type[Exception], ...] = ()
+    retry_kwargs: Mapping[str, Any] = MappingProxyType({})
     retry_backoff: bool | float = False
     retry_backoff_max: float = 600
     retry_jitter: bool = True
+    pydantic: bool = False
+    pydantic_strict: bool | None = None
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
 
     #: Names of the attributes that ``@app.task`` takes as options.
     OPTIONS: ClassVar[frozenset[str]] = frozenset(
         {
-            *("queue", "priority", "ignore_result", "acks_late", "max_retries", "default_retry_delay", "expires"),
-            *("serializer", "track_started", "typing", "autoretry_for", "dont_autoretry_for", "retry_backoff"),
-            *("retry_backoff_max", "retry_jitter"),
+            *("queue", "priority", "ignore_result", "store_errors_even_if_ignored", "acks_late", "acks_on_failure"),
+            *("acks_on_timeout", "acks_on_failure_or_timeout", "reject_on_worker_lost", "retry_on_worker_lost"),
+            *("max_deliveries", "max_retries", "default_retry_delay", "override_max_retries", "expires", "time_limit"),
+            *("soft_time_limit", "rate_limit", "serializer", "track_started", "trail", "resultrepr_maxsize", "throws"),
+            *("typing", "autoretry_for", "dont_autoretry_for", "retry_kwargs", "retry_backoff", "retry_backoff_max"),
+            *("retry_jitter", "pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs"),
+            *("before_start", "on_success", "on_failure", "on_retry", "after_return", "on_replace", "on_bound"),
+            "shadow_name",
         }
     )
 
@@ -130,6 +129,9 @@ class Task(Generic[P, R]):
     __wrapped__: Callable[..., Any]
 
     _check: ArgumentCheck | None = None
+    #: ``run`` before anything was wrapped around it, and what was made of it; see ``registration``.
+    _bare_run: Callable[..., Any] | None = None
+    _wrapped_run: Callable[..., Any] | None = None
 
     # --- in the worker ------------------------------------------------------------------------------------
 
@@ -141,73 +143,6 @@ class Task(Generic[P, R]):
         """Call the function here and now."""
         return self.run(*args, **kwargs)
 
-    @property
-    def request(self) -> Context:
-        """The request of the call that runs here; an empty one where the function was called in place."""
-        return state.request_of(self) or Context(task=self.name)
-
-    def push_request(self, request: Context) -> None:
-        """Begin a call with ``request`` in this thread or coroutine; for workers."""
-        state.push(self, request)
-
-    def pop_request(self) -> None:
-        """End the call that ``push_request`` began."""
-        state.pop()
-
-    def retry(
-        self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        exc: BaseException | None = None,
-        throw: bool = True,
-        eta: datetime | None = None,
-        countdown: float | None = None,
-        max_retries: int | None = None,
-    ) -> Retry:
-        """Ask for another attempt of this call, under the same id.
-
-        Args:
-            args: New positional arguments; None: the same.
-            kwargs: New keyword arguments; None: the same.
-            exc: Why; raised itself once the retries are used up. None: the exception being handled.
-            throw: True: raise the Retry. False: return it, for the caller to raise.
-            eta: Not before this time; naive: in the time zone of the app.
-            countdown: Not before this many seconds from now; None: ``default_retry_delay``.
-            max_retries: Another limit for this call.
-
-        Raises:
-            Retry: Always, unless ``throw`` is False.
-            MaxRetriesExceededError: The retries are used up and there is no ``exc``.
-            BaseException: ``exc``, where the retries are used up or the task was called in place.
-        """
-        request = self.request
-        reason = exc or sys.exc_info()[1]
-        if request.called_directly:
-            raise reason or Retry(f"{self.name} was called in place, so nothing can retry it")
-        limit = self.max_retries if max_retries is None else max_retries
-        if limit is not None and request.retries >= limit:
-            if exc is not None:
-                raise exc
-            message = f"{self.name}[{request.id}] has used its {limit} retries"
-            raise MaxRetriesExceededError(message) from reason
-        retry = Retry(
-            f"{self.name}[{request.id}] asks for another attempt: {reason!r}",
-            reason,
-            self._retry_delay(eta, countdown),
-            call_args=args,
-            call_kwargs=kwargs,
-        )
-        if throw:
-            raise retry from reason
-        return retry
-
-    def _retry_delay(self, eta: datetime | None, countdown: float | None) -> float:
-        """Return the seconds until the next attempt."""
-        if eta is not None:
-            aware = eta if eta.tzinfo is not None else eta.replace(tzinfo=self.app.conf.tzinfo)
-            return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-        return self.default_retry_delay if countdown is None else countdown
-
     # --- at the caller ------------------------------------------------------------------------------------
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> "AsyncResult[R]":
@@ -218,7 +153,7 @@ class Task(Generic[P, R]):
             SerializationError: An argument cannot travel.
             CoordinatorUnavailable: No coordinator could be reached.
         """
-        result: AsyncResult[R] = self.app.submit(call_of(self, args, kwargs))
+        result: AsyncResult[R] = self.app.submit(self._call(args, kwargs), options=self._own_options(args, kwargs, {}))
         return result
 
     def apply_async(
@@ -232,7 +167,7 @@ class Task(Generic[P, R]):
             **options: ``countdown`` (seconds), ``eta`` (datetime), ``expires`` (seconds, timedelta or
                 datetime), ``queue``, ``priority`` (0 to 9), ``task_id``, ``link``, ``link_error`` (one signature
                 or several), ``ignore_result``, ``acks_late``, ``max_deliveries``, ``serializer``, ``headers``,
-                ``track_started``.
+                ``track_started``, ``time_limit`` and ``soft_time_limit`` (seconds).
 
         Raises:
             TypeError: The task does not take these arguments, or an option does not exist.
@@ -241,9 +176,44 @@ class Task(Generic[P, R]):
             AlreadyExists: The ``task_id`` belongs to a call that has not settled.
             CoordinatorUnavailable: No coordinator could be reached.
         """
-        call = call_of(self, tuple(args or ()), dict(kwargs or {}))
-        result: AsyncResult[R] = self.app.submit(call, options=options)
+        positional, named = tuple(args or ()), dict(kwargs or {})
+        call = self._call(positional, named)
+        result: AsyncResult[R] = self.app.submit(call, options=self._own_options(positional, named, options))
         return result
+
+    def apply(
+        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> "EagerResult[R]":
+        """Run a call here and now, with retries and handlers as a worker would, and return its result.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            **options: As ``grpcflow.eager.apply_task`` takes them: ``task_id``, ``retries``, ``throw``, ``link``,
+                ``link_error``, ``headers`` and more.
+        """
+        from grpcflow.eager import apply_task
+
+        positional, named = tuple(args or ()), dict(kwargs or {})
+        call = self._call(positional, named)
+        return apply_task(self, call.args, call.kwargs, **options)
+
+    def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, immutable: bool = False) -> Signature:
+        """Return the signature of a call; models among its arguments become what can travel."""
+        if self.pydantic:
+            from grpcflow.pydantic_arguments import as_plain
+
+            args, kwargs = as_plain(self, args, kwargs)
+        return call_of(self, args, kwargs, immutable=immutable)
+
+    def _own_options(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a call with the name that ``shadow_name`` gives it, where it gives one."""
+        if getattr(self.shadow_name, "__func__", None) is Task.shadow_name:
+            return options
+        shadow = self.shadow_name(args, kwargs, options)
+        if not shadow or "shadow" in options:
+            return options
+        return {**options, "headers": {**(options.get("headers") or {}), "shadow": shadow}}
 
     def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: int = 0) -> None:
         """Raise TypeError where the task does not take these arguments (unless ``typing`` is False).
@@ -261,11 +231,11 @@ class Task(Generic[P, R]):
 
     def s(self, *args: Any, **kwargs: Any) -> Signature:
         """Return a signature with these arguments; arguments may be missing that a call adds later."""
-        return call_of(self, args, kwargs)
+        return self._call(args, kwargs)
 
     def si(self, *args: Any, **kwargs: Any) -> Signature:
         """Return an immutable signature: it takes nothing from what ran before it."""
-        return call_of(self, args, kwargs, immutable=True)
+        return self._call(args, kwargs, immutable=True)
 
     def signature(
         self,
@@ -285,7 +255,7 @@ class Task(Generic[P, R]):
             immutable: True: it takes nothing from what ran before it.
             **more: More options; these win.
         """
-        call = call_of(self, tuple(args or ()), dict(kwargs or {}), immutable=immutable)
+        call = self._call(tuple(args or ()), dict(kwargs or {}), immutable=immutable)
         call["options"] = {**(options or {}), **more}
         return call
 

@@ -4,16 +4,18 @@ The only place where user code is called. Whatever that code raises comes out as
 It may NOT know processes, threads, sockets or gRPC; protobuf is imported only where a call has inputs or fails.
 """
 
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from grpcflow import codec, errors
-from grpcflow.task import Context, Task
+from grpcflow import codec, errors, ids, signals
+from grpcflow.context import Context
+from grpcflow.lifecycle import Lifecycle, is_heard, log_failure, overrides
+from grpcflow.task import Task
+from grpcflow.tracing import takes_failure
 from grpcflow_protos.limits import PAYLOAD_LIMIT
 from grpcflow_worker.executor import CallRun, Ended
+from grpcflow_worker.requests import read_headers, request_maker
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -22,13 +24,11 @@ if TYPE_CHECKING:
 #: Runs the attempt at an offset of a run: the value as JSON, or any other end.
 Invoke = Callable[[int], bytes | Ended]
 
-#: Positional parameters from which on an unbound errback is called with (request, exception, traceback).
-_ERRBACK_PARAMETERS: Final = 3
+#: Stable code of a value that is over the limit.
+_TOO_LARGE: Final = "TOO_LARGE"
 
 #: Milliseconds in a second.
 _MS: Final = 1000
-
-_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Invoker:
@@ -38,16 +38,27 @@ class Invoker:
         app: the app; its tasks must be loaded.
         hostname: name of the worker, for `task.request.hostname`.
         payload_limit: largest value in bytes; a larger one is a failure with the reason TOO_LARGE.
+        progress: told of what a running task says by `update_state`: token, state, encoded value and its content
+            type; None: nobody hears, and such a task asks the coordinator itself.
     """
 
-    def __init__(self, app: "Grpcflow", *, hostname: str, payload_limit: int = PAYLOAD_LIMIT) -> None:
+    def __init__(
+        self,
+        app: "Grpcflow",
+        *,
+        hostname: str,
+        payload_limit: int = PAYLOAD_LIMIT,
+        progress: Callable[[int, str, bytes, str], None] | None = None,
+    ) -> None:
         """Take the app and its settings as they are now."""
         self.app = app
         self.hostname = hostname
         self.payload_limit = payload_limit
+        self.progress = progress
         self.tasks: Mapping[str, Task[..., Any]] = app.tasks
         self.accept = frozenset(codec.content_type(name) for name in app.conf.accept_content)
         self.result_type = codec.content_type(app.conf.result_serializer)
+        self._overriding: dict[str, bool] = {}
 
     def bind(self, run: CallRun) -> Invoke:
         """Prepare what the attempts of a run share; the function returned runs the one at an offset."""
@@ -61,14 +72,23 @@ class Invoker:
             return lambda offset: Ended(run.token + offset, "failure", failure=failure)
         return bound.invoke
 
+    def tells(self, task: Task[..., Any]) -> bool:
+        """Return True where somebody wants to hear of its calls that end well: handlers, receivers, the log."""
+        overriding = self._overriding.get(task.name)
+        if overriding is None:
+            overriding = self._overriding[task.name] = overrides(task)
+        return overriding or is_heard()
+
     def _unregistered(self, run: CallRun, offset: int) -> Ended:
         name = run.call.task
-        message = (
+        error = errors.NotRegistered(
             f"no task {name!r} is registered in worker {self.hostname}: is its module imported there, "
             "or named in the app's include?"
         )
-        failure = reason_failure(errors.NotRegistered(message), "UNREGISTERED")
-        return Ended(run.token + offset, "failure", failure=failure)
+        if signals.task_unknown.receivers:
+            node = run.id or ids.node_id(run.graph, run.first + offset)
+            signals.task_unknown.send(self, name=name, id=node, message=run.call, exc=error)
+        return Ended(run.token + offset, "failure", failure=reason_failure(error, "UNREGISTERED"))
 
 
 class _Bound:
@@ -81,9 +101,9 @@ class _Bound:
         "function",
         "ignore_result",
         "invoker",
-        "prefix",
         "run",
         "task",
+        "tells",
         "token",
         "via",
     )
@@ -96,79 +116,68 @@ class _Bound:
         self.accept = invoker.accept
         self.content_type = run.content_type or run.call.content_type or codec.JSON
         self.ignore_result = run.call.ignore_result
+        self.tells = invoker.tells(task)
         # Task.__call__ only calls run(): skip it unless a subclass has its own.
         self.function: Callable[..., Any] = task.run if type(task).__call__ is Task.__call__ else task
-        text = run.graph.hex()
-        self.prefix = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-        headers = self._headers()
+        headers = read_headers(run.call, self.accept)
         self.via = headers.get("via", "")
-        self.context = self._shared_context(headers)
-
-    def _headers(self) -> dict[str, Any]:
-        call = self.run.call
-        if not call.headers:
-            return {}
-        headers = codec.decode(call.headers, call.headers_content_type or codec.JSON, accept=self.accept)
-        if not isinstance(headers, dict):
-            raise errors.SerializationError("the headers of a call must be a mapping of names to values")
-        return headers
-
-    def _shared_context(self, headers: Mapping[str, Any]) -> Callable[..., Context]:
-        """Return a function that makes the request of one attempt from its id, args and kwargs."""
-        run, call, hostname = self.run, self.run.call, self.invoker.hostname
-        name, parent_id, root_id = call.task, call.parent_id or None, call.root_id
-        eta = None if call.eta is None else datetime.fromisoformat(call.eta)
-        expires = None if call.expires is None else datetime.fromisoformat(call.expires)
-        delivery_info = {
-            "exchange": "",
-            "routing_key": call.queue,
-            "queue": call.queue,
-            "priority": call.priority,
-            "redelivered": run.losses > 0,
-        }
-
-        def make(node: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Context:
-            return Context(
-                id=node,
-                task=name,
-                args=args,
-                kwargs=kwargs,
-                root_id=root_id or node,
-                parent_id=parent_id,
-                retries=run.retries,
-                losses=run.losses,
-                hostname=hostname,
-                eta=eta,
-                expires=expires,
-                headers=headers,
-                delivery_info=delivery_info,
-                ignore_result=call.ignore_result,
-                called_directly=False,
-            )
-
-        return make
+        self.context = request_maker(run, headers, invoker.hostname, invoker.progress)
 
     def invoke(self, offset: int) -> bytes | Ended:
         """Run the attempt at `offset`. Raises nothing."""
-        run, task = self.run, self.task
+        task = self.task
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        pushed = False
+        request: Context | None = None
+        life: Lifecycle | None = None
         try:
-            args, kwargs = codec.decode_call(run.payloads[offset], self.content_type, accept=self.accept)
-            if run.inputs:
+            args, kwargs = codec.decode_call(self.run.payloads[offset], self.content_type, accept=self.accept)
+            if self.run.inputs:
                 args = self._with_inputs(args)
-            task.push_request(self.context(run.id or f"{self.prefix}{run.first + offset:08x}", args, kwargs))
-            pushed = True
+            request = self.context(offset, args, kwargs)
+            task.push_request(request)
+            if self.tells:
+                life = Lifecycle(task)
+                life.begin(request)
             value = self._mapped(args) if self.via else self.function(*args, **kwargs)
-            return self._value(offset, value)
+            end = self._value(offset, value)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the process
-            return self._ended(offset, error, args, kwargs)
+            end, told = self._ended(offset, error, args, kwargs)
+            life = self._tell(life, request, end, told)
+        else:
+            if life is not None:
+                life.succeeded(request, value)
         finally:
-            if pushed:
-                task.pop_request()
+            if request is not None:
+                self._close(life, request)
+        return end
+
+    def _tell(self, life: Lifecycle | None, request: Context | None, end: Ended, error: BaseException) -> Lifecycle:
+        """Tell of an end that is no value; of a call that cannot even be read the log alone is told."""
+        if life is None:
+            life = Lifecycle(self.task)
+        if request is None:
+            log_failure(self.task, Context(task=self.task.name, id=self.run.id or None), error)
+        elif isinstance(error, errors.Retry) and end.kind == "retry":
+            life.retried(request, error)
+        elif end.kind == "ignored":
+            life.ignored(request, error)
+        elif end.kind == "rejected":
+            life.rejected(request, error)
+        else:
+            life.failed(request, error)
+        return life
+
+    def _close(self, life: Lifecycle | None, request: Context) -> None:
+        """End the call, and tell of that."""
+        try:
+            if life is not None:
+                life.close(request)
+        finally:
+            self.task.pop_request()
 
     def _value(self, offset: int, value: Any) -> bytes | Ended:
+        """Return the value as it is reported; raises where it cannot travel."""
         if self.ignore_result:
             return b""
         invoker = self.invoker
@@ -182,8 +191,7 @@ class _Bound:
                 f"the value of {self.task.name} is {len(data):,} bytes; at most {invoker.payload_limit:,} are taken. "
                 "Return a reference to where the data is, or raise the coordinator's payload limit."
             )
-            failure = reason_failure(errors.PayloadTooLarge(message), "TOO_LARGE")
-            return Ended(self.token + offset, "failure", failure=failure)
+            raise errors.PayloadTooLarge(message, code=_TOO_LARGE)
         if invoker.result_type == codec.JSON:
             return data
         return Ended(self.token + offset, "value", data=data, content_type=invoker.result_type)
@@ -211,26 +219,30 @@ class _Bound:
 
     def _errback_arguments(self, failed: "value_pb2.FailedNode", given: int) -> list[Any]:
         """What an errback is told: the failed id, or (request, exception, traceback) where it can take three."""
-        if self.task.bind or _free_positions(self.task, given) < _ERRBACK_PARAMETERS:
+        if not takes_failure(self.task, given):
             return [failed.id]
         from grpcflow import failures
 
         exception = failures.rebuild(failed.failure, self.invoker.app.conf.exception_modules)
         return [Context(id=failed.id, called_directly=False), exception, failed.failure.traceback]
 
-    def _ended(self, offset: int, error: BaseException, args: list[Any], kwargs: dict[str, Any]) -> Ended:
-        """Say how an attempt ended that raised. The exceptions that steer come first."""
+    def _ended(
+        self, offset: int, error: BaseException, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[Ended, BaseException]:
+        """Say how an attempt ended that raised, and by what in the end. The exceptions that steer come first."""
         token = self.token + offset
         try:
             if isinstance(error, errors.Retry):
-                return self._retry(token, error, args, kwargs)
+                return self._retry(token, error, args, kwargs), error
             if isinstance(error, errors.Ignore):
-                return Ended(token, "ignored")
+                return Ended(token, "ignored"), error
             if isinstance(error, errors.Reject):
-                return Ended(token, "rejected", requeue=bool(error.requeue), failure=capture(error))
-            return Ended(token, "failure", failure=capture(error))
+                return Ended(token, "rejected", requeue=bool(error.requeue), failure=capture(error)), error
+            if isinstance(error, errors.PayloadTooLarge) and error.code == _TOO_LARGE:
+                return Ended(token, "failure", failure=reason_failure(error, _TOO_LARGE)), error
+            return Ended(token, "failure", failure=capture(error)), error
         except BaseException as second:  # noqa: BLE001 - user code again: a broken __str__, arguments that cannot travel
-            return Ended(token, "failure", failure=capture(second))
+            return Ended(token, "failure", failure=capture(second)), second
 
     def _retry(self, token: int, retry: errors.Retry, args: list[Any], kwargs: dict[str, Any]) -> Ended:
         payload, content_type = b"", ""
@@ -247,17 +259,6 @@ class _Bound:
             failure=capture(retry.exc or retry),
             countdown_ms=max(0, math.ceil(retry.countdown * _MS)),
         )
-
-
-def _free_positions(task: Task[..., Any], given: int) -> int:
-    """How many positional parameters of a task are still free beside `given` stored arguments."""
-    try:
-        parameters = inspect.signature(task.run).parameters.values()
-    except (TypeError, ValueError):
-        return 1  # written in C: the id is what every errback can take
-    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
-        return _ERRBACK_PARAMETERS
-    return sum(parameter.kind in _POSITIONAL for parameter in parameters) - given
 
 
 def capture(error: BaseException) -> bytes:
