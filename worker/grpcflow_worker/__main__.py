@@ -44,6 +44,12 @@ EXIT_CONFIG = 78
     "-P", "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="What the tasks run in."
 )
 @click.option(
+    "--time-limit", type=float, metavar="SECONDS", help="Kill a task that runs longer and says no limit itself."
+)
+@click.option(
+    "--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in one that runs longer."
+)
+@click.option(
     "-l",
     "--loglevel",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -59,6 +65,8 @@ def command(
     concurrency: int | None,
     pool: str,
     loglevel: str,
+    time_limit: float | None,
+    soft_time_limit: float | None,
 ) -> int:
     """Run the tasks of an app.
 
@@ -77,6 +85,8 @@ def command(
             concurrency=concurrency,
             pool=pool,
             log_level=loglevel,
+            time_limit=time_limit,
+            soft_time_limit=soft_time_limit,
         )
     except ConfigError as error:
         return _fail(str(error), EXIT_USAGE)
@@ -102,7 +112,13 @@ def run(config: WorkerConfig, app: str | None) -> int:
     from grpcflow_worker.executors import create
     from grpcflow_worker.supervisor import Supervisor
 
-    settings = ExecutorSettings(app=app, hostname=config.name, concurrency=config.concurrency)
+    settings = ExecutorSettings(
+        app=app,
+        hostname=config.name,
+        concurrency=config.concurrency,
+        time_limit=config.time_limit,
+        soft_time_limit=config.soft_time_limit,
+    )
 
     async def work() -> int:
         return await Supervisor(config, create(config.pool, settings)).run()

@@ -56,6 +56,8 @@ class WorkerConfig:
         concurrency: how many tasks run at once; at least 1, and 1 for the solo executor.
         pool: which executor runs the tasks.
         log_level: name of the log level.
+        time_limit: seconds after which a task that says nothing of its own is killed; None: as the app says.
+        soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised in it; None: as the app says.
     """
 
     app: str | None
@@ -66,6 +68,8 @@ class WorkerConfig:
     concurrency: int
     pool: Pool = "prefork"
     log_level: str = "INFO"
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
 
 
 def build_config(
@@ -77,6 +81,8 @@ def build_config(
     concurrency: int | None = None,
     pool: str = "prefork",
     log_level: str = "INFO",
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
     host: str | None = None,
     count_cpus: Callable[[], int] | None = None,
 ) -> WorkerConfig:
@@ -90,6 +96,8 @@ def build_config(
         concurrency: tasks at once; None: the CPUs this process may use.
         pool: one of ``POOLS``.
         log_level: one of ``LOG_LEVELS``, in any case.
+        time_limit: seconds, more than 0; None: left to the app.
+        soft_time_limit: seconds, more than 0; None: left to the app.
         host: this machine's name; None: asked of the system.
         count_cpus: replaces ``available_cpus`` in tests.
 
@@ -111,7 +119,15 @@ def build_config(
         concurrency=_choose_concurrency(concurrency, pool, count_cpus or available_cpus),
         pool=cast(Pool, pool),
         log_level=level,
+        time_limit=_check_limit(time_limit, "time limit"),
+        soft_time_limit=_check_limit(soft_time_limit, "soft time limit"),
     )
+
+
+def _check_limit(seconds: float | None, what: str) -> float | None:
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ConfigError(f"the {what} must be more than 0 seconds, not {seconds:g}; leave it out for none")
+    return seconds
 
 
 def _choose_concurrency(asked: int | None, pool: str, count_cpus: Callable[[], int]) -> int:

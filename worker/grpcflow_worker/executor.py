@@ -188,6 +188,8 @@ class ExecutorSettings(msgspec.Struct):
         includes: modules to import besides those that the app names.
         payload_limit: largest value in bytes; a larger one is a failure.
         start_timeout: seconds within which the app must be imported and every child be there.
+        time_limit: seconds for calls that say none of their own; None: as the app's task_time_limit says.
+        soft_time_limit: the same for the soft limit.
     """
 
     app: str | None = None
@@ -196,6 +198,8 @@ class ExecutorSettings(msgspec.Struct):
     includes: tuple[str, ...] = ()
     payload_limit: int = PAYLOAD_LIMIT
     start_timeout: float = 60.0
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
 
 
 class Listener(Protocol):

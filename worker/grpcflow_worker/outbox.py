@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from grpcflow_protos import limits
+from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 
 #: How an attempt ended: a plain JSON value, or anything else as a report.
@@ -27,11 +28,14 @@ MOST_ENTRIES: Final = 4000
 class Outbox:
     """The ends of attempts on their way to the coordinator."""
 
-    __slots__ = ("_sent", "_waiting")
+    __slots__ = ("_before", "_said", "_sent", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: deque[Entry] = deque()
         self._sent: deque[tuple[int, list[Entry]]] = deque()
+        #: By token: progress that must arrive before the attempt's end, and for which of them this stream carried it.
+        self._before: dict[int, pb.Report] = {}
+        self._said: set[int] = set()
 
     @property
     def has_waiting(self) -> bool:
@@ -62,6 +66,17 @@ class Outbox:
         """Take the end of one attempt that is not a plain value."""
         self._waiting.append((report.token, report))
 
+    def precede(self, progress: pb.Report, *, said: bool) -> None:
+        """Have this progress arrive before the end of its attempt, which is added next.
+
+        Args:
+            progress: the report.
+            said: True: this stream has carried it already, so only another one needs to.
+        """
+        self._before[progress.token] = progress
+        if said:
+            self._said.add(progress.token)
+
     def fill(self, message: pb.WorkRequest) -> None:
         """Move what fits (``BATCH_BYTES``, and always one) into a message whose ``sequence`` is set."""
         entries: list[Entry] = []
@@ -71,12 +86,21 @@ class Outbox:
         while self._waiting and len(entries) < MOST_ENTRIES:
             entry = self._waiting[0]
             token, outcome = entry
+            before = self._before.get(token) if self._before else None
             size = _OVERHEAD + (len(outcome) if isinstance(outcome, bytes) else outcome.ByteSize())
+            if before is not None and token not in self._said:
+                size += before.ByteSize()
+                if size > limits.BATCH_BYTES and not entries:
+                    # Two large payloads would outgrow the transport: the end follows in the next message.
+                    self._fill_before(message, before)
+                    break
             if size > room and entries:
                 break
             room -= size
             entries.append(self._waiting.popleft())
-            if isinstance(outcome, bytes):
+            if before is not None:
+                self._fill_pair(message, before, outcome)
+            elif isinstance(outcome, bytes):
                 tokens.append(token)
                 values.append(outcome)
             else:
@@ -87,15 +111,29 @@ class Outbox:
         if entries:
             self._sent.append((message.sequence, entries))
 
+    def _fill_pair(self, message: pb.WorkRequest, before: pb.Report, outcome: bytes | pb.Report) -> None:
+        """Add progress and end of one attempt, both as reports: a column of values may be read before the reports."""
+        if before.token not in self._said:
+            self._fill_before(message, before)
+        if isinstance(outcome, bytes):
+            outcome = pb.Report(token=before.token, value=value_pb2.Value(data=outcome))
+        message.reports.append(outcome)
+
+    def _fill_before(self, message: pb.WorkRequest, before: pb.Report) -> None:
+        self._said.add(before.token)
+        message.reports.append(before)
+
     def acknowledge(self, sequence: int) -> list[int]:
         """Drop what was sent in messages up to ``sequence``; returns its tokens."""
         dropped: list[int] = []
         while self._sent and self._sent[0][0] <= sequence:
             dropped.extend(token for token, _ in self._sent.popleft()[1])
+        self._let_go(dropped)
         return dropped
 
     def rewind(self) -> None:
         """Put back what was sent and not acknowledged, in its order: the stream that carried it is gone."""
+        self._said.clear()
         while self._sent:
             self._waiting.extendleft(reversed(self._sent.pop()[1]))
 
@@ -103,3 +141,10 @@ class Outbox:
         """Drop the waiting ends of attempts that are no longer ours."""
         if tokens:
             self._waiting = deque(entry for entry in self._waiting if entry[0] not in tokens)
+            self._let_go(tokens)
+
+    def _let_go(self, tokens: Collection[int]) -> None:
+        if self._before:
+            for token in tokens:
+                self._before.pop(token, None)
+                self._said.discard(token)

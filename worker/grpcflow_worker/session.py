@@ -26,7 +26,8 @@ from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.capacity import Capacity
 from grpcflow_worker.executor import CallRun, Ended
 from grpcflow_worker.outbox import Outbox
-from grpcflow_worker.wire import ProtocolError, node_of, report_of, runs_of, too_large
+from grpcflow_worker.progress import Progress
+from grpcflow_worker.wire import ProtocolError, node_of, progress_of, report_of, runs_of, too_large
 
 #: Seconds between two messages, and of silence that is death, until a welcome says otherwise.
 DEFAULT_HEARTBEAT = 5.0
@@ -108,6 +109,7 @@ class Session:
         self._open: dict[int, CallRun] = {}
         self._told: dict[int, bytes] = {}
         self._outbox = Outbox()
+        self._progress = Progress()
         self._replies: deque[pb.ControlReply] = deque()
         self._started: set[int] = set()
         self._starts_to_tell: list[int] = []
@@ -180,6 +182,7 @@ class Session:
             return
         self.phase = Phase.OFFLINE
         self._outbox.rewind()
+        self._progress.rewind()
         # A hello tells queues, capacity and draining whole; replies belong to questions of the old stream.
         self._replies.clear()
         self._queues_changed = self._drain_to_tell = self._beat = False
@@ -203,6 +206,7 @@ class Session:
         effects = Effects(commands=list(message.commands))
         if greeted:
             self._welcomed(message.welcome, effects)
+        self._progress.acknowledge(message.acknowledged)
         for token in self._outbox.acknowledge(message.acknowledged):
             self._told.pop(token, None)
         if self._drain_sequence is not None and message.acknowledged >= self._drain_sequence:
@@ -233,6 +237,7 @@ class Session:
         for token in tokens:
             if self._open.pop(token, None) is not None:
                 self._started.discard(token)
+                self._progress.end(token)
                 effects.forget.append(token)
 
     def _assigned(self, runs: list[CallRun], effects: Effects, now: float) -> None:
@@ -256,6 +261,15 @@ class Session:
         fresh = [token for token in tokens if token in self._open and token not in self._started]
         self._started.update(fresh)
         self._starts_to_tell.extend(fresh)
+
+    def progressed(self, token: int, state: str, data: bytes, content_type: str) -> None:
+        """A running attempt says how far it is. Dropped where it is not open; replaces what was not sent yet.
+
+        Raises:
+            ProtocolError: the coordinator would refuse it for the length of its state or the size of its value.
+        """
+        if token in self._open:
+            self._progress.add(progress_of(token, state, data, content_type, self.payload_limit))
 
     def values(self, tokens: Sequence[int], datas: Sequence[bytes], now: float) -> None:
         """Attempts gave plain JSON values, column by column. Those of forgotten attempts are dropped."""
@@ -295,6 +309,9 @@ class Session:
             return False
         self._told[token] = node_of(run, token)
         self._started.discard(token)
+        before, said = self._progress.end(token)
+        if before is not None:
+            self._outbox.precede(before, said=said)
         return True
 
     def abandon(self, message: str) -> int:
@@ -377,7 +394,9 @@ class Session:
         starts = [token for token in self._starts_to_tell if token in self._open]
         self._starts_to_tell.clear()
         message.reports.extend(pb.Report(token=token, started=pb.Started()) for token in starts)
-        said = bool(starts) or self._outbox.has_waiting
+        if self._progress.fill(message) and message.ByteSize() > limits.BATCH_BYTES // 2:
+            return True  # beside an end of the largest size it could outgrow the transport
+        said = bool(message.reports) or self._outbox.has_waiting
         self._outbox.fill(message)
         return said
 

@@ -330,7 +330,13 @@ class Supervisor:
 
     def progressed(self, token: int, state: str, data: bytes, content_type: str) -> None:
         """A running attempt says how far it is."""
-        _log.debug("progress of %s: %s (%d bytes %s)", self._story(token), state, len(data), content_type)
+        if self._session is None:
+            return
+        try:
+            self._session.progressed(token, state, data, content_type)
+        except ProtocolError as error:
+            _log.warning("progress of %s is not told: %s", self._story(token), error)
+        self._wake()
 
     def broken(self, reason: str) -> None:
         """The executor cannot go on: end the worker."""

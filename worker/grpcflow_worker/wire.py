@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.message import DecodeError
 
+from grpcflow_protos import limits
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.executor import Call, CallRun, Ended
@@ -137,6 +138,27 @@ def report_of(end: Ended) -> pb.Report:
         case "revoked":
             return pb.Report(token=token, revoked=pb.Revoked())
     raise ProtocolError(f"attempt {token} ended in the unknown way {end.kind!r}")
+
+
+def progress_of(token: int, state: str, data: bytes, content_type: str, limit: int) -> pb.Report:
+    """The report of how far an attempt is.
+
+    Args:
+        token: the attempt.
+        state: the state that it gives itself.
+        data: what it says with it, encoded.
+        content_type: of data.
+        limit: largest value in bytes that the coordinator takes.
+
+    Raises:
+        ProtocolError: the coordinator would refuse it.
+    """
+    if not 0 < len(state.encode("utf-8", "surrogatepass")) <= limits.NAME_LIMIT:
+        raise ProtocolError(f"the state of a progress has {len(state)} characters; use 1 to {limits.NAME_LIMIT} bytes")
+    if len(data) > limit:
+        raise ProtocolError(f"the value of progress {state} has {len(data)} bytes, the coordinator takes {limit}")
+    meta = value_pb2.Value(data=data, content_type=content_type)
+    return pb.Report(token=token, progressed=pb.Progressed(state=state, meta=meta))
 
 
 def _failure(end: Ended) -> value_pb2.Failure:

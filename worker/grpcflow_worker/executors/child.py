@@ -17,16 +17,22 @@ import threading
 import time
 import traceback
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import setproctitle
 
 from grpcflow.state import running_task
-from grpcflow_worker.executor import Call, CallRun, Ended
-from grpcflow_worker.executors import frames, parent
-from grpcflow_worker.executors.frames import MARK, Batch, FrameReader, Output, TakeBack
-from grpcflow_worker.invoke import Invoke, Invoker
+from grpcflow_worker.executor import Call, CallRun
+from grpcflow_worker.executors import frames, loading, parent
+from grpcflow_worker.executors.frames import MARK, Batch, FrameReader, Output, Preload, TakeBack
+from grpcflow_worker.executors.outlet import Outlet
+from grpcflow_worker.executors.reporter import Reporter
+from grpcflow_worker.executors.soft import SoftLimit
+from grpcflow_worker.invoke import Invoke
+
+if TYPE_CHECKING:
+    from grpcflow.app import Grpcflow
 
 #: Results are written out once the oldest is this old, in seconds, or once there are this many bytes of them.
 FLUSH_SECONDS: Final = 0.002
@@ -35,39 +41,6 @@ FLUSH_BYTES: Final = 64 * 1024
 _decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
 _decode_call: Final = msgspec.msgpack.Decoder(Call).decode
 _decode_take_back: Final = msgspec.msgpack.Decoder(TakeBack).decode
-
-
-class _Outbox:
-    """Results on their way to the supervisor. The main thread adds; both threads write out."""
-
-    __slots__ = ("_lock", "_work", "datas", "ended", "size", "times", "tokens")
-
-    def __init__(self, work: socket.socket) -> None:
-        self._work = work
-        self._lock = threading.Lock()
-        self.tokens: list[int] = []
-        self.datas: list[bytes] = []
-        self.ended: list[Ended] = []
-        self.times: list[tuple[str, int, float]] = []
-        self.size = 0
-
-    def filled(self) -> bool:
-        """True where something waits. `size` is only a hint: both threads change it."""
-        return bool(self.datas or self.ended or self.times)
-
-    def flush(self, output: Output | None = None) -> None:
-        """Write out everything collected, and `output` in the same frame.
-
-        The lists are cut at a length taken once: the other thread may append meanwhile, to `datas` after `tokens`.
-        """
-        with self._lock:
-            output = output or Output()
-            values, ended, times = len(self.datas), len(self.ended), len(self.times)
-            output.tokens, output.datas = self.tokens[:values], self.datas[:values]
-            output.ended, output.times = self.ended[:ended], self.times[:times]
-            del self.tokens[:values], self.datas[:values], self.ended[:ended], self.times[:times]
-            self.size = 0
-            self._work.sendall(frames.frame(output))
 
 
 class _Current:
@@ -123,16 +96,21 @@ class Child:
         work: batches come in and outputs go out.
         urgent: requests to give work back; its end is the end of this process.
         mark: shared page in which the attempt that was started last is marked.
-        invoker: runs one attempt.
+        app: the imported app, whose tasks are run.
+        preload: what the supervisor said of the worker.
     """
 
-    def __init__(self, work: socket.socket, urgent: socket.socket, mark: mmap.mmap, invoker: Invoker) -> None:
+    def __init__(
+        self, work: socket.socket, urgent: socket.socket, mark: mmap.mmap, app: "Grpcflow", preload: Preload
+    ) -> None:
         """Take the parts; nothing runs yet."""
         self._work = work
         self._urgent = urgent
         self._mark = mark
-        self._invoker = invoker
-        self._outbox = _Outbox(work)
+        self._outbox = Outlet(work)
+        self._reporter = Reporter(self._outbox.keep, self._outbox.flush)
+        self._invoker = loading.invoker(app, preload, self._reporter)
+        self._soft = SoftLimit(mark)
         self._current = _Current()
         self._reader = FrameReader()
         self._frames: deque[bytes] = deque()
@@ -144,6 +122,7 @@ class Child:
     def run(self) -> None:
         """Say that it is ready and work until told to finish or until the supervisor is gone."""
         os.register_at_fork(after_in_child=self._stray)
+        self._soft.install()
         threading.Thread(target=self._listen, name="grpcflow-urgent", daemon=True).start()
         self._outbox.flush(Output(ready=True))
         with running_task():
@@ -153,7 +132,7 @@ class Child:
 
     def _stray(self) -> None:
         """Mark a process that user code forked: it must never go on as if it were this child."""
-        self._strayed = True
+        self._strayed = self._reporter.strayed = True
 
     def _next(self) -> bytes | None:
         """The next batch, written out before it waits for one; None when it is time to end."""
@@ -196,6 +175,8 @@ class Child:
                 in_chord=batch.in_chord,
             )
         )
+        if call.soft_time_limit is not None:
+            invoke = self._soft.guard(invoke, batch.token, call.soft_time_limit)
         started = time.monotonic()
         if not outbox.filled():
             self._flush_at = started + FLUSH_SECONDS
@@ -296,10 +277,7 @@ def main(arguments: list[str]) -> None:
         return  # the supervisor went away
     mark = enter(work, urgent, int(arguments[2]), preload.hostname)
     try:
-        from grpcflow_worker.executors import loading
-
-        app = loading.load(preload).app
-        child = Child(work, urgent, mark, Invoker(app, hostname=preload.hostname, payload_limit=preload.payload_limit))
+        child = Child(work, urgent, mark, loading.load(preload).app, preload)
     except BaseException:  # noqa: BLE001 - whatever user code raises at import is told to the supervisor
         work.sendall(frames.frame(Output(error=traceback.format_exc())))
         leave(1)

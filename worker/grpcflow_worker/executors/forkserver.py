@@ -22,7 +22,6 @@ import setproctitle
 from grpcflow_worker.executors import child as child_module
 from grpcflow_worker.executors import frames, loading, parent
 from grpcflow_worker.executors.frames import COMMAND, FORK, KILL, Answer, Preload
-from grpcflow_worker.invoke import Invoker
 
 #: Descriptors that come with FORK: the work socket, the urgent socket, the shared page.
 _DESCRIPTORS: Final = 3
@@ -115,9 +114,7 @@ class Forkserver:
             work, urgent = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
             mark = child_module.enter(work, urgent, descriptors[2], self._preload.hostname)
             gc.enable()
-            limit, hostname = self._preload.payload_limit, self._preload.hostname
-            invoker = Invoker(self._loaded.app, hostname=hostname, payload_limit=limit)
-            child_module.Child(work, urgent, mark, invoker).run()
+            child_module.Child(work, urgent, mark, self._loaded.app, self._preload).run()
             code = 0
         except BaseException:  # noqa: BLE001 - a child must not come back into the forkserver's loop, whatever happens
             traceback.print_exc()

@@ -5,6 +5,7 @@ thread of the child, so that a request to give work back is answered while user 
 asyncio, processes or tasks: it turns structs into bytes and bytes into frames.
 """
 
+import signal
 import socket
 import struct
 from typing import Final
@@ -24,6 +25,16 @@ KILL: Final = 2
 #: The page a child shares with the supervisor: monotonic time (s) and token of the attempt it started last.
 #: Native layout, so that each field is one aligned store and is never read half written.
 MARK: Final = struct.Struct("@dQ")
+
+#: Tells a child of a soft time limit.
+SOFT_SIGNAL: Final = int(getattr(signal, "SIGUSR1", 0))
+
+#: Behind the mark, tokens again: which attempt is to be told of its soft time limit (written by the supervisor), and
+#: which one was told last (written by the child).
+SOFT_WANTED: Final = struct.Struct("@Q")
+SOFT_WANTED_AT: Final = MARK.size
+SOFT_RAISED: Final = struct.Struct("@Q")
+SOFT_RAISED_AT: Final = SOFT_WANTED_AT + SOFT_WANTED.size
 
 #: A frame without content on the work socket: end when everything before it is done.
 FINISH: Final = PREFIX.pack(0)
@@ -68,6 +79,10 @@ class TakeBack(msgspec.Struct, array_like=True):
     wanted: list[tuple[int, list[int]]]
 
 
+#: How far one attempt is: token, state, encoded value, content type.
+Said = tuple[int, str, bytes, str]
+
+
 class Output(msgspec.Struct, array_like=True, omit_defaults=True):
     """What a child says: any of its fields may be set.
 
@@ -77,6 +92,7 @@ class Output(msgspec.Struct, array_like=True, omit_defaults=True):
         ended: attempts that ended otherwise.
         times: for tasks that ended: name, how many, seconds they took together.
         started: attempts that began and whose call wants that told.
+        progress: how far attempts are, each with token, state, encoded value and content type; said before any end.
         returned: attempts it was asked for and gives back.
         kept: attempts it was asked for and that had started.
         answered: True on the answer to a TakeBack.
@@ -89,6 +105,7 @@ class Output(msgspec.Struct, array_like=True, omit_defaults=True):
     ended: list[Ended] = []
     times: list[tuple[str, int, float]] = []
     started: list[int] = []
+    progress: list[Said] = []
     returned: list[int] = []
     kept: list[int] = []
     answered: bool = False

@@ -5,6 +5,7 @@ imported by a supervisor of prefork: user code runs here.
 """
 
 import importlib
+import inspect
 import sys
 import threading
 import traceback
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from grpcflow_worker.executors.frames import Preload
+from grpcflow_worker.invoke import Invoker
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -44,6 +46,20 @@ def load(preload: Preload) -> Loaded:
     app.load_includes()
     app.finalize()
     return Loaded(app=app, tasks=tuple(sorted(app.tasks)), conf=_plain(app))
+
+
+def invoker(app: "Grpcflow", preload: Preload, progress: Callable[[int, str, bytes, str], None]) -> Invoker:
+    """Make what runs the attempts of an app.
+
+    Args:
+        app: the app.
+        preload: what the supervisor said of the worker.
+        progress: takes token, state, encoded value and content type of what a running task reports.
+    """
+    options: dict[str, Any] = {"hostname": preload.hostname, "payload_limit": preload.payload_limit}
+    if "progress" in inspect.signature(Invoker).parameters:
+        options["progress"] = progress
+    return Invoker(app, **options)
 
 
 def _plain(app: "Grpcflow") -> dict[str, Any]:

@@ -24,6 +24,7 @@ from grpcflow_worker.executor import (
 )
 from grpcflow_worker.executors import pace
 from grpcflow_worker.executors.frames import Output
+from grpcflow_worker.executors.limits import TimeLimits
 from grpcflow_worker.executors.line import Line, regroup
 from grpcflow_worker.executors.nursery import Nursery
 from grpcflow_worker.executors.process import ChildProcess
@@ -62,14 +63,16 @@ class Prefork:
         self._closed = False
         self._emptied = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
-        self._last_call: tuple[Call, bytes] | None = None
+        self._last_call: tuple[Call, Call, bytes] | None = None
 
     async def start(self, listener: Listener) -> Registered:
         """See `Executor.start`."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self.nursery = Nursery(self._settings, self)
+        self._limits = TimeLimits(self.nursery, self._wishes, self._settings)
         answer = await self.nursery.start()
+        self._limits.take_defaults(answer.conf)
         return Registered(tasks=tuple(answer.tasks), conf=answer.conf, warnings=tuple(answer.warnings))
 
     # --- work in --------------------------------------------------------------------------------------------
@@ -98,7 +101,9 @@ class Prefork:
             share = -(-line.count // len(self.nursery.children))
             run = line.take(min(self._pace.frame_calls(task), share), pace.FRAME_BYTES)
             expected = self._pace.expected(task)
-            child.send(run, self._encoded(run.call), careful=expected is None or expected > _CAREFUL)
+            call, encoded = self._prepared(run.call)
+            child.send(run, call, encoded, careful=expected is None or expected > _CAREFUL)
+            self._limits.sent(child, call)
         if self._watch is None:
             self._check_overdue()
 
@@ -121,10 +126,12 @@ class Prefork:
         expected = self._pace.expected(sent.run.call.task)
         return expected is not None and expected * sent.open <= pace.FILLED_SECONDS
 
-    def _encoded(self, call: Call) -> bytes:
+    def _prepared(self, call: Call) -> tuple[Call, bytes]:
+        """A call with the limits that hold, and the same encoded. Neighbours mostly share theirs."""
         if self._last_call is None or self._last_call[0] is not call:
-            self._last_call = (call, _encode_call(call))
-        return self._last_call[1]
+            limited = self._limits.of(call)
+            self._last_call = (call, limited, _encode_call(limited))
+        return self._last_call[1:]
 
     def _check_overdue(self) -> None:
         """Take back what waits behind a task that turned out slow; runs while anything waits in a child."""
@@ -157,6 +164,9 @@ class Prefork:
                 self._pace.learn(task, count, seconds)
             if output.started:
                 self._listener.started(output.started)
+            for said in output.progress:
+                if said[0] in child.outstanding:  # a thread that outlived its attempt may still speak
+                    self._listener.progressed(*said)
             if output.tokens or output.ended:
                 child.progress_at = time.monotonic()
             if output.tokens:
@@ -193,7 +203,7 @@ class Prefork:
             if wish is None and not self._closing:
                 again.append((run, token - run.token))
             elif wish is None or not wish.silent:
-                ends.append(Ended(token, "returned" if wish is None else wish.kind))
+                ends.append(Ended(token, "returned") if wish is None else wish.end(token))
         self._line.put_front(regroup(again))
         if ends:
             self._listener.ended(ends)
@@ -219,7 +229,7 @@ class Prefork:
             if token == current and wish is not None and wish.signal is not None:
                 self._wishes.take(token)
                 if not wish.silent:
-                    lost.append(Ended(token, wish.kind))
+                    lost.append(wish.end(token))
             elif ran and (sent.run.call.acks_early or (token == current and not child.condemned)):
                 self._wishes.take(token)
                 lost.append(Ended(token, "lost", message=how))
@@ -321,6 +331,7 @@ class Prefork:
         # What was handed back is reported at the next turn of the loop: let it come before the end.
         await asyncio.sleep(0)
         self._closed = True
+        self._limits.close()
         if self._watch is not None:
             self._watch.cancel()
 

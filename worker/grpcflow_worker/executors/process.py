@@ -14,10 +14,22 @@ from typing import Any
 
 import msgspec
 
-from grpcflow_worker.executor import CallRun, Running
+from grpcflow_worker.executor import Call, CallRun, Running
 from grpcflow_worker.executors import frames
 from grpcflow_worker.executors.forker import Forker, shared_page
-from grpcflow_worker.executors.frames import FINISH, MARK, Batch, FrameReader, Output, Preload, TakeBack
+from grpcflow_worker.executors.frames import (
+    FINISH,
+    MARK,
+    SOFT_RAISED,
+    SOFT_RAISED_AT,
+    SOFT_WANTED,
+    SOFT_WANTED_AT,
+    Batch,
+    FrameReader,
+    Output,
+    Preload,
+    TakeBack,
+)
 
 _decode_output = msgspec.msgpack.Decoder(Output).decode
 
@@ -25,10 +37,12 @@ _decode_output = msgspec.msgpack.Decoder(Output).decode
 class Sent:
     """A batch that was sent: its number, its run, and how many of it have not ended."""
 
-    __slots__ = ("number", "open", "run")
+    __slots__ = ("number", "open", "run", "soft_time_limit", "time_limit")
 
-    def __init__(self, number: int, run: CallRun) -> None:
-        """Take the batch as it is sent."""
+    def __init__(self, number: int, run: CallRun, call: Call) -> None:
+        """Take the batch as it is sent, with its call as the child gets it."""
+        self.time_limit = call.time_limit
+        self.soft_time_limit = call.soft_time_limit
         self.number = number
         self.run = run
         self.open = len(run.payloads)
@@ -80,10 +94,10 @@ class ChildProcess:
         """Descriptor on which its outputs come in."""
         return self._work.fileno()
 
-    def send(self, run: CallRun, call: bytes, *, careful: bool) -> None:
-        """Give it a run; `call` is the run's call, encoded."""
+    def send(self, run: CallRun, call: Call, encoded: bytes, *, careful: bool) -> None:
+        """Give it a run; `call` is the run's call with the limits that hold, `encoded` the same for the wire."""
         self._batches += 1
-        sent = Sent(self._batches, run)
+        sent = Sent(self._batches, run, call)
         if not self.outstanding:
             self.progress_at = time.monotonic()
         count = len(run.payloads)
@@ -92,7 +106,7 @@ class ChildProcess:
         batch = Batch(
             sent.number,
             careful,
-            call,
+            encoded,
             run.graph,
             run.first,
             run.token,
@@ -151,6 +165,15 @@ class ChildProcess:
         """Monotonic time and token of the attempt that it started last; token 0 for none."""
         at, token = MARK.unpack_from(self._mark)
         return at, token
+
+    def want_soft(self, token: int) -> None:
+        """Name the attempt that the next SIGUSR1 is for: by the time it arrives, another one may run."""
+        SOFT_WANTED.pack_into(self._mark, SOFT_WANTED_AT, token)
+
+    def soft_raised(self) -> int:
+        """Token of the attempt that was told of its soft time limit last; 0 for none."""
+        token: int = SOFT_RAISED.unpack_from(self._mark, SOFT_RAISED_AT)[0]
+        return token
 
     def running(self) -> Running | None:
         """The attempt that it runs now, or None."""

@@ -24,6 +24,7 @@ from grpcflow_worker.executor import (
 )
 from grpcflow_worker.executors import pace
 from grpcflow_worker.executors.frames import Preload
+from grpcflow_worker.executors.limits import unenforced
 from grpcflow_worker.executors.line import Line
 from grpcflow_worker.executors.wishes import signal_number
 
@@ -67,6 +68,8 @@ class Threads:
         self._values: list[tuple[int, bytes]] = []
         self._others: list[Ended] = []
         self._started: list[int] = []
+        #: By token what a running attempt said last.
+        self._progress: dict[int, tuple[str, bytes, str]] = {}
         self._times: list[tuple[str, float]] = []
         self._told = False
         self._ending = False
@@ -76,20 +79,18 @@ class Threads:
     async def start(self, listener: Listener) -> Registered:
         """See `Executor.start`."""
         from grpcflow_worker.executors import loading
-        from grpcflow_worker.invoke import Invoker
 
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         settings = self._settings
         try:
-            loaded = loading.load(
-                Preload([], settings.app, settings.includes, settings.hostname, settings.payload_limit)
-            )
+            preload = Preload([], settings.app, settings.includes, settings.hostname, settings.payload_limit)
+            loaded = loading.load(preload)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
                 raise
             raise ExecutorError(f"the app cannot be imported:\n{traceback.format_exc()}") from error
-        self._invoker = Invoker(loaded.app, hostname=settings.hostname, payload_limit=settings.payload_limit)
+        self._invoker = loading.invoker(loaded.app, preload, self._said)
         for number in range(self._places):
             worker = _Worker()
             self._workers.append(worker)
@@ -98,7 +99,8 @@ class Threads:
             thread = threading.Thread(target=self._work_on, args=(worker,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
-        return Registered(tasks=loaded.tasks, conf=loaded.conf)
+        warnings = unenforced(self.kind, settings, loaded.app)
+        return Registered(tasks=loaded.tasks, conf=loaded.conf, warnings=warnings)
 
     # --- in the threads -------------------------------------------------------------------------------------
 
@@ -141,6 +143,13 @@ class Threads:
                 self._others.append(end)
             self._tell()
 
+    def _said(self, token: int, state: str, data: bytes, content_type: str) -> None:
+        """Take the progress of an attempt; dropped where it does not run any more."""
+        with self._lock:
+            if any(worker.run is not None and worker.token == token for worker in self._workers):
+                self._progress[token] = (state, data, content_type)
+                self._tell()
+
     def _tell(self) -> None:
         """Have the loop report what was gathered, once for all that comes before it gets there. Needs the lock."""
         if not self._told:
@@ -156,11 +165,14 @@ class Threads:
             others, self._others = self._others, []
             started, self._started = self._started, []
             times, self._times = self._times, []
+            progress, self._progress = self._progress, {}
             held = self._held()
         for task, seconds in times:
             self._pace.learn(task, 1, seconds)
         if started:
             self._listener.started(started)
+        for token, said in progress.items():
+            self._listener.progressed(token, *said)
         if values:
             self._listener.values([token for token, _ in values], [data for _, data in values])
         if others:

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from grpcflow_worker.executor import Ended
+from grpcflow_worker.executors.frames import SOFT_SIGNAL
 
 if TYPE_CHECKING:
     from grpcflow_worker.executors.prefork import Prefork
     from grpcflow_worker.executors.process import ChildProcess
-
-#: How long a child may take to say what has started, before it is killed all the same, in seconds.
-_ANSWER: Final = 1.0
 
 #: How long a child may live on after a signal before it gets SIGKILL, in seconds.
 _KILL: Final = 5.0
@@ -31,11 +29,19 @@ class Wish(msgspec.Struct, frozen=True):
         kind: how the attempt ends if the wish is granted.
         signal: number of the signal for its process where it runs; None: then leave it.
         silent: True: report nothing.
+        patience: seconds that its process gets to say what has started, before the signal comes all the same.
+        failure: a serialized `grpcflow.v1.Failure`, for the kind "failure".
     """
 
-    kind: Literal["returned", "revoked"]
+    kind: Literal["returned", "revoked", "failure"]
     signal: int | None = None
     silent: bool = False
+    patience: float = 1.0
+    failure: bytes = b""
+
+    def end(self, token: int) -> Ended:
+        """How an attempt ends by this wish."""
+        return Ended(token, self.kind, failure=self.failure)
 
 
 def signal_number(name: str | None) -> int | None:
@@ -75,7 +81,7 @@ class Wishes:
         executor = self._executor
         if executor.take_from_line(token):
             if not wish.silent:
-                executor.end_soon([Ended(token, wish.kind)])
+                executor.end_soon([wish.end(token)])
             return True
         child = executor.child_of(token)
         if child is None:
@@ -90,7 +96,7 @@ class Wishes:
         else:
             # Everything else leaves the child first, so that the signal can hit this attempt only.
             child.take_back(list(child.outstanding))
-            asyncio.get_running_loop().call_later(_ANSWER, self._kill, child, token)
+            asyncio.get_running_loop().call_later(wish.patience, self._kill, child, token)
         return True
 
     def peek(self, token: int) -> Wish | None:
@@ -144,6 +150,8 @@ class Wishes:
             return
         self._signalled[token] = child
         child.condemned = True
+        if wish.signal == SOFT_SIGNAL:
+            child.want_soft(token)
         self._executor.nursery.kill(child, wish.signal)
         asyncio.get_running_loop().call_later(_KILL, self._kill_hard, child, token)
 

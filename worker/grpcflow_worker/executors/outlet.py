@@ -1,0 +1,59 @@
+"""What a child process has to tell, collected until it is worth a frame.
+
+It knows the work socket and when it is written to is the child's decision. It may NOT run tasks.
+"""
+
+import socket
+import threading
+
+from grpcflow_worker.executor import Ended
+from grpcflow_worker.executors import frames
+from grpcflow_worker.executors.frames import Output, Said
+
+
+class Outlet:
+    """Results and progress on their way to the supervisor. The main thread adds results; all threads write out.
+
+    Args:
+        work: the work socket.
+    """
+
+    __slots__ = ("_lock", "_work", "datas", "ended", "progress", "size", "times", "tokens")
+
+    def __init__(self, work: socket.socket) -> None:
+        """Start with nothing."""
+        self._work = work
+        self._lock = threading.Lock()
+        self.tokens: list[int] = []
+        self.datas: list[bytes] = []
+        self.ended: list[Ended] = []
+        self.times: list[tuple[str, int, float]] = []
+        #: By token what an attempt said last; a later word replaces one that was not written out.
+        self.progress: dict[int, Said] = {}
+        self.size = 0
+
+    def filled(self) -> bool:
+        """True where something waits. `size` is only a hint: both threads change it."""
+        return bool(self.datas or self.ended or self.times or self.progress)
+
+    def keep(self, token: int, state: str, data: bytes, content_type: str) -> None:
+        """Take how far an attempt is. Called from any thread."""
+        with self._lock:
+            self.progress[token] = (token, state, data, content_type)
+
+    def flush(self, output: Output | None = None) -> None:
+        """Write out everything collected, and `output` in the same frame.
+
+        The lists are cut at a length taken once: the other thread may append meanwhile, to `datas` after `tokens`.
+        Progress is taken after them: what an attempt said before its end is then in this frame or an earlier one.
+        """
+        with self._lock:
+            output = output or Output()
+            values, ended, times = len(self.datas), len(self.ended), len(self.times)
+            output.tokens, output.datas = self.tokens[:values], self.datas[:values]
+            output.ended, output.times = self.ended[:ended], self.times[:times]
+            del self.tokens[:values], self.datas[:values], self.ended[:ended], self.times[:times]
+            output.progress = list(self.progress.values())
+            self.progress.clear()
+            self.size = 0
+            self._work.sendall(frames.frame(output))
