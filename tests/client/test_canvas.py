@@ -233,8 +233,15 @@ def test_immutability_of_groups_and_chords_is_that_of_their_members() -> None:
 
 
 def test_skew() -> None:
-    whole = group(noop.s() for _ in range(5)).skew(start=1, stop=4, step=1.5)
-    assert [task.options["countdown"] for task in whole.tasks] == [1, 2.5, 1, 2.5, 1]
+    def countdowns(**given: Any) -> list[float]:
+        whole = group([noop.s()] * 5)  # one object five times
+        assert whole.skew(**given) is whole
+        return [task.options["countdown"] for task in whole.tasks]
+
+    assert countdowns() == [1, 2, 3, 4, 5]
+    assert countdowns(start=1, stop=4, step=1.5) == [1, 2.5, 4, 4, 4]
+    assert countdowns(start=0, stop=10, step=2) == [0, 2, 4, 6, 8]
+    assert group(noop.signature(countdown=9)).skew().tasks[0].options == {"countdown": 1}
 
 
 def test_links() -> None:

@@ -7,11 +7,13 @@ protobuf or the codec.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
+from grpcflow.canvas import walks
+from grpcflow.canvas.parts import listed
 from grpcflow.canvas.signature import Signature, as_signature
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
-    from grpcflow.result import AsyncResult, GroupResult
+    from grpcflow.result import GroupResult
 
 __all__ = ["chain", "chord", "followed_by", "group"]
 
@@ -52,22 +54,11 @@ class chain(Signature):  # noqa: N801 - Celery's name
         """Submit it with ``args`` in front of its first step's arguments."""
         return self.apply_async(args, kwargs)
 
-    def freeze(self, _id: str | None = None) -> "AsyncResult[Any] | GroupResult":
-        """Fix the ids of all steps; see ``Signature.freeze``."""
-        previous: AsyncResult[Any] | GroupResult | None = None
-        steps = [_only_member(step) for step in self.tasks]
-        if not steps:
-            raise ValueError("an empty chain has no result, so it has no id to fix")
-        for step in steps:
-            current = step.freeze((_id or self.id) if step is steps[-1] else None)
-            if previous is not None:
-                _first(current).parent = previous
-            previous = current
-        self.options.pop("task_id", None)  # the last step carries it now
-        return cast("AsyncResult[Any] | GroupResult", previous)
-
-    def __repr__(self) -> str:
-        return " | ".join(map(repr, self.tasks)) or "chain()"
+    def _shown(self) -> list[Any]:
+        shown: list[Any] = []
+        for task in self.tasks:
+            shown += [" | ", task]
+        return shown[1:] or ["chain()"]
 
 
 class group(Signature):  # noqa: N801 - Celery's name
@@ -103,20 +94,20 @@ class group(Signature):  # noqa: N801 - Celery's name
 
     def set_immutable(self, immutable: bool) -> None:
         """Say of every member whether it takes something from what ran before it."""
-        for task in self.tasks:
-            task.set_immutable(immutable)
+        walks.with_immutable(self.tasks, immutable)
 
     def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> Self:
-        """Give the members countdowns of ``start``, ``start + step``, ... seconds, below ``stop``; returns itself.
+        """Give the members countdowns of ``start``, ``start + step``, ... seconds; returns itself.
 
-        Where ``stop`` is reached, the countdowns begin again at ``start``.
+        None is above ``stop``: where that is reached, all later members get the last one. None: without end.
         """
-        seconds = start
-        for task in self.tasks:
-            task.set(countdown=seconds)
-            seconds += step
-            if stop is not None and seconds >= stop:
-                seconds = start
+        walks.separated(self)  # a member that stands in it twice gets two countdowns
+        for place, task in enumerate(self.tasks):
+            task.set(countdown=start + place * step)
+            if stop is not None and start + (place + 1) * step > stop:
+                for later in self.tasks[place + 1 :]:
+                    later.set(countdown=start + place * step)
+                break
         return self
 
     def apply_async(
@@ -141,13 +132,8 @@ class group(Signature):  # noqa: N801 - Celery's name
         """Submit it with ``args`` in front of every member's arguments."""
         return self.apply_async(args, **options)
 
-    def freeze(self, _id: str | None = None) -> "GroupResult":
-        """Fix the ids of the group and of all members; see ``Signature.freeze``."""
-        members: list[AsyncResult[Any] | GroupResult] = [task.freeze() for task in flattened(self)]
-        return self.app.GroupResult(self._fix_id(_id), members)
-
-    def __repr__(self) -> str:
-        return f"group([{', '.join(map(repr, self.tasks))}])"
+    def _shown(self) -> list[Any]:
+        return ["group(", *_in_brackets(self.tasks), ")"]
 
 
 class chord(Signature):  # noqa: N801 - Celery's name
@@ -164,17 +150,21 @@ class chord(Signature):  # noqa: N801 - Celery's name
     NESTED: ClassVar[tuple[str, ...]] = ("header", "body")
 
     def __init__(self, header: Any, body: Any = None, *, app: "Grpcflow | None" = None, **options: Any) -> None:
-        parts = {
-            "header": header if isinstance(header, group) else group(header, app=app),
-            "body": None if body is None else as_signature(body, app),
-        }
+        parts = {"header": _as_group(header, app), "body": None if body is None else as_signature(body, app)}
         super().__init__("grpcflow.chord", kwargs=parts, options=options, subtask_type="chord", app=app)
 
     @property
     def tasks(self) -> list[Signature]:
         """The members of the header."""
-        header = self.kwargs["header"]
-        return header.tasks if isinstance(header, group) else cast("list[Signature]", header)
+        return listed(self)
+
+    @property
+    def header(self) -> group:
+        """The members of the header as a group."""
+        held = self.kwargs["header"]
+        if not isinstance(held, group):
+            held = self.kwargs["header"] = _as_group(held, self._app)
+        return held
 
     @property
     def body(self) -> Signature | None:
@@ -190,14 +180,29 @@ class chord(Signature):  # noqa: N801 - Celery's name
 
     def set_immutable(self, immutable: bool) -> None:
         """Say of every member of the header whether it takes something from what ran before it."""
-        for task in self.tasks:
-            task.set_immutable(immutable)
+        walks.with_immutable(self.tasks, immutable)
+
+    def __length_hint__(self) -> int:
+        """Return how many ends the body waits for: members of groups in the header count one by one."""
+        waiting, counted = list(self.tasks), 0
+        while waiting:
+            current = waiting.pop()
+            if isinstance(current, group):
+                waiting.extend(current.tasks)
+            elif isinstance(current, chain):
+                waiting.extend([step for step in current.tasks if not _ends_nothing(step)][-1:])
+            elif isinstance(current, chord):
+                waiting.extend([] if current.body is None else [current.body])
+            else:
+                counted += 1
+        return counted
 
     def _append_callback(self, option: str, callback: Mapping[str, Any]) -> Mapping[str, Any]:
         # The body's callbacks: they must stay with it where a later step makes the body a chain.
-        if self.body is not None:
-            return self.body._append_callback(option, callback)
-        return super()._append_callback(option, callback)
+        end: Signature = self
+        while isinstance(end, chord) and end.body is not None:
+            end = end.body
+        return Signature._append_callback(end, option, callback)
 
     def apply_async(
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -222,20 +227,8 @@ class chord(Signature):  # noqa: N801 - Celery's name
         """Submit it, with ``body`` where it is given."""
         return self.apply_async((), {} if body is None else {"body": body}, **options)
 
-    def freeze(self, _id: str | None = None) -> "AsyncResult[Any] | GroupResult":
-        """Fix the ids of header and body; see ``Signature.freeze``."""
-        if self.body is None:
-            raise ValueError("this chord has no body: write chord(header, body) or chord(header)(body)")
-        header = self.kwargs["header"]
-        if not isinstance(header, group):
-            header = self.kwargs["header"] = group(header, app=self._app)
-        result = self.body.freeze(_id or self.id)
-        self.options.pop("task_id", None)  # the body carries it now
-        _first(result).parent = header.freeze()
-        return result
-
-    def __repr__(self) -> str:
-        return f"chord([{', '.join(map(repr, self.tasks))}], {self.body!r})"
+    def _shown(self) -> list[Any]:
+        return ["chord(", *_in_brackets(self.tasks), ", ", "None" if self.body is None else self.body, ")"]
 
 
 Signature.KINDS.update(chain=chain, group=group, chord=chord)
@@ -248,8 +241,12 @@ def followed_by(left: Signature, right: Signature) -> Signature:
     if isinstance(left, group):
         return chord(left, right, app=left._app)
     if isinstance(left, chord):
-        return followed_with(left, right if left.body is None else followed_by(left.body, right))
-    return chain([*left.unchained(), *right.unchained()], app=left._app)
+        return _with_longer_body(left, right)
+    steps = left.unchained()
+    last = steps[-1] if steps else None
+    if isinstance(last, chord) and last.body is None:
+        return _chain_of([*steps[:-1], followed_with(last, right)], left._app)
+    return _chain_of([*steps, *right.unchained()], left._app)
 
 
 def followed_with(left: chord, body: Signature) -> chord:
@@ -259,17 +256,46 @@ def followed_with(left: chord, body: Signature) -> chord:
     return made
 
 
-def flattened(whole: group) -> list[Signature]:
-    """Return the members of a group, with those of groups directly in it in their place."""
-    found: list[Signature] = []
-    waiting: list[Signature] = list(reversed(whole.tasks))
+def _with_longer_body(left: chord, right: Signature) -> chord:
+    """Return a chord whose body ``right`` follows; of chords in the bodies of chords it follows the innermost."""
+    made = inner = left.clone()
+    while isinstance(inner.body, chord):
+        inner = inner.body
+    inner.body = right if inner.body is None else followed_by(inner.body, right)
+    return made
+
+
+def _chain_of(steps: list[Signature], app: "Grpcflow | None") -> chain:
+    """Return a chain of steps that are known to be signatures."""
+    made = chain(app=app)
+    made.kwargs["tasks"] = steps
+    return made
+
+
+def _as_group(header: Any, app: "Grpcflow | None") -> group:
+    """Return the header of a chord as a group."""
+    if isinstance(header, Mapping) and not isinstance(header, Signature):
+        header = as_signature(header, app)
+    return header if isinstance(header, group) else group(header, app=app)
+
+
+def _ends_nothing(step: Signature) -> bool:
+    """Return True for a step that has no end of its own: empty chains and groups, and what holds only such."""
+    waiting: list[Signature] = [step]
     while waiting:
         current = waiting.pop()
-        if isinstance(current, group):
-            waiting.extend(reversed(current.tasks))
-        else:
-            found.append(current)
-    return found
+        if not isinstance(current, (chain, group)):
+            return False
+        waiting.extend(current.tasks)
+    return True
+
+
+def _in_brackets(tasks: list[Signature]) -> list[Any]:
+    """Return the parts of the text of a list of signatures."""
+    shown: list[Any] = []
+    for task in tasks:
+        shown += [", ", task]
+    return ["[", *shown[1:], "]"]
 
 
 def _signatures(tasks: tuple[Any, ...], app: "Grpcflow | None") -> list[Signature]:
@@ -280,20 +306,3 @@ def _signatures(tasks: tuple[Any, ...], app: "Grpcflow | None") -> list[Signatur
         if not isinstance(given, Iterable):
             raise TypeError(f"{given!r} is no signature and no iterable of signatures: write task.s(...)")
     return [task if isinstance(task, Signature) else as_signature(task, app) for task in given]
-
-
-def _only_member(step: Signature) -> Signature:
-    """Return the member of a group of one, which stands for it in a chain; any other step as it is."""
-    while isinstance(step, group):
-        members = flattened(step)
-        if len(members) != 1:
-            return step
-        step = members[0]
-    return step
-
-
-def _first(result: "AsyncResult[Any] | GroupResult") -> "AsyncResult[Any] | GroupResult":
-    """Return the result of the first step that leads to ``result``."""
-    while result.parent is not None:
-        result = result.parent
-    return result

@@ -56,8 +56,8 @@ class xmap(_Applied):  # noqa: N801 - Celery's name
         task = self.inner.type
         return [task(item) for item in self.items_to_apply]
 
-    def __repr__(self) -> str:
-        return f"[{self.inner.task}(x) for x in {self.items_to_apply!r}]"
+    def _shown(self) -> list[Any]:
+        return [f"[{self.inner.task}(x) for x in {self.items_to_apply!r}]"]
 
 
 class xstarmap(_Applied):  # noqa: N801 - Celery's name
@@ -83,8 +83,8 @@ class xstarmap(_Applied):  # noqa: N801 - Celery's name
         task = self.inner.type
         return [task(*item) for item in self.items_to_apply]
 
-    def __repr__(self) -> str:
-        return f"[{self.inner.task}(*x) for x in {self.items_to_apply!r}]"
+    def _shown(self) -> list[Any]:
+        return [f"[{self.inner.task}(*x) for x in {self.items_to_apply!r}]"]
 
 
 class chunks(_Applied):  # noqa: N801 - Celery's name
@@ -129,8 +129,13 @@ class chunks(_Applied):  # noqa: N801 - Celery's name
         """Submit it."""
         return self.apply_async(**options)
 
-    def __repr__(self) -> str:
-        return f"chunks({self.inner.task}, {self.items_to_apply!r}, {self.kwargs['n']})"
+    @classmethod
+    def apply_chunks(cls, task: Any, it: Iterable[Iterable[Any]], n: int, app: "Grpcflow | None" = None) -> Any:
+        """Submit chunks of these items; parameters as for the class."""
+        return cls(task, it, n, app=app)()
+
+    def _shown(self) -> list[Any]:
+        return [f"chunks({self.inner.task}, {self.items_to_apply!r}, {self.kwargs['n']})"]
 
 
 Signature.KINDS.update(xmap=xmap, xstarmap=xstarmap, chunks=chunks)

@@ -6,7 +6,18 @@ Pure; imports nothing of grpcflow.
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["CALLBACKS", "STAMPED", "as_list", "complete", "merged_options", "values_of"]
+__all__ = [
+    "CALLBACKS",
+    "OPTIONS",
+    "STAMPED",
+    "SUBMISSION",
+    "as_list",
+    "complete",
+    "is_empty",
+    "listed",
+    "merged_options",
+    "values_of",
+]
 
 #: Options that hold signatures.
 CALLBACKS: Final = ("link", "link_error")
@@ -15,11 +26,48 @@ CALLBACKS: Final = ("link", "link_error")
 STAMPED: Final = "stamped_headers"
 
 
+#: Options of a submission as a whole: the app reads them where it submits, and they say nothing of a call.
+SUBMISSION: Final = frozenset({"add_to_parent", "retry", "retry_policy"})
+
+#: The options that a call may have.
+OPTIONS: Final = SUBMISSION | frozenset(
+    {
+        *("queue", "priority", "countdown", "eta", "expires", "task_id", "link", "link_error", "ignore_result"),
+        *("acks_late", "serializer", "compression", "headers", "max_deliveries", "track_started", "time_limit"),
+        *("soft_time_limit", "shadow", "reply_to", "root_id", "parent_id", "route_name", "replaced_task_nesting"),
+        STAMPED,
+    }
+)
+
+
 def as_list(value: Any) -> list[Any]:
     """Return none, one, or several callbacks as a list."""
     if value is None:
         return []
     return [value] if isinstance(value, Mapping) else list(value)
+
+
+def listed(composed: Mapping[str, Any]) -> list[Any]:
+    """Return the members of a group or of a chord's header, or the steps of a chain, as they stand."""
+    held: Any = composed["kwargs"].get("tasks")
+    if held is None:
+        header = composed["kwargs"]["header"]
+        held = header["kwargs"]["tasks"] if isinstance(header, Mapping) and "tasks" in header["kwargs"] else header
+    return [held] if isinstance(held, Mapping) else list(held)
+
+
+def is_empty(canvas: Mapping[str, Any]) -> bool:
+    """Return True for a chain that holds no step, or nothing but such chains."""
+    waiting = [iter((canvas,))]
+    while waiting:
+        for current in waiting[-1]:
+            if current["subtask_type"] != "chain":
+                return False
+            waiting.append(iter(current["kwargs"]["tasks"]))
+            break
+        else:
+            waiting.pop()
+    return True
 
 
 def values_of(stamp: Any) -> list[Any]:

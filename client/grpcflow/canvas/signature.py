@@ -1,28 +1,31 @@
 """A signature: one call, described as a dict that can be stored, sent and combined.
 
-Describes calls and nothing more: it may not import grpc, protobuf or the codec, and it never looks into the
-arguments.
+Describes calls and nothing more; what it does to all that is in it is done in the modules beside it, without recursion.
+It may not import grpc, protobuf or the codec, and it never looks into the arguments.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from grpcflow import state
-from grpcflow.canvas.parts import CALLBACKS, as_list, complete
+from grpcflow.canvas import walks
+from grpcflow.canvas.described import Described
+from grpcflow.canvas.parts import as_list, complete, merged_options
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.canvas.stamping import StampingVisitor
     from grpcflow.result import AsyncResult, GroupResult
     from grpcflow.task import Task
 
-__all__ = ["Signature", "call_of", "maybe_signature", "signature"]
+__all__ = ["Signature", "as_signature", "call_of", "maybe_signature", "signature", "subtask"]
 
-_Classes = dict[str, type["Signature"]]
+_Classes = dict[str | None, type["Signature"]]
 
 _new: Final = cast("Any", dict.__new__)
 
 
-class Signature(dict[str, Any]):
+class Signature(Described):
     """One call: a task's name, arguments and options.
 
     It is a dict of JSON values (as far as its arguments are), so it can be an argument of a task, be stored and
@@ -82,73 +85,9 @@ class Signature(dict[str, Any]):
     # --- what it is made of -------------------------------------------------------------------------------
 
     @property
-    def task(self) -> str:
-        """Name of the task."""
-        return cast("str", self["task"])
-
-    @property
-    def args(self) -> Sequence[Any]:
-        """Positional arguments."""
-        return cast("Sequence[Any]", self["args"])
-
-    @args.setter
-    def args(self, value: Sequence[Any]) -> None:
-        self["args"] = value
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """Keyword arguments."""
-        return cast("dict[str, Any]", self["kwargs"])
-
-    @kwargs.setter
-    def kwargs(self, value: dict[str, Any]) -> None:
-        self["kwargs"] = value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options as in ``Task.apply_async``."""
-        return cast("dict[str, Any]", self["options"])
-
-    @options.setter
-    def options(self, value: dict[str, Any]) -> None:
-        self["options"] = value
-
-    @property
-    def subtask_type(self) -> str | None:
-        """The kind of canvas, such as ``group``; None for a plain call."""
-        return cast("str | None", self["subtask_type"])
-
-    @property
-    def immutable(self) -> bool:
-        """True where it takes nothing from what ran before it."""
-        return cast("bool", self["immutable"])
-
-    @immutable.setter
-    def immutable(self, value: bool) -> None:
-        self["immutable"] = value
-
-    @property
-    def id(self) -> str | None:
-        """The id that its call will have, where one was set or ``freeze`` gave one."""
-        return self.options.get("task_id")
-
-    @property
-    def name(self) -> str:
-        """The task's name, as Celery also calls it."""
-        return self.task
-
-    @property
     def app(self) -> "Grpcflow":
         """The app that sends it."""
-        if self._app is not None:
-            return self._app
-        if self._type is not None:
-            return self._type.app
-        return self._nested_app() or state.get_current_app()
-
-    def _nested_app(self) -> "Grpcflow | None":
-        """Return the app of the first signature in it that knows one."""
-        return next((app for inner in self._inner() if (app := _own_app(inner)) is not None), None)
+        return walks.app_in(self) or state.get_current_app()
 
     def _inner(self) -> Iterable["Signature"]:
         """Return the signatures that it is composed of."""
@@ -176,23 +115,7 @@ class Signature(dict[str, Any]):
         Raises:
             ValueError: The dict describes no signature.
         """
-        parts = complete(d)
-        kind = parts["subtask_type"]
-        found = cls.KINDS.get(kind) if kind else Signature
-        if found is None:
-            raise ValueError(f"there is no kind of canvas {kind!r}; known are {', '.join(sorted(cls.KINDS))}")
-        made: Signature = _new(found)
-        made._app, made._type = app, None
-        parts["kwargs"] = dict(parts["kwargs"])
-        for name in found.NESTED:
-            if name in parts["kwargs"]:
-                parts["kwargs"][name] = _restored(parts["kwargs"][name], app)
-        parts["options"] = dict(parts["options"])
-        for name in CALLBACKS:
-            if parts["options"].get(name):
-                parts["options"][name] = [_restored(item, app) for item in as_list(parts["options"][name])]
-        made.update(parts)
-        return made
+        return cast("Signature", walks.restored(cls.KINDS, d, app))
 
     def clone(
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -202,18 +125,12 @@ class Signature(dict[str, Any]):
         Args:
             args: Put in front of its arguments, unless it is immutable.
             kwargs: Merged into its keyword arguments, these win; unless it is immutable.
-            **options: Merged into its options; these win.
+            **options: Merged into its options; these win, but over ``group_id`` and stamps.
         """
-        copied: Self = _new(type(self))
-        copied._app, copied._type = self._app, self._type
-        copied.update(self)
-        own_kwargs = dict(self.kwargs)
-        for name in self.NESTED:
-            if name in own_kwargs:
-                own_kwargs[name] = _cloned(own_kwargs[name])
-        copied.kwargs = own_kwargs
-        copied.options = {**_copied_options(self.options), **options}
-        if not self.immutable:
+        copied = walks.copied(self)
+        if options:
+            copied.options = merged_options(copied.options, options)
+        if not self.immutable and (args or kwargs):
             copied._prepend(tuple(args or ()), dict(kwargs or {}))
         return copied
 
@@ -249,6 +166,9 @@ class Signature(dict[str, Any]):
         """
         if immutable is not None:
             self.set_immutable(immutable)
+        for given, replaced in (("countdown", "eta"), ("eta", "countdown")):
+            if options.get(given) is not None and replaced not in options:
+                self.options.pop(replaced, None)
         self.options.update(options)
         return self
 
@@ -289,23 +209,76 @@ class Signature(dict[str, Any]):
             waiting.extend(reversed([as_signature(link) for link in as_list(current.options.get("link"))]))
         return found
 
-    # --- calls --------------------------------------------------------------------------------------------
+    # --- stamps -------------------------------------------------------------------------------------------
 
-    def freeze(self, _id: str | None = None) -> "AsyncResult[Any] | GroupResult":
-        """Fix the ids before sending and return the result; sending it twice uses the ids twice.
+    def stamp(self, visitor: "StampingVisitor | None" = None, append_stamps: bool = False, **headers: Any) -> "Self":
+        """Mark all calls in it, and what is linked to them, with stamps; returns itself.
+
+        Running tasks find them as ``self.request.stamps``, and calls can be revoked by them. Stamps that a call has
+        stay in copies of it.
 
         Args:
-            _id: The id to use; None: the one it has, or a new one.
+            visitor: Says what each part gets; None: all get ``headers`` only.
+            append_stamps: True: a call that has a stamp of the same name gets all values. False: the new one replaces
+                those that the call has, and that of the visitor those of ``headers``.
+            **headers: Stamps for all calls. With ``stamped_headers`` (a list of names) only these are stamps; of the
+                others those that name options are set as options, and the rest travels as headers.
+
+        Raises:
+            ValueError: A stamp has the name of an option.
         """
-        return self.app.AsyncResult(self._fix_id(_id))
+        from grpcflow.canvas import stamping
 
-    def _fix_id(self, wanted: str | None) -> str:
-        """Return the id, after setting one where there is none."""
-        import uuid
+        stamping.stamp(self, visitor, append_stamps, headers)
+        return self
 
-        chosen = wanted or self.id or str(uuid.uuid4())
-        self.options["task_id"] = chosen
-        return chosen
+    def stamp_links(
+        self, visitor: "StampingVisitor | None" = None, append_stamps: bool = False, **headers: Any
+    ) -> "Self":
+        """Do as ``stamp`` to what is linked to it only; its own stamps do not reach that."""
+        from grpcflow.canvas import stamping
+
+        stamping.stamp_links(self, visitor, append_stamps, headers)
+        return self
+
+    # --- calls --------------------------------------------------------------------------------------------
+
+    def freeze(
+        self,
+        _id: str | None = None,
+        group_id: str | None = None,
+        chord: Any = None,
+        root_id: str | None = None,
+        parent_id: str | None = None,
+        group_index: int | None = None,
+    ) -> "AsyncResult[Any] | GroupResult":
+        """Fix the ids of all parts before sending, and return the result with its parents and members.
+
+        Sending it twice uses the ids twice: the second time raises ``AlreadyExists`` while the first has not ended, and
+        takes the ids over after that.
+
+        Args:
+            _id: Id of its end, where it has none; None: a new one.
+            group_id: For a group the same as ``_id``; refused for others.
+            chord: Refused: what waits for a group is written as its chord.
+            root_id: Id of the first call of the work that it belongs to; None: as it is.
+            parent_id: Id of the call that it is sent by; None: as it is.
+            group_index: Refused: a call knows its place from the group that it stands in.
+
+        Raises:
+            ValueError: It is an empty chain or a chord without a body, or an argument that is refused was given.
+        """
+        from grpcflow.canvas.freezing import frozen
+
+        if self.subtask_type == "group":
+            _id, group_id = _id or group_id, None
+        for name, value in (("group_id", group_id), ("chord", chord), ("group_index", group_index)):
+            if value is not None:
+                raise ValueError(f"freeze({name}=...) has no meaning here: a call knows its group from where it stands")
+        for name, value in (("root_id", root_id), ("parent_id", parent_id)):
+            if value:
+                self.options[name] = value
+        return frozen(self, _id)
 
     def delay(self, *args: Any, **kwargs: Any) -> Any:
         """Submit it with more arguments; as ``apply_async(args, kwargs)``."""
@@ -369,9 +342,8 @@ class Signature(dict[str, Any]):
     def __copy__(self) -> "Self":
         return self.clone()
 
-    def __repr__(self) -> str:
-        shown = [repr(value) for value in self.args] + [f"{name}={value!r}" for name, value in self.kwargs.items()]
-        return f"{self.task}({', '.join(shown)})"
+
+Signature.KINDS[None] = Signature
 
 
 def call_of(
@@ -410,6 +382,10 @@ def signature(varies: "str | Task[..., Any] | Mapping[str, Any]", *args: Any, **
     return Signature.from_dict(varies, kwargs.get("app"))
 
 
+#: The same under Celery's older name.
+subtask = signature
+
+
 def maybe_signature(d: Any, app: "Grpcflow | None" = None, clone: bool = False) -> Any:
     """Return a signature for the dict of one; anything that is no mapping is returned as it is.
 
@@ -419,7 +395,10 @@ def maybe_signature(d: Any, app: "Grpcflow | None" = None, clone: bool = False) 
         clone: True: a signature is copied.
     """
     if isinstance(d, Signature):
-        return d.clone() if clone else d
+        found = d.clone() if clone else d
+        if app is not None and found._app is None and found._type is None:
+            found._app = app
+        return found
     return Signature.from_dict(d, app) if isinstance(d, Mapping) else d
 
 
@@ -434,37 +413,3 @@ def as_signature(value: Any, app: "Grpcflow | None" = None) -> Signature:
     if isinstance(value, Mapping):
         return Signature.from_dict(value, app)
     raise TypeError(f"{value!r} is no signature: write task.s(...), or signature(name, args=...)")
-
-
-def _restored(value: Any, app: "Grpcflow | None") -> Any:
-    """Return one signature or a list of them, each of its own class."""
-    if isinstance(value, (list, tuple)):
-        return [as_signature(item, app) for item in value]
-    return maybe_signature(value, app)
-
-
-def _cloned(value: Any) -> Any:
-    """Return copies of one signature or of a list of them."""
-    if isinstance(value, (list, tuple)):
-        return [as_signature(item).clone() for item in value]
-    return value.clone() if isinstance(value, Signature) else value
-
-
-def _copied_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options whose lists and mappings are no longer shared."""
-    copied: dict[str, Any] = {}
-    for name, value in options.items():
-        if name in CALLBACKS:
-            copied[name] = [maybe_signature(item, clone=True) for item in as_list(value)]
-        elif isinstance(value, dict):
-            copied[name] = dict(value)
-        else:
-            copied[name] = list(value) if isinstance(value, list) else value
-    return copied
-
-
-def _own_app(inner: Signature) -> "Grpcflow | None":
-    """Return the app that a signature knows of itself."""
-    if inner._app is not None:
-        return inner._app
-    return inner._type.app if inner._type is not None else inner._nested_app()

@@ -8,23 +8,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from grpcflow.canvas.parts import STAMPED, values_of
+from grpcflow.canvas.parts import OPTIONS, STAMPED, values_of
 from grpcflow_protos.limits import NAME_LIMIT
 
 __all__ = ["OPTIONS", "checked_limits", "checked_name", "length_of", "split_stamps", "unknown_option"]
-
-#: Options of a submission as a whole: the app reads them where it submits, and they say nothing of a call.
-SUBMISSION: Final = frozenset({"add_to_parent", "retry", "retry_policy"})
-
-#: The options that a call may have.
-OPTIONS: Final = SUBMISSION | frozenset(
-    {
-        *("queue", "priority", "countdown", "eta", "expires", "task_id", "link", "link_error", "ignore_result"),
-        *("acks_late", "serializer", "compression", "headers", "max_deliveries", "track_started", "time_limit"),
-        *("soft_time_limit", "shadow", "reply_to", "root_id", "parent_id", "route_name", "replaced_task_nesting"),
-        STAMPED,
-    }
-)
 
 _NO_EXCHANGES: Final = "there are no exchanges here: name the queue with queue="
 _NO_PLACE: Final = "a call belongs to the group that it stands in: write group(...)"

@@ -7,7 +7,7 @@ grpcflow but the parts of a signature.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from grpcflow.canvas.parts import merged_options
+from grpcflow.canvas.parts import is_empty, merged_options
 
 __all__ = [
     "NOTHING",
@@ -19,7 +19,6 @@ __all__ = [
     "callbacks_of",
     "chunked",
     "effective_steps",
-    "is_empty",
     "members_of",
 ]
 
@@ -155,17 +154,6 @@ def members_of(step: Step) -> Iterator[tuple[Canvas, Given]]:
                 yield member, given
         else:
             waiting.pop()
-
-
-def is_empty(canvas: Canvas) -> bool:
-    """Return True for a chain that holds no step, or nothing but such chains."""
-    waiting = [canvas]
-    while waiting:
-        current = waiting.pop()
-        if current["subtask_type"] != "chain":
-            return False
-        waiting.extend(tasks_of(current))
-    return True
 
 
 class _End:

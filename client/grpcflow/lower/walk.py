@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from grpcflow.canvas.parts import merged_options
+from grpcflow.canvas.parts import is_empty, merged_options
 from grpcflow.lower.model import LoweredGraph, Mode, OnFailure, Outcome, Run
 from grpcflow.lower.nodes import UNTAKEN, Graph, Source, Sources
 from grpcflow.lower.steps import (
@@ -21,7 +21,6 @@ from grpcflow.lower.steps import (
     callbacks_of,
     chunked,
     effective_steps,
-    is_empty,
     members_of,
 )
 from grpcflow.lower.templates import Calls
@@ -151,6 +150,8 @@ class _Lowering:
         early = {name: value for name, value in given.options.items() if name in _HEADER_OPTIONS}
         late = {name: value for name, value in given.options.items() if name not in _HEADER_OPTIONS}
         header = Step(_as_group(parts["header"]), Given(given.args, given.kwargs, early, given.sealed))
+        if is_empty(parts["body"]):
+            header.task_id = step.own_id()  # the header's list is the value
         body = Step(parts["body"], Given(options=late), step.own_id())
         body.links = step.links + callbacks_of(step.canvas, "link", step.given)
         errbacks = callbacks_of(step.canvas, "link_error", step.given)
