@@ -3,6 +3,7 @@
     scripts/bench                 all measures, three rounds
     scripts/bench --rounds 5 --json bench.json
     scripts/bench --small         a smoke run: a few tasks of everything
+    scripts/bench --large         large canvases: time, memory, bytes of a node, and how long others wait meanwhile
 
 The machine's speed drifts, so that a figure alone says little: the ratio of two runs of the same minute is what
 to quote. grpcflow's figures are of a durable coordinator (fsync on every commit) and one worker with two prefork
@@ -22,6 +23,7 @@ from pathlib import Path
 import rich.console
 import rich.table
 
+from benchmarks import large
 from benchmarks.cluster import Cluster
 from benchmarks.floor import Floor
 from benchmarks.tasks import add, total
@@ -144,8 +146,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
     parser.add_argument("--tasks", type=int, default=20_000, help="tasks of a bulk (20000)")
     parser.add_argument("--small", action="store_true", help="a few tasks of everything, once")
+    parser.add_argument("--large", action="store_true", help="large canvases only (with --small: smaller ones)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every round to this file")
     options = parser.parse_args()
+    if options.large:
+        found = large.measure(0.01 if options.small else 1.0)
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=2) + "\n")
+        return
     tasks, calls, members, steps = (options.tasks, 300, 1_000, 100) if not options.small else (200, 20, 20, 5)
     rounds = [one_round(tasks, calls, members, steps) for _ in range(1 if options.small else options.rounds)]
     table_rows = rows(rounds, members, steps)

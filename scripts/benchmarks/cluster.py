@@ -89,6 +89,15 @@ class Cluster:
                 process.wait(15)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
+    @property
+    def coordinator(self) -> int:
+        """The process id of the coordinator."""
+        return self._processes[0].pid
+
+    def bytes_on_disk(self) -> int:
+        """Return how many bytes the coordinator's data takes on disk; holes in files do not count."""
+        return sum(path.stat().st_blocks * 512 for path in self._data.rglob("*") if path.is_file())
+
     def cpu(self) -> float:
         """Return the CPU seconds of all processes of the cluster and of this one."""
         pids = [os.getpid()]

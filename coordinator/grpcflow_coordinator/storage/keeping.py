@@ -1,0 +1,97 @@
+"""Records of what stands beside the nodes: added members, stamps, revokes under way, saved groups, what is forgotten.
+
+A part of `Records`; decides nothing about tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from grpcflow_coordinator.core.model import Job, Template
+from grpcflow_coordinator.storage import formats, keys
+from grpcflow_coordinator.storage.overlay import Overlay
+
+
+class Keeping:
+    """Reads and writes of these nouns; mixed into `Records`."""
+
+    _overlay: Overlay
+
+    def _all(self, kind: bytes) -> list[tuple[bytes, bytes]]:
+        return self._overlay.scan(kind, keys.after(kind), 1 << 30)
+
+    def extras(self, graph: bytes, join: int) -> list[bytes]:
+        """See `Loaded`."""
+        prefix = keys.node(keys.EXTRA, graph, join)
+        return [node for _, node in self._overlay.scan(prefix, keys.after(prefix), 1 << 30)]
+
+    def put_extra(self, graph: bytes, join: int, node: bytes) -> None:
+        """See `Loaded`."""
+        prefix = keys.node(keys.EXTRA, graph, join)
+        last = self._overlay.scan(prefix, keys.after(prefix), 1, reverse=True)
+        number = int.from_bytes(last[0][0][len(prefix) :], "big") + 1 if last else 0
+        self._overlay.put(prefix + number.to_bytes(4, "big"), node)
+
+    def is_forgotten(self, graph: bytes, index: int) -> bool:
+        """Return whether the result of a node is hidden from whoever asks for it."""
+        return self._overlay.get(keys.node(keys.FORGOTTEN, graph, index)) is not None
+
+    def put_forgotten(self, graph: bytes, index: int) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.node(keys.FORGOTTEN, graph, index), formats.write_number(0))
+
+    # Stamps
+
+    def put_stamps(self, graph: bytes, stamps: Collection[tuple[str, str]]) -> None:
+        """See `Loaded`."""
+        for stamp in stamps:
+            self._overlay.put(keys.STAMP + keys.digest(*stamp) + graph, formats.write_number(0))
+
+    def stamped_graphs(self, name: str, value: str, after: bytes, limit: int) -> list[bytes]:
+        """See `Loaded`."""
+        prefix = keys.STAMP + keys.digest(name, value)
+        found = self._overlay.keys(prefix + after + b"\0" if after else prefix, keys.after(prefix), limit)
+        return [key[len(prefix) :] for key in found]
+
+    def jobs(self) -> list[Job]:
+        """See `Loaded`."""
+        return [
+            formats.read_job(int.from_bytes(key[len(keys.JOB) :], "big"), data) for key, data in self._all(keys.JOB)
+        ]
+
+    def put_job(self, job: Job) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.JOB + job.number.to_bytes(8, "big"), formats.write_job(job))
+
+    def drop_job(self, number: int) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.JOB + number.to_bytes(8, "big"))
+
+    # Saved groups
+
+    def saved_group(self, own_id: str) -> bytes | None:
+        """Return the description that is kept under a group's id."""
+        data = self._overlay.get(keys.SAVED + keys.digest(own_id))
+        found = None if data is None else formats.read_saved(data)
+        return found[1] if found is not None and found[0] == own_id else None
+
+    def put_saved(self, own_id: str, data: bytes, expires_ms: int) -> bytes:
+        """See `Loaded`."""
+        key = keys.digest(own_id)
+        self._overlay.put(keys.SAVED + key, formats.write_saved(own_id, data, expires_ms))
+        return key
+
+    def drop_saved(self, own_id: str) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.SAVED + keys.digest(own_id))
+
+    def expire_saved(self, key: bytes, now_ms: int) -> None:
+        """See `Loaded`."""
+        data = self._overlay.get(keys.SAVED + key)
+        if data is not None and formats.read_saved(data)[2] <= now_ms:
+            self._overlay.delete(keys.SAVED + key)
+
+
+def stamps_of(templates: Iterable[Template]) -> set[tuple[str, str]]:
+    """Return every stamp (name, value) that one of the templates bears."""
+    return {(name, value) for template in templates for name, values in template.stamps for value in values}
