@@ -12,12 +12,16 @@ import grpc
 
 from grpcflow import errors
 from grpcflow.calls import Calls
-from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
+from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc, graph_pb2
 
 __all__ = ["Commands", "Reply"]
 
 #: Seconds that the coordinator has beyond the time that it waits for workers.
 _SLACK: Final = 5.0
+
+#: Values of stamps in one request, and the seconds it has: it goes through all that has not settled.
+_STAMPS_PAGE: Final = 1_000
+_STAMPS_TIME: Final = 60.0
 
 _STATUSES: Final[Mapping[int, Literal["answered", "no_reply", "disconnected"]]] = {
     control_service_pb2.REPLY_STATUS_ANSWERED: "answered",
@@ -77,6 +81,41 @@ class Commands:
         return self._calls.ask(
             lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).Revoke(request, timeout=left)
         )
+
+    def revoke_by_stamp(
+        self, stamps: Mapping[str, Sequence[str]], terminate: bool = False, signal: str = "SIGTERM"
+    ) -> int:
+        """Settle all nodes that bear one value of one of the stamps as revoked, durably.
+
+        Args:
+            stamps: For each name the values, as text; any number.
+            terminate: True: stop the ones that run.
+            signal: Name of the signal for a child process.
+
+        Returns:
+            How many are revoked, now or soon.
+
+        Raises:
+            InvalidRequest: A name or a value is too long, or there is no such signal.
+            CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
+        """
+        pairs = [(name, value) for name, values in stamps.items() for value in values]
+        revoked = 0
+        for start in range(0, len(pairs), _STAMPS_PAGE):
+            wired = [graph_pb2.Stamp(name=name, values=[value]) for name, value in pairs[start : start + _STAMPS_PAGE]]
+            revoked += self._revoke_stamped(
+                control_service_pb2.RevokeByStampRequest(stamps=wired, terminate=terminate, signal=signal)
+            )
+        return revoked
+
+    def _revoke_stamped(self, request: control_service_pb2.RevokeByStampRequest) -> int:
+        answer = self._calls.ask(
+            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).RevokeByStamp(
+                request, timeout=left
+            ),
+            timeout=_STAMPS_TIME,
+        )
+        return answer.revoked
 
     def inspect(
         self,

@@ -10,34 +10,30 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Final
 
 import grpcflow
 from grpcflow import errors, ids
-from grpcflow.calls import ANSWER_TIME, Calls
+from grpcflow.calls import Calls
 from grpcflow.commands import Commands, Reply
-from grpcflow.session import RetryPolicy, Session
-from grpcflow.waiting import NodesWaiter, RangeWaiter, Settled, Waiter, settled_from
+from grpcflow.kept import VALUES_PAGE, Kept
+from grpcflow.notices import Notices
+from grpcflow.session import TICK, RetryPolicy, Session
+from grpcflow.settled import Settled
+from grpcflow.states import READY_STATES
+from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
 from grpcflow_protos import limits
-from grpcflow_protos.v1 import (
-    client_service_pb2,
-    client_service_pb2_grpc,
-    graph_pb2,
-)
+from grpcflow_protos.v1 import client_service_pb2, graph_pb2
 
 __all__ = ["Connection", "Reply", "RetryPolicy", "Settled", "connection_for"]
 
 #: Seconds that a submission may stay unacknowledged on a link that works, unless the caller says.
 ACKNOWLEDGE_TIME: Final = 60.0
 
-#: Nodes in one lookup: with values, and where only states are asked for.
-_VALUES_PAGE: Final = 1_000
-_STATES_PAGE: Final = 10_000
 
-
-class Connection(Commands):
+class Connection(Kept, Commands):
     """A connection to one coordinator, opened at first use and again whenever it breaks.
 
     Args:
@@ -62,6 +58,7 @@ class Connection(Commands):
         shown = grpcflow.__version__ if version is None else version
         self._session = Session(self.addresses, retry_policy or RetryPolicy(), connect_timeout, shown)
         super().__init__(Calls(self._session))
+        self._notices = Notices(self._session)
         _OPEN.add(self)
 
     # --- graphs and results -------------------------------------------------------------------------------
@@ -99,6 +96,8 @@ class Connection(Commands):
         *,
         timeout: float | None,
         on_result: Callable[[str, Settled], None] | None = None,
+        wait_for_submit: bool = False,
+        to_failure: bool = False,
     ) -> dict[str, Settled]:
         """Wait until all nodes have settled. Their results arrive by a watch; nothing polls.
 
@@ -108,6 +107,9 @@ class Connection(Commands):
             ids: Ids as users know them.
             timeout: Seconds to wait; None: without end, while warnings say what is waited for.
             on_result: Called in this thread for each result as it arrives.
+            wait_for_submit: True: wait also for nodes that nobody has submitted yet. Default False.
+            to_failure: True: return as soon as a node has failed and all before it have settled; what had not
+                settled by then is left out. Default False.
 
         Returns:
             A Settled for each id.
@@ -118,23 +120,27 @@ class Connection(Commands):
             CoordinatorUnavailable: The connection was closed.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        nodes, found = self._locate(ids, deadline)
+        nodes, names, found = self._locate(ids, deadline, wait_for_submit)
         if on_result is not None:
             for text, settled in found.items():
                 on_result(text, settled)
-        waiter = NodesWaiter(nodes, arrivals=on_result is not None)
+        waiter = NodesWaiter(
+            nodes,
+            names,
+            arrivals=on_result is not None,
+            found=found,
+            order=ids if to_failure else None,
+            waits_for_submit=wait_for_submit,
+        )
+        for arrived in self._arrivals(waiter, deadline, timeout):
+            if on_result is not None and isinstance(arrived, tuple):
+                on_result(*arrived)
+        self._complete(waiter.found)
+        return {text: waiter.found[text] for text in ids if text in waiter.found}
 
-        def arrived(item: object) -> None:
-            if on_result is not None and isinstance(item, tuple):
-                on_result(*item)
-
-        if nodes:
-            self._watch(waiter, deadline, timeout, arrived if on_result is not None else None)
-            found.update(waiter.found)
-            self._fetch_lists(found)
-        return {text: found[text] for text in ids}
-
-    def wait_range(self, graph: bytes, first: int, count: int, *, timeout: float | None) -> list[Settled]:
+    def wait_range(
+        self, graph: bytes, first: int, count: int, *, timeout: float | None, to_failure: bool = False
+    ) -> list[Settled]:
         """Wait until a run of nodes of one graph has settled: the hot path of a group's results.
 
         Args:
@@ -142,6 +148,7 @@ class Connection(Commands):
             first: Index of the first node.
             count: How many nodes.
             timeout: As in ``wait``.
+            to_failure: As in ``wait``; the list then ends with the failed node.
 
         Returns:
             A Settled for each node, in order.
@@ -149,45 +156,66 @@ class Connection(Commands):
         Raises:
             The errors of ``wait``.
         """
-        waiter = RangeWaiter(graph, first, count)
-        self._watch(waiter, None if timeout is None else time.monotonic() + timeout, timeout)
+        waiter = RangeWaiter(graph, first, count, to_failure=to_failure)
+        for _ in self._arrivals(waiter, None if timeout is None else time.monotonic() + timeout, timeout):
+            pass
         results = waiter.results()
-        lists = {
-            ids.node_id(graph, first + i): settled
-            for i, settled in enumerate(results)
-            if settled.data is None and _lacks_value(settled)
-        }
+        lists = {ids.node_id(graph, first + i): one for i, one in enumerate(results) if _lacks_value(one)}
         if lists:
-            self._fetch_lists(lists)
+            self._complete(lists)
             for text, settled in lists.items():
                 results[int(text[-8:], 16) - first] = settled
         return results
 
-    def lookup(
+    def arrivals(
         self,
         ids: Sequence[str],
         *,
-        states_only: bool = False,
-    ) -> list[Settled | None]:
-        """Tell how nodes stand now, without waiting.
+        timeout: float | None,
+        interval: float | None = None,
+        wait_for_submit: bool = False,
+    ) -> Generator[tuple[str, Settled] | None, None, None]:
+        """Yield results in the order in which their nodes settle; nothing polls.
+
+        Whoever stops before the end closes the generator, or lets go of it: then nothing is watched any more.
 
         Args:
-            ids: Ids as users know them, any number.
-            states_only: True: no values.
-
-        Returns:
-            In order of the ids; None for a node that the coordinator does not know.
+            ids: Ids as users know them.
+            timeout: Seconds from the first step to the last; None: without end.
+            interval: Seconds after which None comes, again and again, whatever else does; None: never.
+            wait_for_submit: As in ``wait``.
 
         Raises:
-            InvalidRequest: An id is too long.
-            CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
+            The errors of ``wait``.
         """
-        found: list[Settled | None] = []
-        page = _STATES_PAGE if states_only else _VALUES_PAGE
-        for start in range(0, len(ids), page):
-            nodes = client_service_pb2.NodeSet(ids=ids[start : start + page])
-            found += [settled for settled, _ in self._results(nodes, states_only=states_only)]
-        return found
+        deadline = None if timeout is None else time.monotonic() + timeout
+        nodes, names, found = self._locate(ids, deadline, wait_for_submit)
+        yield from found.items()
+        waiter = NodesWaiter(nodes, names, arrivals=True, waits_for_submit=wait_for_submit)
+        for item in self._arrivals(waiter, deadline, timeout, interval):
+            if item is TICK:
+                yield None
+            elif isinstance(item, tuple):
+                one = {item[0]: item[1]}
+                self._complete(one)
+                yield item[0], one[item[0]]
+
+    def when_settled(
+        self, ids: Sequence[str], call: Callable[[Exception | None], None], *, wait_for_submit: bool = False
+    ) -> None:
+        """Have a function called once all nodes have settled; returns at once.
+
+        Args:
+            ids: Ids as users know them.
+            call: Called in a thread that belongs to the connection, one after the other: it should be quick. It gets
+                None, or the error that kept the results from being known.
+            wait_for_submit: As in ``wait``.
+
+        Raises:
+            NotFound, CoordinatorUnavailable, TimeoutError: One of the users' own ids could not be found.
+        """
+        nodes, names, _ = self._locate(ids, None, wait_for_submit)
+        self._notices.add(NodesWaiter(nodes, names, waits_for_submit=wait_for_submit), call)
 
     def close(self) -> None:
         """End the connection; whoever waits on it gets CoordinatorUnavailable. May be called again."""
@@ -200,15 +228,14 @@ class Connection(Commands):
 
     # --- below --------------------------------------------------------------------------------------------
 
-    def _watch(
-        self,
-        waiter: Waiter,
-        deadline: float | None,
-        timeout: float | None,
-        arrived: Callable[[object], None] | None = None,
-    ) -> None:
-        """Watch until the waiter is done, or say how many are missing."""
-        if waiter.done or self._session.watch(waiter, deadline, arrived):
+    def _arrivals(
+        self, waiter: Waiter, deadline: float | None, timeout: float | None, interval: float | None = None
+    ) -> Generator[object, None, None]:
+        """Yield what comes until the waiter is done, or say how many are missing."""
+        if waiter.done and waiter.error is None:
+            return
+        done = yield from self._session.arrivals(waiter, deadline, interval)
+        if done:
             return
         missing = waiter.missing_count()
         tasks = "1 task" if missing == 1 else f"{missing} tasks"
@@ -216,9 +243,9 @@ class Connection(Commands):
         raise errors.TimeoutError(message)
 
     def _locate(
-        self, texts: Sequence[str], deadline: float | None
-    ) -> tuple[list[tuple[str, bytes, int]], dict[str, Settled]]:
-        """Return the nodes to watch, and what has settled already among ids that users chose themselves."""
+        self, texts: Sequence[str], deadline: float | None, wait_for_submit: bool
+    ) -> tuple[list[tuple[str, bytes, int]], list[str], dict[str, Settled]]:
+        """Return the nodes to watch, ids of the users' own that nobody knows yet, and what of them has settled."""
         nodes: list[tuple[str, bytes, int]] = []
         own: list[str] = []
         for text in dict.fromkeys(texts):
@@ -227,52 +254,33 @@ class Connection(Commands):
                 own.append(text)
             else:
                 nodes.append((text, *parsed))
+        unknown: list[str] = []
         found: dict[str, Settled] = {}
-        for start in range(0, len(own), _VALUES_PAGE):
-            part = own[start : start + _VALUES_PAGE]
+        for start in range(0, len(own), VALUES_PAGE):
+            part = own[start : start + VALUES_PAGE]
             named = self._results(client_service_pb2.NodeSet(ids=part), deadline=deadline)
             for text, (settled, node) in zip(part, named, strict=True):
                 if settled is None:
-                    message = f"the coordinator knows no task {text!r}, or its result has expired"
-                    raise errors.NotFound(message, code="UNKNOWN_NODE")
-                if settled.state in _ENDED:
+                    unknown.append(text)
+                elif settled.state in READY_STATES:
                     found[text] = settled
                 else:
                     nodes.append((text, node[: ids.GRAPH_BYTES], int.from_bytes(node[ids.GRAPH_BYTES :], "big")))
-        return nodes, found
+        if unknown and not wait_for_submit:
+            message = f"the coordinator knows no task {unknown[0]!r}, or its result has expired"
+            raise errors.NotFound(message, code="UNKNOWN_NODE")
+        self._complete(found)
+        return nodes, unknown, found
 
-    def _results(
-        self, nodes: client_service_pb2.NodeSet, *, states_only: bool = False, deadline: float | None = None
-    ) -> list[tuple[Settled | None, bytes]]:
-        """Ask for results, in halves where one message cannot hold them; each with its node's id."""
-        request = client_service_pb2.GetResultsRequest(nodes=nodes, states_only=states_only)
-        timeout = ANSWER_TIME if deadline is None else max(0.001, deadline - time.monotonic())
-        try:
-            answer = self._calls.ask(
-                lambda channel, left: client_service_pb2_grpc.ClientServiceStub(channel).GetResults(
-                    request, timeout=left
-                ),
-                timeout=timeout,
-            )
-        except errors.RequestFailed as error:
-            # Without a code it is the transport's own limit that was hit.
-            if len(nodes.ids) < 2 or error.code != errors.RequestFailed.default_code:
-                raise
-            middle = len(nodes.ids) // 2
-            halves = (nodes.ids[:middle], nodes.ids[middle:])
-            parts = [client_service_pb2.NodeSet(ids=half) for half in halves]
-            return [one for part in parts for one in self._results(part, states_only=states_only, deadline=deadline)]
-        return [(settled_from(result) if result.known else None, result.node) for result in answer.results]
-
-    def _fetch_lists(self, found: dict[str, Settled]) -> None:
-        """Fetch what a watch leaves out: the list of a join, which the coordinator collects when it is asked for."""
+    def _complete(self, found: dict[str, Settled]) -> None:
+        """Fetch the values that a watch leaves out: lists of joins, and what is too large for one message."""
+        for text, settled in found.items():
+            if settled.value_apart:
+                self._fetch_into(settled, text)
         bare = [text for text, settled in found.items() if _lacks_value(settled)]
-        for text, settled in zip(bare, self.lookup(bare), strict=True):
-            if settled is not None:
-                found[text] = settled
-
-
-_ENDED: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED", "IGNORED", "REJECTED"})
+        for text, settled_now in zip(bare, self.lookup(bare), strict=True):
+            if settled_now is not None:
+                found[text] = settled_now
 
 
 def _lacks_value(settled: Settled) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "GrpcflowError",
     "Ignore",
     "ImproperlyConfigured",
+    "IncompleteStream",
     "InvalidRequest",
     "MaxRetriesExceededError",
     "NotFound",
@@ -27,6 +28,7 @@ __all__ = [
     "Retry",
     "SerializationError",
     "SoftTimeLimitExceeded",
+    "StaleAttempt",
     "TaskRevokedError",
     "TimeLimitExceeded",
     "TimeoutError",
@@ -100,6 +102,12 @@ class AlreadyExists(RequestFailed):
     default_code = "ALREADY_EXISTS"
 
 
+class StaleAttempt(RequestFailed):
+    """A task replaced itself, or added to its chord, after its attempt was taken away; another one goes on."""
+
+    default_code = "STALE_ATTEMPT"
+
+
 class PayloadTooLarge(RequestFailed, ValueError):
     """Arguments, a value or a message is larger than the coordinator takes."""
 
@@ -119,6 +127,12 @@ class UnknownDestination(NotFound):
     def __init__(self, message: object = "", *, known: Sequence[str] = (), code: str = "", cure: str = "") -> None:
         super().__init__(message, code=code, cure=cure)
         self.known: tuple[str, ...] = tuple(known)
+
+
+class IncompleteStream(GrpcflowError):
+    """Results were walked through before all of them had ended."""
+
+    default_code = "INCOMPLETE_STREAM"
 
 
 class ImproperlyConfigured(GrpcflowError):

@@ -7,12 +7,10 @@ that no timer thread is needed.
 """
 
 import logging
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import Empty
 from typing import Final
 
@@ -20,12 +18,17 @@ import grpc
 
 from grpcflow import errors, forking, statuses
 from grpcflow.link import Link
+from grpcflow.retry_policy import RetryPolicy
 from grpcflow.waiting import Operation, Waiter, Waiters
-from grpcflow_protos.v1 import client_service_pb2, graph_pb2
+from grpcflow.watches import unwatch, watches
+from grpcflow_protos.v1 import client_service_pb2
 
-__all__ = ["RetryPolicy", "Session"]
+__all__ = ["TICK", "RetryPolicy", "Session"]
 
 _log: Final = logging.getLogger("grpcflow.connection")
+
+#: Comes between the results of a watch at every interval that was asked for.
+TICK: Final = object()
 
 #: Seconds of silence after which the coordinator is asked for a sign of life, and how long it has for it.
 _SILENCE: Final = 5.0
@@ -38,35 +41,6 @@ _JOIN: Final = 2.0
 _WARN_EVERY: Final = 30.0
 #: Seconds before a link that had worked is opened again.
 _AGAIN: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often and how fast a coordinator is tried that cannot be reached.
-
-    Attributes:
-        tries: Tries after which an operation gives up.
-        window: Seconds after which it gives up, even if fewer tries were made.
-        first_delay: Seconds before the second try; each later delay is ``factor`` times as long.
-        factor: Growth of the delay.
-        max_delay: Longest delay in seconds; waits for results go on with this one.
-    """
-
-    tries: int = 4
-    window: float = 3.0
-    first_delay: float = 0.2
-    factor: float = 2.5
-    max_delay: float = 2.0
-
-    def delay(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures, up to a fifth more or less, so that clients spread."""
-        # A cap on the exponent: an outage of days must not overflow.
-        seconds = self.first_delay * self.factor ** min(max(failures - 1, 0), 20)
-        return min(seconds, self.max_delay) * random.uniform(0.8, 1.2)
-
-    def is_over(self, tries: int, since: float) -> bool:
-        """Return whether an operation that began at monotonic time ``since`` has tried enough."""
-        return tries >= self.tries or (tries >= 1 and time.monotonic() - since >= self.window)
 
 
 class _Submission(Operation):
@@ -135,7 +109,7 @@ class Session:
             else:
                 self._pause.set()
         try:
-            if not self._await(submission, deadline):
+            if not _drain(self._items(submission, deadline)):
                 message = (
                     f"{self._where()} did not acknowledge a graph in time; it may have it all the same: "
                     "submitting the same chunks again is the same submission"
@@ -147,13 +121,18 @@ class Session:
         if submission.error is not None:
             raise submission.error
 
-    def watch(self, waiter: Waiter, deadline: float | None, on_wake: Callable[[object], None] | None = None) -> bool:
-        """Watch nodes until the waiter has them all.
+    def arrivals(
+        self, waiter: Waiter, deadline: float | None, interval: float | None = None
+    ) -> Generator[object, None, bool]:
+        """Watch nodes until the waiter has them all, or whoever iterates stops.
 
         Args:
             waiter: Names the nodes and takes the results.
             deadline: Monotonic time to give up at; None: never, though warnings say what is waited for.
-            on_wake: Called in this thread with everything that the waiter puts into its queue.
+            interval: Seconds after which ``TICK`` comes, again and again; None: never.
+
+        Yields:
+            What the waiter puts into its queue, and ``TICK``.
 
         Returns:
             False where the deadline came first.
@@ -161,20 +140,36 @@ class Session:
         Raises:
             GrpcflowError: The coordinator refused the watch, or the connection was closed.
         """
-        graphs = tuple(waiter.graphs())
-        with self._changed:
-            self._waiters.add(waiter)
-            if self._ensure_link() and self._link is not None:
-                self._link.send(*_watches(waiter))
         try:
-            done = self._await(waiter, deadline, on_wake)
+            # Inside, since an interrupt may come at any moment.
+            self.begin_watch(waiter)
+            done = yield from self._items(waiter, deadline, interval)
         finally:
-            with self._changed:
-                self._waiters.discard(waiter, graphs)
-                self._unwatch(waiter)
+            self.end_watch(waiter)
         if waiter.error is not None:
             raise waiter.error
         return done
+
+    def watch(self, waiter: Waiter, deadline: float | None) -> bool:
+        """Watch nodes until the waiter has them all; arguments, result and errors are those of ``arrivals``."""
+        return _drain(self.arrivals(waiter, deadline))
+
+    def begin_watch(self, waiter: Waiter) -> None:
+        """Ask for a waiter's nodes, now and again whenever a link was opened anew.
+
+        Raises:
+            CoordinatorUnavailable: The connection is closed.
+        """
+        with self._changed:
+            self._waiters.add(waiter)
+            if self._ensure_link() and self._link is not None:
+                self._link.send(*watches(waiter))
+
+    def end_watch(self, waiter: Waiter) -> None:
+        """Tell a waiter nothing any more."""
+        with self._changed:
+            self._waiters.discard(waiter)
+            self._unwatch(waiter)
 
     @contextmanager
     def borrow(self, deadline: float) -> Iterator[Link]:
@@ -235,28 +230,33 @@ class Session:
 
     # --- waiting threads ----------------------------------------------------------------------------------
 
-    def _await(
-        self, operation: Operation, deadline: float | None, on_wake: Callable[[object], None] | None = None
-    ) -> bool:
-        """Wait until an operation is done; False where the deadline came first. Looks after the link meanwhile."""
+    def _items(
+        self, operation: Operation, deadline: float | None, interval: float | None = None
+    ) -> Generator[object, None, bool]:
+        """Yield what an operation is woken with until it is done; return False where the deadline came first."""
         wake = operation.wake
-        while True:
-            if operation.done and wake.empty():
-                return True
-            pause = self._look_after_link()
+        tick = None if interval is None else time.monotonic() + interval
+        while not (operation.done and wake.empty()):
+            pause = self.look_after_link()
+            now = time.monotonic()
             if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= 0:
+                if now >= deadline:
                     return operation.done
-                pause = min(pause, left)
+                pause = min(pause, deadline - now)
+            if tick is not None:
+                pause = min(pause, max(0.0, tick - now))
             try:
                 item = wake.get(timeout=pause)
             except Empty:
-                continue
-            if item is not None and on_wake is not None:
-                on_wake(item)
+                item = None
+            if item is not None:
+                yield item
+            if tick is not None and interval is not None and time.monotonic() >= tick:
+                tick = time.monotonic() + interval
+                yield TICK
+        return True
 
-    def _look_after_link(self) -> float:
+    def look_after_link(self) -> float:
         """Open, probe or end the link where that is due; return the seconds until the next look."""
         with self._changed:
             self._ensure_link()
@@ -311,7 +311,7 @@ class Session:
             for submission in submissions:
                 link.send(*submission.pieces)
         for waiter in self._waiters:
-            link.send(*_watches(waiter))
+            link.send(*watches(waiter))
         self._link = link
         self._changed.notify_all()
 
@@ -402,9 +402,9 @@ class Session:
         error = statuses.error_of_refusal(refused.refusal)
         if refused.graph:
             self._finish_graph(refused.graph, error)
-        nodes = refused.nodes
-        for waiter in tuple(self._waiters.of(nodes.graph)):
-            if any(waiter.wants(nodes.graph, one.first, one.count) for one in nodes.ranges):
+        for waiter in self._waiters.meant_by(refused.nodes):
+            # The same nodes may be asked for by one who waits for them to be submitted and one who does not.
+            if not (waiter.waits_for_submit and error.code == "UNKNOWN_NODE"):
                 waiter.finish(error)
 
     def _finish_graph(self, graph: bytes, error: Exception | None) -> None:
@@ -424,11 +424,14 @@ class Session:
 
     def _unwatch(self, waiter: Waiter) -> None:
         """Tell the coordinator that results are no longer wanted, where no other waiter wants them."""
-        if waiter.done or self._link is None:
+        if self._link is None:
             return
         for graph, ranges in waiter.missing():
             if not self._waiters.wanted(graph, ranges):
-                self._link.send(_encode(unwatches=[_node_set(graph, ranges)]))
+                self._link.send(unwatch(graph, ranges))
+        names = [name for name in waiter.missing_names() if not self._waiters.named(name)]
+        if names:
+            self._link.send(unwatch(names=names))
 
     def _fail_all(self, error: Exception) -> None:
         for submission in self._all_submissions():
@@ -481,18 +484,10 @@ class Session:
             self._waiters.add(waiter)
 
 
-def _watches(waiter: Waiter) -> list[bytes]:
-    """Return the encoded requests that watch what a waiter is still missing."""
-    return [_encode(watches=[_node_set(graph, ranges)]) for graph, ranges in waiter.missing()]
-
-
-def _encode(
-    watches: Sequence[client_service_pb2.NodeSet] = (), unwatches: Sequence[client_service_pb2.NodeSet] = ()
-) -> bytes:
-    return client_service_pb2.SessionRequest(watches=watches, unwatches=unwatches).SerializeToString()
-
-
-def _node_set(graph: bytes, ranges: Sequence[tuple[int, int]]) -> client_service_pb2.NodeSet:
-    return client_service_pb2.NodeSet(
-        graph=graph, ranges=[graph_pb2.Range(first=first, count=count) for first, count in ranges]
-    )
+def _drain(items: Generator[object, None, bool]) -> bool:
+    """Take everything and return what comes at the end."""
+    while True:
+        try:
+            next(items)
+        except StopIteration as end:
+            return bool(end.value)

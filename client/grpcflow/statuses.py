@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["details_of", "error_for", "error_of_call", "error_of_refusal", "is_passing", "reason_of_call", "status_of"]
 
 _BY_CODE: Final[Mapping[str, type[errors.RequestFailed]]] = {
+    "BAD_STATE": errors.InvalidRequest,
     "ID_TAKEN": errors.AlreadyExists,
     "MESSAGE_TOO_LARGE": errors.PayloadTooLarge,
+    "NO_VALUE": errors.InvalidRequest,
     "PAYLOAD_TOO_LARGE": errors.PayloadTooLarge,
+    "SETTLED": errors.InvalidRequest,
+    "STALE_ATTEMPT": errors.StaleAttempt,
     "TOO_LARGE": errors.PayloadTooLarge,
     "UNKNOWN_DESTINATION": errors.UnknownDestination,
+    "UNKNOWN_GROUP": errors.NotFound,
+    "UNKNOWN_NODE": errors.NotFound,
 }
 _BY_STATUS: Final[Mapping[int, type[errors.GrpcflowError]]] = {
     grpc.StatusCode.ALREADY_EXISTS.value[0]: errors.AlreadyExists,

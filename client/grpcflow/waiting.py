@@ -7,75 +7,17 @@ or knows gRPC; the session that owns the registry calls it under its own lock.
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from grpcflow.settled import FIRST_SETTLED, Settled, settled_from
+from grpcflow.states import PROPAGATE_STATES
 
 if TYPE_CHECKING:
-    from grpcflow_protos.v1 import value_pb2
+    from grpcflow_protos.v1 import client_service_pb2, value_pb2
 
-__all__ = ["NodesWaiter", "Operation", "RangeWaiter", "Settled", "Waiter", "Waiters", "settled_from"]
-
-#: States of the wire by number, in Celery's words.
-_STATES: Final = (
-    "UNKNOWN",
-    "PENDING",
-    "RECEIVED",
-    "STARTED",
-    "RETRY",
-    "SUCCESS",
-    "FAILURE",
-    "REVOKED",
-    "IGNORED",
-    "REJECTED",
-)
-_FIRST_SETTLED: Final = 5
-
-
-@dataclass(slots=True)
-class Settled:
-    """How a node stands; mostly how it ended.
-
-    Attributes:
-        state: Celery's word: ``SUCCESS``, ``FAILURE``, ``REVOKED``, ... or ``PENDING`` and the like in a lookup.
-        data: The encoded value of a success; None where it is a list (``value``) or there is none.
-        content_type: Content type of ``data``; empty means JSON.
-        value: The value of a join, a list of values that the coordinator collected.
-        failure: Why it did not succeed.
-        settled_at: When it ended (UTC), where the coordinator told.
-        worker: Name of the worker that settled it; empty where none did or the coordinator did not tell.
-        retries: How often it was retried.
-    """
-
-    state: str
-    data: bytes | None = None
-    content_type: str = ""
-    value: "value_pb2.Value | None" = None
-    failure: "value_pb2.Failure | None" = None
-    settled_at: datetime | None = None
-    worker: str = ""
-    retries: int = 0
-
-
-def settled_from(result: "value_pb2.Result") -> Settled:
-    """Return a result of the wire as Settled."""
-    number = result.state
-    settled = Settled(
-        _STATES[number] if number < len(_STATES) else "UNKNOWN", worker=result.worker, retries=result.retries
-    )
-    if result.HasField("value"):
-        kind = result.value.WhichOneof("kind")
-        if kind == "data":
-            settled.data, settled.content_type = result.value.data, result.value.content_type
-        elif kind is not None:
-            settled.value = result.value
-    if result.HasField("failure"):
-        settled.failure = result.failure
-    if result.settled_at_ms:
-        settled.settled_at = datetime.fromtimestamp(result.settled_at_ms / 1000, UTC)
-    return settled
+__all__ = ["NodesWaiter", "Operation", "RangeWaiter", "Waiter", "Waiters"]
 
 
 class Operation:
@@ -105,9 +47,17 @@ class Operation:
 
 
 class Waiter(Operation, ABC):
-    """A thread that waits for nodes to settle."""
+    """A thread that waits for nodes to settle.
 
-    __slots__ = ()
+    Attributes:
+        waits_for_submit: True: a node that nobody has submitted yet is waited for and no error.
+    """
+
+    __slots__ = ("waits_for_submit",)
+
+    def __init__(self, *, waits_for_submit: bool = False) -> None:
+        super().__init__()
+        self.waits_for_submit = waits_for_submit
 
     @abstractmethod
     def graphs(self) -> Iterable[bytes]:
@@ -116,6 +66,10 @@ class Waiter(Operation, ABC):
     @abstractmethod
     def missing(self) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
         """Yield what has not come yet: a graph and its ranges (first, count)."""
+
+    def missing_names(self) -> list[str]:
+        """Return what has not come yet of the nodes that are known by the user's own ids only."""
+        return []
 
     @abstractmethod
     def missing_count(self) -> int:
@@ -133,6 +87,9 @@ class Waiter(Operation, ABC):
     def take(self, graph: bytes, index: int, settled: Settled) -> None:
         """Take one result, likewise."""
 
+    def take_named(self, name: str, settled: Settled) -> None:
+        """Take the result of a node that was waited for by the user's own id, likewise."""
+
 
 class RangeWaiter(Waiter):
     """Waits for a run of nodes of one graph: the hot path of a group's results.
@@ -141,15 +98,22 @@ class RangeWaiter(Waiter):
         graph: The graph's id.
         first: Index of the first node.
         count: How many nodes.
+        to_failure: True: it is done as soon as a node has failed and all before it have settled.
+        waits_for_submit: True: the graph need not be there yet.
     """
 
-    __slots__ = ("count", "first", "graph", "left", "slots")
+    __slots__ = ("count", "failed", "first", "front", "graph", "left", "slots", "to_failure")
 
-    def __init__(self, graph: bytes, first: int, count: int) -> None:
-        super().__init__()
+    def __init__(
+        self, graph: bytes, first: int, count: int, *, to_failure: bool = False, waits_for_submit: bool = False
+    ) -> None:
+        super().__init__(waits_for_submit=waits_for_submit)
         self.graph, self.first, self.count = graph, first, count
         self.slots: list[Settled | None] = [None] * count
         self.left = count
+        self.to_failure = to_failure
+        #: Place of the first node that is known to have failed, and of the first one before it that is missing.
+        self.failed, self.front = count, 0
         self.done = count == 0
 
     def graphs(self) -> Iterable[bytes]:
@@ -180,8 +144,7 @@ class RangeWaiter(Waiter):
                 slots[place] = Settled("SUCCESS", data)
                 left -= 1
         self.left = left
-        if left == 0:
-            self.finish()
+        self._finish_where_certain()
 
     def take(self, graph: bytes, index: int, settled: Settled) -> None:
         """Fill one slot."""
@@ -189,12 +152,20 @@ class RangeWaiter(Waiter):
         if 0 <= place < self.count and self.slots[place] is None:
             self.slots[place] = settled
             self.left -= 1
-            if self.left == 0:
-                self.finish()
+            if self.to_failure and place < self.failed and settled.state in PROPAGATE_STATES:
+                self.failed = place
+            self._finish_where_certain()
+
+    def _finish_where_certain(self) -> None:
+        """End it where all have settled, or where nothing that may still come changes which failure is the first."""
+        if self.failed < self.count:
+            self.front = _front(self.front, self.failed, lambda place: self.slots[place] is not None)
+        if self.left == 0 or self.front == self.failed:
+            self.finish()
 
     def results(self) -> list[Settled]:
-        """Return all results in order; only once it is done."""
-        return [slot for slot in self.slots if slot is not None]
+        """Return all results in order, up to the first failure where that is the end; only once it is done."""
+        return [slot for slot in self.slots[: self.failed + 1] if slot is not None]
 
 
 class NodesWaiter(Waiter):
@@ -202,19 +173,40 @@ class NodesWaiter(Waiter):
 
     Args:
         nodes: For each text the graph and the index of its node. Several texts may mean one node.
+        names: Texts whose nodes are not known yet: the users' own ids of calls that nobody has submitted.
         arrivals: True: each result is put into ``wake`` as (text, Settled) the moment it comes.
+        found: What has settled already, by its text.
+        order: All texts in order, where it is to be done as soon as one has failed and all before it have
+            settled; None: it waits for all.
+        waits_for_submit: True: the nodes need not be there yet.
     """
 
-    __slots__ = ("arrivals", "found", "wanted")
+    __slots__ = ("arrivals", "failed", "found", "front", "names", "order", "places", "wanted")
 
-    def __init__(self, nodes: Iterable[tuple[str, bytes, int]], *, arrivals: bool = False) -> None:
-        super().__init__()
-        self.found: dict[str, Settled] = {}
+    def __init__(
+        self,
+        nodes: Iterable[tuple[str, bytes, int]],
+        names: Iterable[str] = (),
+        *,
+        arrivals: bool = False,
+        found: Mapping[str, Settled] | None = None,
+        order: Sequence[str] | None = None,
+        waits_for_submit: bool = False,
+    ) -> None:
+        super().__init__(waits_for_submit=waits_for_submit)
+        self.found: dict[str, Settled] = dict(found or {})
         self.arrivals = arrivals
+        self.names: set[str] = set(names)
         self.wanted: dict[bytes, dict[int, list[str]]] = {}
         for text, graph, index in nodes:
             self.wanted.setdefault(graph, {}).setdefault(index, []).append(text)
-        self.done = not self.wanted
+        self.order: list[str] = list(dict.fromkeys(order or ()))
+        self.places = {text: place for place, text in enumerate(self.order)}
+        #: Place of the first node that is known to have failed, and of the first one before it that is missing.
+        self.failed, self.front = len(self.order), 0
+        for text, settled in self.found.items():
+            self._note(text, settled)
+        self._finish_where_certain()
 
     def graphs(self) -> Iterable[bytes]:
         """Return the graphs that something is missing of."""
@@ -225,9 +217,13 @@ class NodesWaiter(Waiter):
         for graph, wanted in self.wanted.items():
             yield graph, _ranges(sorted(wanted))
 
+    def missing_names(self) -> list[str]:
+        """Return the users' own ids of what has not come yet."""
+        return sorted(self.names)
+
     def missing_count(self) -> int:
         """Return how many nodes have not settled."""
-        return sum(len(wanted) for wanted in self.wanted.values())
+        return len(self.names) + sum(len(wanted) for wanted in self.wanted.values())
 
     def wants(self, graph: bytes, first: int, count: int) -> bool:
         """Return whether a node of this range is missing."""
@@ -252,19 +248,45 @@ class NodesWaiter(Waiter):
         if not wanted:
             del self.wanted[graph]
         for text in texts:
-            self.found[text] = settled
-            if self.arrivals:
-                self.wake.put((text, settled))
-        if not self.wanted:
+            self._found(text, settled)
+        self._finish_where_certain()
+
+    def take_named(self, name: str, settled: Settled) -> None:
+        """Take the result of a node that was waited for by the user's own id."""
+        if name in self.names:
+            self.names.remove(name)
+            self._found(name, settled)
+            self._finish_where_certain()
+
+    def _found(self, text: str, settled: Settled) -> None:
+        self.found[text] = settled
+        self._note(text, settled)
+        if self.arrivals:
+            self.wake.put((text, settled))
+
+    def _note(self, text: str, settled: Settled) -> None:
+        """Keep in mind where the first failure stands, where that matters."""
+        if settled.state in PROPAGATE_STATES:
+            self.failed = min(self.failed, self.places.get(text, len(self.order)))
+
+    def _finish_where_certain(self) -> None:
+        """End it where all have settled, or where nothing that may still come changes which failure is the first."""
+        if self.failed < len(self.order):
+            self.front = _front(self.front, self.failed, lambda place: self.order[place] in self.found)
+            if self.front == self.failed:
+                self.finish()
+        if not (self.wanted or self.names):
             self.finish()
 
 
 class Waiters:
-    """All waiters of one session, found by graph."""
+    """All waiters of one session, found by graph or by a user's own id."""
 
     def __init__(self) -> None:
         self._by_graph: dict[bytes, list[Waiter]] = {}
-        self._all: set[Waiter] = set()
+        self._by_name: dict[str, list[Waiter]] = {}
+        #: Each with the graphs and the ids that it was added with.
+        self._all: dict[Waiter, tuple[tuple[bytes, ...], tuple[str, ...]]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -274,23 +296,37 @@ class Waiters:
 
     def add(self, waiter: Waiter) -> None:
         """Begin to tell it results."""
-        self._all.add(waiter)
-        for graph in waiter.graphs():
-            self._by_graph.setdefault(graph, []).append(waiter)
-
-    def discard(self, waiter: Waiter, graphs: Iterable[bytes]) -> None:
-        """Forget it, under the graphs that it was added with."""
-        self._all.discard(waiter)
+        graphs, names = tuple(waiter.graphs()), tuple(waiter.missing_names())
+        self._all[waiter] = (graphs, names)
         for graph in graphs:
-            listed = self._by_graph.get(graph)
-            if listed is not None and waiter in listed:
-                listed.remove(waiter)
-                if not listed:
-                    del self._by_graph[graph]
+            self._by_graph.setdefault(graph, []).append(waiter)
+        for name in names:
+            self._by_name.setdefault(name, []).append(waiter)
+
+    def discard(self, waiter: Waiter) -> None:
+        """Forget it."""
+        graphs, names = self._all.pop(waiter, ((), ()))
+        for graph in graphs:
+            _strike(self._by_graph, graph, waiter)
+        for name in names:
+            _strike(self._by_name, name, waiter)
 
     def of(self, graph: bytes) -> Sequence[Waiter]:
         """Return the waiters of one graph."""
         return self._by_graph.get(graph, ())
+
+    def named(self, name: str) -> Sequence[Waiter]:
+        """Return who waits for a node by the user's own id."""
+        return self._by_name.get(name, ())
+
+    def meant_by(self, nodes: "client_service_pb2.NodeSet") -> list[Waiter]:
+        """Return who waits for one of these nodes."""
+        meant = [
+            waiter
+            for waiter in self.of(nodes.graph)
+            if any(waiter.wants(nodes.graph, one.first, one.count) for one in nodes.ranges)
+        ]
+        return meant + [waiter for name in nodes.ids for waiter in self.named(name)]
 
     def wanted(self, graph: bytes, ranges: Sequence[tuple[int, int]]) -> bool:
         """Return whether any waiter waits for a node in these ranges."""
@@ -298,12 +334,30 @@ class Waiters:
 
     def take_result(self, result: "value_pb2.Result") -> None:
         """Hand one result to those who wait for it; a state that is no end is passed over."""
-        if result.state < _FIRST_SETTLED:
+        if result.state < FIRST_SETTLED:
             return
         graph, index = result.node[:12], int.from_bytes(result.node[12:], "big")
         settled = settled_from(result)
         for waiter in tuple(self.of(graph)):
             waiter.take(graph, index, settled)
+        for waiter in tuple(self.named(result.id)):
+            waiter.take_named(result.id, settled)
+
+
+def _strike(listed: dict[Any, list[Waiter]], key: bytes | str, waiter: Waiter) -> None:
+    """Take a waiter off one list, and the list away where it was the last."""
+    waiters = listed.get(key)
+    if waiters is not None and waiter in waiters:
+        waiters.remove(waiter)
+        if not waiters:
+            del listed[key]
+
+
+def _front(start: int, end: int, has: Callable[[int], bool]) -> int:
+    """Return the first place from ``start`` on that has nothing yet; ``end`` where there is none before it."""
+    while start < end and has(start):
+        start += 1
+    return start
 
 
 def _ranges(indexes: Iterable[int]) -> list[tuple[int, int]]:

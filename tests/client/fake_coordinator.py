@@ -49,6 +49,7 @@ class Stream:
     def __init__(self) -> None:
         self.out: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.watched: set[tuple[bytes, int]] = set()
+        self.names: set[str] = set()
 
     def send(self, **fields: Any) -> None:
         self.out.put(client_service_pb2.SessionResponse(**fields))
@@ -90,6 +91,9 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.received = 0
         self.requests: list[Any] = []
         self.large_answers = 0
+        self.parts: dict[str, list[value_pb2.ValuePart]] = {}
+        self.groups: dict[str, bytes] = {}
+        self.call_error: tuple[grpc.StatusCode, str] | None = None
 
     # --- the session ---
 
@@ -149,6 +153,14 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.on_graph(self.node_counts[graph])
 
     def _watch(self, nodes: Any, stream: Stream) -> None:
+        for name in nodes.ids:
+            stream.names.add(name)
+        if nodes.wait_for_submit and nodes.graph not in self.node_counts:
+            stream.watched.update(
+                (nodes.graph, i) for one in nodes.ranges for i in range(one.first, one.first + one.count)
+            )
+            self.watch_seen.release()
+            return
         if nodes.graph not in self.node_counts:
             refusal = client_service_pb2.Refusal(status=5, code="UNKNOWN_NODE", message="no such node")
             stream.send(refused=[client_service_pb2.Refused(nodes=nodes, refusal=refusal)])
@@ -178,7 +190,7 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         with self.lock:
             self.settled[graph, index] = result
             for stream in self.streams:
-                if (graph, index) in stream.watched:
+                if (graph, index) in stream.watched or result.id in stream.names:
                     stream.send(results=[result])
 
     def settle_watched(self) -> None:
@@ -214,7 +226,52 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
                 answer.results.add(state=value_pb2.STATE_PENDING)
         return answer
 
+    # --- what is kept ---
+
+    def _asked(self, request: Any, context: Any) -> None:
+        self.requests.append(request)
+        if self.call_error is not None:
+            refuse(context, *self.call_error, "refused on purpose")
+
+    def FetchValue(self, request: Any, context: Any) -> Iterator[Any]:
+        self._asked(request, context)
+        for part in self.parts[request.id]:
+            yield client_service_pb2.FetchValueResponse(parts=[part])
+
+    def UpdateState(self, request: Any, context: Any) -> Any:
+        self._asked(request, context)
+        return client_service_pb2.UpdateStateResponse()
+
+    def Forget(self, request: Any, context: Any) -> Any:
+        self._asked(request, context)
+        for text in request.ids:
+            parsed = ids.parse(text)
+            if parsed is not None:
+                self.settled.pop(parsed, None)
+                self.node_counts.pop(parsed[0], None)
+        return client_service_pb2.ForgetResponse(forgotten=len(request.ids))
+
+    def SaveGroup(self, request: Any, context: Any) -> Any:
+        self._asked(request, context)
+        self.groups[request.id] = request.data
+        return client_service_pb2.SaveGroupResponse()
+
+    def RestoreGroup(self, request: Any, context: Any) -> Any:
+        self._asked(request, context)
+        if request.id not in self.groups:
+            refuse(context, grpc.StatusCode.NOT_FOUND, "UNKNOWN_GROUP", "no such group")
+        return client_service_pb2.RestoreGroupResponse(data=self.groups[request.id])
+
+    def DeleteGroup(self, request: Any, context: Any) -> Any:
+        self._asked(request, context)
+        self.groups.pop(request.id, None)
+        return client_service_pb2.DeleteGroupResponse()
+
     # --- control ---
+
+    def RevokeByStamp(self, request: Any, context: Any) -> Any:
+        self._asked(request, context)
+        return control_service_pb2.RevokeByStampResponse(revoked=len(request.stamps))
 
     def Inspect(self, request: Any, context: Any) -> Iterator[Any]:
         self.requests.append(request)
