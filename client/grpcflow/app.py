@@ -5,27 +5,28 @@ protobuf and the codec are imported when something is sent, and not before.
 """
 
 import difflib
-import importlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
-from grpcflow import ids, state
+from grpcflow import ids, signals, state
+from grpcflow.app_setup import check_arguments, task_class
+from grpcflow.app_shortcuts import AppShortcuts
 from grpcflow.canvas.parts import CALLBACKS, as_list
 from grpcflow.canvas.signature import Signature, as_signature
-from grpcflow.conf import Settings
 from grpcflow.errors import NotRegistered
 from grpcflow.registration import DuplicateTaskName, main_name, make_task, origin, prepare
 from grpcflow.result import AsyncResult, GroupResult, result_of
+from grpcflow.setting_values import POLICY
 from grpcflow.task import Task
 
 if TYPE_CHECKING:
     from grpcflow.connection import Connection
     from grpcflow.control import Control
-    from grpcflow.lower import TemplateSpec
+    from grpcflow.lower import Calls, LoweredGraph, TemplateSpec
     from grpcflow.lower.model import Attachment
 
-__all__ = ["Grpcflow"]
+__all__ = ["AlwaysEagerIgnored", "Grpcflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,37 +38,63 @@ _Group = GroupResult
 _Base = type[Task[..., Any]] | None
 
 
-class Grpcflow:
+#: Options of a submission as a whole.
+_NO_OPTIONS: Mapping[str, Any] = {}
+
+
+class AlwaysEagerIgnored(UserWarning):
+    """``send_task`` was called while ``task_always_eager`` is set: it sends all the same."""
+
+
+class Grpcflow(AppShortcuts):
     """One app: a set of tasks with settings, and the coordinator they go to.
 
     Args:
         main: Name of the app; stands for ``__main__`` in the names of tasks.
-        include: Modules that a worker imports so that their tasks are registered.
+        include: Modules that a worker imports so that their tasks are registered; None: none.
         coordinator: Address HOST:PORT of the coordinator, several joined by commas, or a sequence of them.
             None: the environment variable ``GRPCFLOW_COORDINATOR``, or else 127.0.0.1:50551.
+        config_source: Where settings are read at the first use of one; see ``config_from_object``.
+        namespace: What the names of settings begin with there, such as ``CELERY``; None: nothing.
+        task_cls: Class of its tasks where ``@app.task`` names no ``base``, or its name as ``package.module:Class``.
+        strict_typing: False: arguments of tasks are not checked where a call is made. Default True.
+        autofinalize: False: ``finalize()`` must be called before tasks are used. Default True.
         set_as_current: True: this app is used where none is named. Default True.
-        task_cls: Class of its tasks where ``@app.task`` names no ``base``.
-        **settings: More settings, as for ``conf.update``.
+        changes: More settings by name.
+        **settings: The same as keywords.
 
     Raises:
-        ImproperlyConfigured: A setting does not exist or has a wrong value.
+        ImproperlyConfigured: A setting does not exist or has a wrong value, or an argument of Celery's has no place
+            here; says where it went.
     """
 
     def __init__(
         self,
-        main: str = "",
+        main: str | None = "",
         *,
-        include: Sequence[str] = (),
+        include: Sequence[str] | None = None,
         coordinator: str | Sequence[str] | None = None,
+        config_source: Any = None,
+        namespace: str | None = None,
+        task_cls: type[Task[..., Any]] | str | None = None,
+        strict_typing: bool = True,
+        autofinalize: bool = True,
         set_as_current: bool = True,
-        task_cls: type[Task[..., Any]] = Task,
+        changes: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        self.main = main
-        self.conf = Settings()
-        self.conf.update(settings, include=tuple(include), coordinator=coordinator)
-        self.task_cls = task_cls
-        self._tasks: dict[str, Task[..., Any]] = {}
+        settings = check_arguments(settings)
+        super().__init__(config_source, namespace, autofinalize, task_class(task_cls))
+        self.main = main or ""
+        given = {"include": include and tuple(include), "coordinator": coordinator}
+        self.conf.update(
+            {
+                **(changes or {}),
+                **settings,
+                **{name: value for name, value in given.items() if value is not None},
+            }
+        )
+        self.strict_typing = strict_typing
         #: Templates of calls without options, for the lowering.
         self.template_cache: dict[tuple[Any, ...], TemplateSpec] = {}
         self._control: Control | None = None
@@ -81,7 +108,13 @@ class Grpcflow:
 
     @property
     def tasks(self) -> dict[str, Task[..., Any]]:
-        """The registered tasks by name."""
+        """The registered tasks by name; the first look finalizes the app. Nothing is built in.
+
+        Raises:
+            RuntimeError: The app was made with ``autofinalize=False`` and is not finalized.
+        """
+        if not self.finalized:
+            self.finalize(auto=True)
         return self._tasks
 
     def task_named(self, name: str) -> Task[..., Any]:
@@ -146,7 +179,9 @@ class Grpcflow:
         """
 
         def decorate(function: Callable[..., Any]) -> Task[..., Any]:
-            made = make_task(self, function, bind, name, base or self.task_cls, options)
+            # What a base class says of typing holds; what nobody says is as the app has it.
+            loose = {} if self.strict_typing or (base is not None and "typing" in vars(base)) else {"typing": False}
+            made = make_task(self, function, bind, name, base or self.task_cls, {**loose, **options})
             return self.register_task(made)
 
         return decorate if fun is None else decorate(fun)
@@ -170,15 +205,6 @@ class Grpcflow:
     def gen_task_name(self, name: str, module: str) -> str:
         """Return the default name of a task from the names of its function and of its module."""
         return f"{main_name(self.main) if module == '__main__' else module}.{name}"
-
-    def load_includes(self) -> None:
-        """Import the modules of the ``include`` setting, so that their tasks are registered."""
-        for module in self.conf.include:
-            importlib.import_module(module)
-
-    def finalize(self) -> None:
-        """Get ready to work: compute what is otherwise computed at first use. Calling it again does nothing."""
-        _ = self.conf.router
 
     # --- sending ------------------------------------------------------------------------------------------
 
@@ -206,21 +232,68 @@ class Grpcflow:
         Raises:
             The errors of ``Task.apply_async``.
         """
+        if self.conf.task_always_eager and attachment is None:
+            from grpcflow.eager import apply_canvas
+
+            return apply_canvas(canvas, args, kwargs, app=self, as_sent=True, **(options or {}))
+        return self._send(canvas, args, kwargs, options or _NO_OPTIONS, attachment)
+
+    def _send(
+        self,
+        canvas: Signature,
+        args: Iterable[Any],
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+        attachment: "Attachment | None",
+    ) -> Any:
+        """Lower a canvas and send its graph; see ``submit``."""
         from grpcflow import lower
 
         if options and any(options.get(name) for name in CALLBACKS):
             options = {**options, **{name: self._callbacks(options.get(name)) for name in CALLBACKS}}
-        request = state.current_request()
-        parent, root = ("", "") if request is None else (request.id or "", request.root_id or "")
-        calls = lower.Calls(self, parent, root)
-        graph = lower.lower(canvas, calls, args=tuple(args), kwargs=kwargs, options=options)
+        graph = lower.lower(canvas, self._calls(), args=tuple(args), kwargs=kwargs, options=options)
         if graph is None:
             return None
         graph_id = ids.mint_graph()
-        self.connection.submit(lower.to_chunks(graph, graph_id, attachment))
+        # Options of the whole: those of the canvas, and over them those of this submission.
+        whole = {**canvas["options"], **options} if options or canvas["options"] else _NO_OPTIONS
+        self._publish(graph, graph_id, whole, attachment)
         made = result_of(self, graph_id, graph.outcome)
         running = state.get_current_task()
-        return made if running is None else running.add_trail(made)
+        return made if running is None or whole.get("add_to_parent") is False else running.add_trail(made)
+
+    def _calls(self) -> "Calls":
+        """Return what makes the calls of a submission: under the task that runs here, if one does."""
+        from grpcflow import lower
+
+        request = state.current_request()
+        if request is None:
+            return lower.Calls(self)
+        inherited = request.delivery_info.get("priority") if self.conf.task_inherit_parent_priority else None
+        return lower.Calls(self, request.id or "", request.root_id or "", inherited)
+
+    def _publish(
+        self, graph: "LoweredGraph", graph_id: bytes, options: Mapping[str, Any], attachment: "Attachment | None"
+    ) -> None:
+        """Send a graph, and tell who listens of it."""
+        from grpcflow import lower
+
+        heard = signals.before_task_publish.receivers or signals.after_task_publish.receivers
+        if not (heard or options or self._retries_otherwise()):
+            self.connection.submit(lower.to_chunks(graph, graph_id, attachment))
+            return
+        from grpcflow import sending
+
+        policy = sending.retry_policy(self, options)
+        if signals.before_task_publish.receivers:
+            sending.emit_before(self, graph, graph_id, policy)
+        sending.publish(self, lower.to_chunks(graph, graph_id, attachment), policy)
+        if signals.after_task_publish.receivers:
+            sending.emit_after(graph, graph_id)
+
+    def _retries_otherwise(self) -> bool:
+        """Return True where the settings ask for other tries than the connection's own."""
+        return self.conf.task_publish_retry and self.conf.task_publish_retry_policy != POLICY
 
     def _callbacks(self, value: Any) -> list[Signature]:
         """Return callbacks that were given as options as signatures."""
@@ -243,14 +316,14 @@ class Grpcflow:
 
         Raises:
             The errors of ``Task.apply_async``.
+
+        Warns:
+            AlwaysEagerIgnored: ``task_always_eager`` is set; the call is sent all the same.
         """
-        return cast(_AnyResult, self.submit(Signature(name, args, kwargs, app=self), options=options))
-
-    def signature(self, varies: Any, *args: Any, **kwargs: Any) -> Signature:
-        """Return a signature that this app sends; see ``grpcflow.signature``."""
-        from grpcflow.canvas.signature import signature
-
-        return signature(varies, *args, **{**kwargs, "app": self})
+        if self.conf.task_always_eager:
+            message = "task_always_eager holds for tasks and canvases; send_task() sends all the same"
+            warnings.warn(message, AlwaysEagerIgnored, stacklevel=2)
+        return cast(_AnyResult, self._send(Signature(name, args, kwargs, app=self), (), None, options, None))
 
     # --- results and control ------------------------------------------------------------------------------
 
@@ -283,10 +356,6 @@ class Grpcflow:
 
             self._control = Control(self)
         return self._control
-
-    def set_current(self) -> None:
-        """Use this app where none is named."""
-        state.set_current_app(self)
 
     def __repr__(self) -> str:
         return f"<Grpcflow {self.main or '(no name)'}>"

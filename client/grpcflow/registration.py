@@ -61,10 +61,11 @@ def prepare(app: "Grpcflow", task: Task[..., Any]) -> None:
         ValueError: Its soft time limit is above the hard one.
         ImportError: It wants pydantic models and pydantic is not installed.
     """
+    known = task.__dict__.get("app") is app
     task.app = app
     if not task.name:
         task.name = app.gen_task_name(type(task).__name__, type(task).__module__)
-    annotate(task, getattr(app.conf, "task_annotations", None))
+    annotate(task, app.annotations)
     check_attributes(task)
     if task.run is not task._wrapped_run:
         task._bare_run = task.run
@@ -78,7 +79,8 @@ def prepare(app: "Grpcflow", task: Task[..., Any]) -> None:
     if run is not bare or task._wrapped_run is not None:
         task.run = task._wrapped_run = run  # type: ignore[method-assign]
         task._check = None
-    task.on_bound(app)
+    if not known:
+        task.on_bound(app)
 
 
 def check_attributes(task: Task[..., Any]) -> None:

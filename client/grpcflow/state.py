@@ -22,6 +22,7 @@ __all__ = [
     "current_request",
     "current_task",
     "denied_join_result",
+    "forget_app",
     "get_current_app",
     "get_current_task",
     "in_task",
@@ -56,6 +57,14 @@ def set_current_app(app: "Grpcflow") -> None:
     """Make ``app`` the one that is used where none is named, in all threads of this process."""
     global _current_app
     _current_app = app
+
+
+def forget_app(app: object) -> None:
+    """Give an app up: it gets no shared tasks any more, and is no longer current."""
+    global _current_app
+    apps[:] = [known for known in apps if known is not app]
+    if _current_app is app:
+        _current_app = None
 
 
 def push(task: "Task[..., Any]", request: "Context") -> None:

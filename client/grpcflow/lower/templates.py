@@ -22,7 +22,7 @@ __all__ = ["Calls"]
 #: Attributes of a task that are options of its calls.
 _OF_TASKS: Final = (
     *("queue", "priority", "expires", "ignore_result", "acks_late", "serializer", "track_started"),
-    *("time_limit", "soft_time_limit"),
+    *("time_limit", "soft_time_limit", "max_deliveries"),
 )
 
 #: Most templates that an app keeps for later calls.
@@ -39,18 +39,20 @@ class Calls:
         app: Whose settings, routes and tasks hold.
         parent_id: Id of the task that submits; empty outside of one.
         root_id: Id of the first task of the work that the submission belongs to; empty outside of one.
+        priority: Priority of calls that have none of their own; None: the setting's.
     """
 
-    def __init__(self, app: "Grpcflow", parent_id: str = "", root_id: str = "") -> None:
+    def __init__(self, app: "Grpcflow", parent_id: str = "", root_id: str = "", priority: int | None = None) -> None:
         self._app = app
         self._parent_id = parent_id
         self._root_id = root_id
+        self._priority = priority
 
     def under(self, parent_id: str | None, root_id: str | None) -> "Calls":
         """Return the same for a submission that belongs to another parent, or root; None: to the same."""
         if not (parent_id or root_id):
             return self
-        return Calls(self._app, parent_id or self._parent_id, root_id or self._root_id)
+        return Calls(self._app, parent_id or self._parent_id, root_id or self._root_id, self._priority)
 
     def template(self, name: str, options: Mapping[str, Any] = _NO_OPTIONS, via: str = "") -> TemplateSpec:
         """Return the template of a call.
@@ -93,7 +95,7 @@ class Calls:
                 return of_task
             return given.get(option, setting)
 
-        priority = choose("priority", conf.task_default_priority)
+        priority = choose("priority", conf.task_default_priority if self._priority is None else self._priority)
         if not isinstance(priority, int) or not 0 <= priority <= _TOP_PRIORITY:
             raise ValueError(f"{name}: the priority is {priority!r}; it must be a whole number from 0 to 9")
         countdown, eta = self._start(name, given.get("countdown"), given.get("eta"))
@@ -106,7 +108,7 @@ class Calls:
             queue=checked_name("queue", choose("queue", conf.task_default_queue)),
             priority=priority,
             acks_early=not choose("acks_late", conf.task_acks_late),
-            max_deliveries=given.get("max_deliveries", conf.task_max_deliveries) or 0,
+            max_deliveries=choose("max_deliveries", conf.task_max_deliveries) or 0,
             ignore_result=bool(choose("ignore_result", conf.task_ignore_result)),
             content_type="" if content == codec.JSON else content,
             countdown=countdown,

@@ -1,0 +1,85 @@
+"""Names that an app has for the user's convenience, as Celery's app has them; each is a line or two of others.
+
+It may not import grpc, protobuf or the codec.
+"""
+
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Any, cast
+
+from grpcflow import state
+from grpcflow.app_setup import AppSetup
+from grpcflow.canvas.signature import Signature
+from grpcflow.task import Task
+
+if TYPE_CHECKING:
+    from grpcflow.app import Grpcflow
+
+__all__ = ["AppShortcuts"]
+
+#: The class under a name that the app's own does not hide.
+_Task = Task[..., Any]
+
+
+class AppShortcuts(AppSetup):
+    """The app's shorter ways to canvases, to the task that runs, and to what is known of the app."""
+
+    _task_base: type[_Task] | None = None
+
+    @property
+    def Task(self) -> type[_Task]:  # noqa: N802 - Celery's name
+        """The class to derive classes of tasks from that belong to this app."""
+        if self._task_base is None:
+            self._task_base = type("Task", (self.task_cls,), {"app": self, "abstract": True})
+        return self._task_base
+
+    def signature(self, varies: Any, *args: Any, **kwargs: Any) -> Signature:
+        """Return a signature that this app sends; see ``grpcflow.signature``."""
+        from grpcflow.canvas.signature import signature
+
+        return signature(varies, *args, **{**kwargs, "app": self})
+
+    def chain(self, *steps: Any, **options: Any) -> Signature:
+        """Return a chain that this app sends; see ``grpcflow.chain``."""
+        from grpcflow.canvas import chain
+
+        return chain(*steps, **{**options, "app": self})
+
+    def group(self, *members: Any, **options: Any) -> Signature:
+        """Return a group that this app sends; see ``grpcflow.group``."""
+        from grpcflow.canvas import group
+
+        return group(*members, **{**options, "app": self})
+
+    def chord(self, header: Any, *body: Any, **options: Any) -> Signature:
+        """Return a chord that this app sends; see ``grpcflow.chord``."""
+        from grpcflow.canvas import chord
+
+        return chord(header, *body, **{**options, "app": self})
+
+    def set_current(self) -> None:
+        """Use this app where none is named."""
+        state.set_current_app(cast("Grpcflow", self))
+
+    def set_default(self) -> None:
+        """The same as ``set_current``: there is one current app for all threads."""
+        self.set_current()
+
+    @property
+    def current_task(self) -> _Task | None:
+        """The task that runs here, None outside of one."""
+        return state.get_current_task()
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The time zone of the settings."""
+        return self.conf.tzinfo
+
+    def now(self) -> datetime:
+        """Return the time, in the time zone of the settings."""
+        return datetime.now(self.conf.tzinfo)
+
+    def bugreport(self) -> str:
+        """Return the versions, the machine and the settings, for a report."""
+        from grpcflow.bugreport import bugreport
+
+        return bugreport(cast("Grpcflow", self))
