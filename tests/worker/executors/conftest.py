@@ -46,3 +46,4 @@ async def start() -> AsyncIterator[Start]:
         if not running.closed:
             await running.close(drain=False, deadline=0)
         assert not running.heard.twice, "attempts that ended twice"
+        assert not running.heard.late, "attempts whose progress came after their end"

@@ -27,6 +27,8 @@ class Recorder:
         #: Tokens that ended more than once; the `start` fixture fails the test for them. (An assert in a callback
         #: of the loop would only be logged.)
         self.twice: list[int] = []
+        #: Tokens whose progress came after their end; the fixture fails the test for them too.
+        self.late: list[int] = []
         self._changed = asyncio.Event()
 
     def values(self, tokens: Sequence[int], datas: Sequence[bytes]) -> None:
@@ -50,6 +52,8 @@ class Recorder:
         self._changed.set()
 
     def progressed(self, token: int, state: str, data: bytes, content_type: str) -> None:
+        if token in self.data or token in self.ends:
+            self.late.append(token)
         self.progress.append((token, state, data, content_type))
         self._changed.set()
 

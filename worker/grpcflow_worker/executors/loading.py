@@ -5,7 +5,6 @@ imported by a supervisor of prefork: user code runs here.
 """
 
 import importlib
-import inspect
 import sys
 import threading
 import traceback
@@ -56,10 +55,7 @@ def invoker(app: "Grpcflow", preload: Preload, progress: Callable[[int, str, byt
         preload: what the supervisor said of the worker.
         progress: takes token, state, encoded value and content type of what a running task reports.
     """
-    options: dict[str, Any] = {"hostname": preload.hostname, "payload_limit": preload.payload_limit}
-    if "progress" in inspect.signature(Invoker).parameters:
-        options["progress"] = progress
-    return Invoker(app, **options)
+    return Invoker(app, hostname=preload.hostname, payload_limit=preload.payload_limit, progress=progress)
 
 
 def _plain(app: "Grpcflow") -> dict[str, Any]:

@@ -7,7 +7,6 @@ this package, where half a frame could be on the socket: the supervisor simply a
 
 import contextvars
 import mmap
-import os
 import signal
 from types import FrameType
 from typing import Final
@@ -24,9 +23,12 @@ from grpcflow_worker.executors.frames import (
 )
 from grpcflow_worker.invoke import Invoke
 
-#: Code of these packages is never interrupted; that of the first not even where it calls others.
-_NEVER: Final = "grpcflow_worker.executors."
-_NOT_ITSELF: Final = "grpcflow_worker."
+#: Where all of a task's frames begin.
+_RUNNER: Final = "grpcflow_worker.invoke"
+
+#: Code of these is never interrupted: of the first itself, of the second nothing that it calls either.
+_OWN: Final = "grpcflow_worker."
+_PIPES: Final = "grpcflow_worker.executors."
 
 
 class SoftLimit:
@@ -39,8 +41,7 @@ class SoftLimit:
     def __init__(self, mark: mmap.mmap) -> None:
         """Take the page; `install` makes the signal work."""
         self._mark = mark
-        #: The attempt that may be interrupted, 0 for none, and its limit in seconds.
-        self._token = 0
+        #: Limit of the calls that run, in seconds; 0 for none.
         self._seconds = 0.0
 
     def install(self) -> None:
@@ -48,7 +49,7 @@ class SoftLimit:
         signal.signal(SOFT_SIGNAL, self._told)
 
     def guard(self, invoke: Invoke, base: int, seconds: float) -> Invoke:
-        """Return `invoke` with its attempts open to the limit while they run.
+        """Return `invoke` such that an interruption at any point of it stays inside of its attempt.
 
         Args:
             invoke: runs the attempt at an offset.
@@ -57,7 +58,7 @@ class SoftLimit:
         """
 
         def guarded(offset: int) -> bytes | Ended:
-            self._token, self._seconds = base + offset, seconds
+            self._seconds = seconds
             try:
                 # In a context of its own: where the end of a task is interrupted, nothing of it is left to the next.
                 return contextvars.copy_context().run(invoke, offset)
@@ -66,7 +67,7 @@ class SoftLimit:
 
                 return Ended(base + offset, "failure", failure=failures.capture(error).SerializeToString())
             finally:
-                self._token = 0
+                self._seconds = 0.0
 
         return guarded
 
@@ -74,28 +75,28 @@ class SoftLimit:
         """Handle the signal: raise, where the attempt that it is for is what runs here."""
         wanted: int = SOFT_WANTED.unpack_from(self._mark, SOFT_WANTED_AT)[0]
         raised: int = SOFT_RAISED.unpack_from(self._mark, SOFT_RAISED_AT)[0]
-        if not wanted or wanted == raised:
-            return
-        if not self._token:
-            if wanted == MARK.unpack_from(self._mark)[1]:
-                # It has no soft limit, and the signal was sent to stop it: then it does what it does by default.
-                signal.signal(SOFT_SIGNAL, signal.SIG_DFL)
-                os.kill(os.getpid(), SOFT_SIGNAL)
-            return
-        if wanted == self._token and _in_the_task(frame):
+        current: int = MARK.unpack_from(self._mark)[1]
+        # The mark stays when a task ends; then what is interrupted is the worker's own code, and nothing is raised.
+        if wanted == current != raised and _in_a_task(frame):
             SOFT_RAISED.pack_into(self._mark, SOFT_RAISED_AT, wanted)
-            raise errors.SoftTimeLimitExceeded(f"the task ran longer than its soft time limit of {self._seconds:g} s")
+            limit = (
+                f"ran longer than its soft time limit of {self._seconds:g} s" if self._seconds else "was told to end"
+            )
+            raise errors.SoftTimeLimitExceeded(f"the task {limit}")
 
 
-def _in_the_task(frame: FrameType | None) -> bool:
-    """True where the interrupted code is the task's, or was called by it, and not the worker's own."""
-    own = frame is None or _module(frame).startswith(_NOT_ITSELF)
-    while not own and frame is not None:
-        module = _module(frame)
-        if module == __name__:
-            return True  # the guard: all above it belongs to the attempt
-        own = module.startswith(_NEVER)
-        frame = frame.f_back
+def _in_a_task(frame: FrameType | None) -> bool:
+    """True where the interrupted code is a task's, or was called by it, and not the worker's own."""
+    if frame is None or _module(frame).startswith(_OWN):
+        return False
+    at: FrameType | None = frame
+    while at is not None:
+        module = _module(at)
+        if module == _RUNNER:
+            return True
+        if module.startswith(_PIPES):
+            return False
+        at = at.f_back
     return False
 
 

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from grpcflow import Grpcflow
-from grpcflow.errors import Ignore, Reject
+from grpcflow.errors import Ignore, Reject, SoftTimeLimitExceeded
 from grpcflow.state import in_task
 
 app = Grpcflow("executor_sample")
@@ -148,6 +148,58 @@ def wait_or_not(port: int) -> str:
 def heavy_modules() -> list[str]:
     """Names of the heavy modules that this process has loaded."""
     return [name for name in ("grpc", "google.protobuf", "asyncio") if name in sys.modules]
+
+
+@app.task(bind=True)
+def tell(self: Any, count: int, port: int = 0) -> int:
+    """Says so often how far it is, and then waits at the gate where a port is given."""
+    for number in range(count):
+        self.update_state(state="STEP", meta={"number": number})
+    if port:
+        wait_at(port, "told")
+    return count
+
+
+@app.task(bind=True)
+def tell_from_a_fork(self: Any) -> str:
+    """Has a fork report progress; gives what the fork was told instead."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        try:
+            self.update_state(state="STEP", meta={})
+        except RuntimeError as error:
+            os.write(writing, str(error).encode())
+        os._exit(0)
+    os.close(writing)
+    os.wait()
+    return os.read(reading, 1000).decode()
+
+
+@app.task
+def clean_up(port: int) -> list[Any]:
+    """Waits at the gate for ever; cleans up where it is told of its soft time limit."""
+    try:
+        wait_at(port, "soft")
+    except SoftTimeLimitExceeded as error:
+        return [os.getpid(), str(error)]
+    return [0, ""]
+
+
+@app.task
+def stubborn() -> None:
+    """Never ends, whatever it is told."""
+    while True:
+        try:
+            while True:
+                pass
+        except SoftTimeLimitExceeded:
+            pass
+
+
+@app.task
+def deaf_sum() -> int:
+    """Keeps the interpreter to itself, so that no thread of this process gets to run."""
+    return sum(range(10**12))
 
 
 @app.task
