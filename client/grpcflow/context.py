@@ -12,7 +12,7 @@ from typing import Any, Final, Self, cast
 __all__ = ["RESERVED_HEADERS", "Context"]
 
 #: Headers that grpcflow itself sends; a request shows them as fields of their own and not among its headers.
-RESERVED_HEADERS: Final = frozenset({"via", "stamps", "shadow", "origin"})
+RESERVED_HEADERS: Final = frozenset({"via", "stamps", "shadow", "origin", "reply_to"})
 
 _new: Final = cast("Any", object.__new__)
 
@@ -49,7 +49,7 @@ class Context:
         delivery_info: Where it came from: ``queue``, ``priority`` and ``redelivered``.
         headers: Headers that travelled with the call.
         properties: Always empty: there is no broker message that had any.
-        reply_to: Always None: results are kept by the coordinator.
+        reply_to: What the caller gave as ``reply_to``; results go to the coordinator all the same.
         origin: Name of the process that sent it, where known.
         shadow: Another name for logs; None: the task's.
         called_directly: True where the function was called in place, not by a worker.

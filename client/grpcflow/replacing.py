@@ -38,8 +38,8 @@ def replacement(task: "Task[..., Any]", sig: Mapping[str, Any]) -> Signature:
     if isinstance(made, chain) and not made.tasks:
         raise _empty(task)
     if request.stamps:
-        made = made.clone()
-        made.stamp(append_stamps=True, **request.stamps)
+        stamps: dict[str, Any] = dict(request.stamps)
+        made = made.clone().stamp(append_stamps=True, **stamps)
     return made
 
 

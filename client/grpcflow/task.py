@@ -213,7 +213,7 @@ class Task(RunningTask, Generic[P, R]):
         shadow = self.shadow_name(args, kwargs, options)
         if not shadow or "shadow" in options:
             return options
-        return {**options, "headers": {**(options.get("headers") or {}), "shadow": shadow}}
+        return {**options, "shadow": shadow}
 
     def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: int = 0) -> None:
         """Raise TypeError where the task does not take these arguments (unless ``typing`` is False).

@@ -109,7 +109,7 @@ def _shared(run: CallRun, headers: Mapping[str, Any], hostname: str) -> dict[str
             fields["chord"] = fields["group"]
     if headers:
         fields["headers"] = {name: value for name, value in headers.items() if name not in RESERVED_HEADERS}
-        for name in ("stamps", "shadow", "origin"):
+        for name in ("stamps", "shadow", "origin", "reply_to"):
             if headers.get(name):
                 fields[name] = headers[name]
     return fields
