@@ -202,6 +202,31 @@ class Control:
         """
         return ReplyList(self.command("shutdown", destination=destination, timeout=timeout))
 
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, str | Sequence[str]],
+        destination: Collection[str] | None = None,
+        terminate: bool = False,
+        signal: str = "SIGTERM",
+    ) -> "Revoked":
+        """Give up all tasks that bear one of these stamps, durably, whether workers are there or not.
+
+        Args:
+            headers: For each name of a stamp one value or several.
+            destination: None; the coordinator settles the tasks, wherever they are.
+            terminate: True: stop those that run. Default False.
+            signal: Signal for the processes they run in.
+
+        Raises:
+            ValueError: A destination is named.
+            InvalidRequest: A name or a value is too long, or there is no such signal.
+            CoordinatorUnavailable: The coordinator cannot be reached.
+        """
+        if destination is not None:
+            raise ValueError("the coordinator revokes tasks wherever they are: leave destination out.")
+        stamps = {name: [values] if isinstance(values, str) else list(values) for name, values in headers.items()}
+        return Revoked(self._app.connection.revoke_by_stamp(stamps, terminate, signal))
+
     def revoke(
         self,
         task_id: "str | HasId | Iterable[str | HasId]",

@@ -16,6 +16,11 @@ class FakeConnection:
         self.settled: dict[str, Settled] = {}
         self.revoked: list[tuple[list[str], bool, str]] = []
         self.asked: list[str] = []
+        self.looks: dict[str, Settled] = {}
+        self.calls: list[tuple[list[str], Callable[[Exception | None], None]]] = []
+        self.forgotten: list[str] = []
+        self.groups: dict[str, bytes] = {}
+        self.stamps: list[tuple[Any, bool, str]] = []
 
     # --- what the test does -------------------------------------------------------------------------------
 
@@ -46,25 +51,64 @@ class FakeConnection:
         self.graphs.append(list(chunks))
 
     def wait(
-        self, ids: Sequence[str], *, timeout: float | None, on_result: Callable[[str, Settled], None] | None = None
+        self,
+        ids: Sequence[str],
+        *,
+        timeout: float | None,
+        on_result: Callable[[str, Settled], None] | None = None,
+        wait_for_submit: bool = False,
+        to_failure: bool = False,
     ) -> dict[str, Settled]:
         self.asked.append("wait")
-        missing = [name for name in ids if name not in self.settled]
-        if missing:
-            raise errors.TimeoutError(f"{len(missing)} of {len(ids)} have not settled")
-        return {name: self.settled[name] for name in ids}
+        return {name: self.settled[name] for name in self._due(ids, to_failure)}
 
-    def wait_range(self, graph: bytes, first: int, count: int, *, timeout: float | None) -> list[Settled]:
+    def wait_range(
+        self, graph: bytes, first: int, count: int, *, timeout: float | None, to_failure: bool = False
+    ) -> list[Settled]:
         self.asked.append(f"range {first}+{count}")
         names = [ids.node_id(graph, index) for index in range(first, first + count)]
-        found = [self.settled.get(name) for name in names]
-        if None in found:
-            raise errors.TimeoutError(f"{found.count(None)} of {count} have not settled")
-        return [settled for settled in found if settled is not None]
+        return [self.settled[name] for name in self._due(names, to_failure)]
 
-    def lookup(self, ids: Sequence[str], *, states_only: bool = False) -> list[Settled | None]:
+    def _due(self, names: Sequence[str], to_failure: bool) -> list[str]:
+        due: list[str] = []
+        for name in names:
+            if name not in self.settled:
+                raise errors.TimeoutError(f"{len(names) - len(due)} of {len(names)} have not settled")
+            due.append(name)
+            if to_failure and self.settled[name].state in ("FAILURE", "REVOKED", "REJECTED"):
+                break
+        return due
+
+    def arrivals(self, names: Sequence[str], *, timeout: float | None, interval: float | None = None, **_: Any) -> Any:
+        if interval is not None:
+            yield None
+        for name in [*self.settled]:
+            if name in names:
+                yield name, self.settled[name]
+
+    def when_settled(self, names: Sequence[str], call: Callable[[Exception | None], None], **_: Any) -> None:
+        self.calls.append((list(names), call))
+
+    def lookup(self, ids: Sequence[str], *, states_only: bool = False, details: bool = False) -> list[Settled | None]:
         self.asked.append("lookup")
-        return [self.settled.get(name) for name in ids]
+        return [self.looks.pop(name, None) or self.settled.get(name) for name in ids]
+
+    def forget(self, names: Sequence[str]) -> int:
+        self.forgotten += names
+        return len([self.settled.pop(name, None) for name in names])
+
+    def save_group(self, id: str, data: bytes) -> None:
+        self.groups[id] = data
+
+    def restore_group(self, id: str) -> bytes | None:
+        return self.groups.get(id)
+
+    def delete_group(self, id: str) -> None:
+        self.groups.pop(id, None)
+
+    def revoke_by_stamp(self, stamps: Any, terminate: bool, signal: str) -> int:
+        self.stamps.append((stamps, terminate, signal))
+        return 1
 
     def revoke(self, ids: Sequence[str], terminate: bool, signal: str) -> None:
         self.revoked.append((list(ids), terminate, signal))

@@ -13,6 +13,7 @@ from tests.client.served import T, submitted
 
 from grpcflow import errors, ids
 from grpcflow.connection import Connection
+from grpcflow.control import Control, Revoked
 from grpcflow.kept import assemble
 from grpcflow_protos.v1 import value_pb2
 
@@ -105,6 +106,20 @@ def test_any_number_of_results_is_forgotten_and_of_stamps_revoked(
     first, second = coordinator.fake.requests
     assert (len(first.stamps), len(second.stamps), first.terminate, first.signal) == (1_000, 501, True, "SIGKILL")
     assert (second.stamps[-1].name, list(second.stamps[-1].values)) == ("b", ["x"])
+
+
+def test_control_revokes_by_stamps(coordinator: FakeCoordinator, connection: Connection) -> None:
+    class App:
+        @property
+        def connection(self) -> Connection:
+            return connection
+
+    control = Control(App())
+    assert control.revoke_by_stamped_headers({"order": "7", "batch": ["a", "b"]}) == Revoked(3)
+    sent = [(one.name, list(one.values)) for one in coordinator.fake.requests[-1].stamps]
+    assert sent == [("order", ["7"]), ("batch", ["a"]), ("batch", ["b"])]
+    with pytest.raises(ValueError, match="leave destination out"):
+        control.revoke_by_stamped_headers({"order": "7"}, ["a@h"])
 
 
 @pytest.mark.parametrize(
@@ -205,6 +220,7 @@ def test_an_interrupted_wait_leaves_the_session_usable(coordinator: FakeCoordina
     coordinator.fake.settle(graph, 0, 1)
     coordinator.fake.settle(graph, 1, 2)
     assert [one.data for one in connection.wait_range(graph, 0, 2, timeout=T)] == [b"1", b"2"]
+    submitted(connection)  # comes after the unwatch on the same stream
     assert len(coordinator.fake.streams) == 1
     assert coordinator.fake.unwatched
 

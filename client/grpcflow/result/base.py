@@ -3,11 +3,14 @@
 Importing this must stay light, so the codec and the failures are imported when a value is read.
 """
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, TaskRevokedError
+from grpcflow.states import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -16,13 +19,10 @@ if TYPE_CHECKING:
     from grpcflow.result.group import GroupResult
     from grpcflow.result.single import AsyncResult
 
-__all__ = ["EXCEPTION_STATES", "READY_STATES", "Result"]
+__all__ = ["EXCEPTION_STATES", "PROPAGATE_STATES", "READY_STATES", "Result"]
 
-#: States in which a call is at its end.
-READY_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED", "IGNORED", "REJECTED"})
-
-#: States at whose end stands an exception.
-EXCEPTION_STATES: Final = frozenset({"FAILURE", "REVOKED", "REJECTED"})
+#: Seconds that a revoke waits for its tasks where the caller names no time.
+_REVOKE_WAIT: Final = 1.0
 
 #: Most ids that one revoke may name.
 _REVOKE_BATCH: Final = 10_000
@@ -87,16 +87,103 @@ class Result:
         """Tell it where it stands in its graph."""
         self._graph, self._outcome, self._parent = graph, outcome, _UNSET
 
-    def _revoke(self, keys: Sequence[str], terminate: bool, signal: str | None) -> None:
-        """Revoke nodes."""
+    def _revoke(
+        self, keys: Sequence[str], terminate: bool, signal: str | None, wait: bool, timeout: float | None
+    ) -> None:
+        """Revoke nodes, and wait for a while until they have settled where that is asked."""
         for start in range(0, len(keys), _REVOKE_BATCH):
             self._connection.revoke(keys[start : start + _REVOKE_BATCH], terminate, signal or "SIGTERM")
+        if wait and keys:
+            try:
+                self._connection.wait(keys, timeout=_REVOKE_WAIT if timeout is None else timeout)
+            except TimeoutError:
+                return  # the revoke stands; what still runs may take longer to stop than the caller wants to wait
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, str | Sequence[str]],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Give up all calls that bear one of these stamps, for good; this result's own only where it does.
+
+        Args:
+            headers: For each name of a stamp one value or several.
+            connection: Taken for the sake of code written for Celery.
+            terminate: True: stop those that run. Default False.
+            signal: Signal for the processes they run in; None: SIGTERM.
+            wait: Taken likewise: the call returns once all of them are revoked.
+            timeout: Taken likewise.
+        """
+        stamps = {
+            name: [values] if isinstance(values, str) else [str(value) for value in values]
+            for name, values in headers.items()
+        }
+        self._connection.revoke_by_stamp(stamps, terminate, signal or "SIGTERM")
+
+    def _line(self) -> "list[AsyncResult[Any] | GroupResult]":
+        """Return what ran before it, the last first."""
+        line: list[AsyncResult[Any] | GroupResult] = []
+        before = self.parent
+        while before is not None:
+            line.append(before)
+            before = before.parent
+        return line
+
+    def as_list(self) -> list[str]:
+        """Return its id and those of its parents, the first step last."""
+        return [self.id, *(before.id for before in self._line())]
+
+    def _forget_keys(self) -> list[str]:
+        """Return the ids of what is forgotten with it."""
+        return [self._key]
+
+    def forget(self) -> None:
+        """Delete the result, and those of what ran before it: to whoever asks later they are unknown."""
+        keys: list[str] = []
+        for one in (self, *self._line()):
+            keys += one._forget_keys()
+            one._lose()
+        self._connection.forget(keys)
+
+    def _lose(self) -> None:
+        """Let go of what is known of the end."""
+
+    def then(
+        self,
+        callback: Callable[[Any], Any],
+        on_error: Callable[[Exception], Any] | None = None,
+        weak: bool = False,
+    ) -> Any:
+        """Have a function called with this result once it has ended, well or not; before as well as after.
+
+        Args:
+            callback: Called once, in a thread of the connection's that makes all such calls one after the other,
+                never in this one: it should be quick and must not wait for results. After a fork only the
+                process that asked goes on with it.
+            on_error: Called instead with the error that kept the end from being known, or afterwards with what
+                ``callback`` raised; None: such errors are logged.
+            weak: True: this keeps no hold of the result: where the program lets go of it, nothing is called.
+
+        Returns:
+            This result.
+        """
+        hold: Callable[[], Result | None] = weakref.ref(self) if weak else lambda: self
+        self._connection.when_settled(self._then_keys(), partial(_ended, hold, callback, on_error, set()))
+        return self
+
+    def _then_keys(self) -> list[str]:
+        """Return the ids that have to settle."""
+        return [self._key]
 
     def _value_of(self, settled: "Settled") -> Any:
         """Return the value, or the exception, with which a call ended."""
         from grpcflow import codec, failures
 
-        if settled.state not in EXCEPTION_STATES:
+        if settled.state not in PROPAGATE_STATES:
             accept = self.app.conf.accept_content
             if settled.value is not None:
                 return codec.decode_value(settled.value, accept)
@@ -125,3 +212,31 @@ class Result:
         from grpcflow.result.tree import result_of  # it knows the classes that are made from this one
 
         return result_of(self.app, self._graph, outcome)
+
+
+def _ended(
+    hold: Callable[[], "Result | None"],
+    callback: Callable[[Any], Any],
+    on_error: Callable[[Exception], Any] | None,
+    seen: set[str],
+    error: Exception | None,
+) -> None:
+    """Make the call that ``then`` promised, unless more was added to the set meanwhile: then wait for that too."""
+    result = hold()
+    if result is None:
+        return
+    if error is None:
+        keys = result._then_keys()
+        if seen and not seen.issuperset(keys):
+            result._connection.when_settled(keys, partial(_ended, hold, callback, on_error, set(keys)))
+            return
+        try:
+            callback(result)
+        except Exception as raised:
+            if on_error is None:
+                raise
+            error = raised
+    if error is not None:
+        if on_error is None:
+            raise error
+        on_error(error)

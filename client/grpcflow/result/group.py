@@ -3,11 +3,12 @@
 Twenty thousand members are waited for as one range and make no objects of their own until somebody asks.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from grpcflow import ids, state
-from grpcflow.result.base import EXCEPTION_STATES, READY_STATES, Result
+from grpcflow.result.base import PROPAGATE_STATES, READY_STATES, Result
 from grpcflow.result.single import AsyncResult
 
 if TYPE_CHECKING:
@@ -124,18 +125,23 @@ class GroupResult(Result):
         self,
         timeout: float | None = None,
         propagate: bool = True,
-        *,
-        interval: float | None = None,
+        interval: float = 0.5,
         callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,
+        *,
         disable_sync_subtasks: bool = True,
     ) -> list[Any]:
         """Wait for the values of all members and return them in the order of the members.
+
+        A failure is raised as soon as it is certain that it is the first one in their order: those behind it are
+        not waited for.
 
         Args:
             timeout: Seconds to wait for all of them together; None: without limit.
             propagate: True: raise the exception of the first member, in their order, that failed. False: its
                 exception stands in the place of its value.
             interval: Taken for the sake of code written for Celery; nothing polls.
+            no_ack: Taken likewise.
             callback: Called with id and value of each member, in their order.
             disable_sync_subtasks: True: refuse to wait inside a task.
 
@@ -147,10 +153,10 @@ class GroupResult(Result):
         """
         if disable_sync_subtasks:
             state.check_join_allowed()
-        everything = self._all_settled(timeout)
+        everything = self._all_settled(timeout, to_failure=propagate)
         if propagate:
             for settled in everything:
-                if settled.state in EXCEPTION_STATES:
+                if settled.state in PROPAGATE_STATES:
                     raise self._value_of(settled)
         values = self._values(everything)
         if callback is not None:
@@ -160,19 +166,20 @@ class GroupResult(Result):
 
     join = get
 
-    def _all_settled(self, timeout: float | None) -> "list[Settled]":
-        """Wait for all members, and return how each ended."""
+    def _all_settled(self, timeout: float | None, *, to_failure: bool) -> "list[Settled]":
+        """Wait for all members, or up to the first that failed, and return how each ended."""
         if self._all is not None:
             return self._all
         ranges = self._ranges
         everything: list[Settled]
         if len(ranges) == 1 and isinstance(ranges[0], tuple):
-            everything = self._connection.wait_range(self._graph, *ranges[0], timeout=timeout)
+            everything = self._connection.wait_range(self._graph, *ranges[0], timeout=timeout, to_failure=to_failure)
         else:
             keys = self._keys()
-            settled = self._connection.wait(keys, timeout=timeout, on_result=None) if keys else {}
-            everything = [settled[key] for key in keys]
-        self._all = everything
+            settled = self._connection.wait(keys, timeout=timeout, to_failure=to_failure) if keys else {}
+            everything = [settled[key] for key in keys if key in settled]
+        if len(everything) == len(self):
+            self._all = everything
         return everything
 
     def _values(self, everything: "Iterable[Settled]") -> list[Any]:
@@ -225,22 +232,91 @@ class GroupResult(Result):
 
     # --- what can be done with it -------------------------------------------------------------------------
 
-    def revoke(self, terminate: bool = False, signal: str | None = None) -> None:
-        """Give all members up, for good.
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Give all members up, for good; parameters as in ``AsyncResult.revoke``."""
+        self._revoke(self._keys(), terminate, signal, wait, timeout)
+
+    def _forget_keys(self) -> list[str]:
+        return [self._key, *self._keys()]
+
+    def _lose(self) -> None:
+        self._all, self._results = None, None if self._outcome is not None else self._results
+
+    def _then_keys(self) -> list[str]:
+        return self._keys()
+
+    def iter_native(
+        self, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield id and record of each member in the order in which they end; they come by push.
 
         Args:
-            terminate: True: stop those that run. Default False.
-            signal: Signal for the processes they run in; None: SIGTERM.
-        """
-        self._revoke(self._keys(), terminate, signal)
+            timeout: Seconds from the first to the last; None: without limit.
+            interval: Taken for the sake of code written for Celery; nothing polls.
+            no_ack: Taken likewise.
 
-    def maybe_throw(self, propagate: bool = True) -> None:
-        """Raise the exception of a member that has failed (with ``propagate``); never wait."""
+        Raises:
+            TimeoutError: Not all have ended in time; they go on.
+        """
+        keys = self._keys()
+        for one in self._connection.arrivals(keys, timeout=timeout) if keys else ():
+            if one is not None:
+                yield one[0], AsyncResult[Any](one[0], app=self._app)._meta(one[1])
+
+    @property
+    def supports_native_join(self) -> bool:
+        """True: results come by push."""
+        return True
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> None:
+        """Raise the exception of a member that has failed (with ``propagate``); never wait.
+
+        Args:
+            propagate: True: raise. False: do not.
+            callback: Called with id and value of each member that has ended.
+        """
         for result in self.results:
-            result.maybe_throw(propagate)
+            result.maybe_throw(propagate, callback)
+
+    maybe_reraise = maybe_throw
+
+    def save(self) -> "GroupResult":
+        """Keep the description of the group at the coordinator for as long as results are kept; returns this.
+
+        Raises:
+            PayloadTooLarge: It has too many members that are not of one submission.
+        """
+        from grpcflow.result import tree  # it knows this class
+
+        self._connection.save_group(self.id, json.dumps(tree.described(self)).encode())
+        return self
+
+    def delete(self) -> None:
+        """Delete the description that ``save`` keeps."""
+        self._connection.delete_group(self.id)
+
+    @classmethod
+    def restore(cls, id: str, *, app: "Grpcflow | None" = None) -> "GroupResult | None":
+        """Return the group that was saved under this id; None where there is none, or no longer.
+
+        Args:
+            id: The group's id.
+            app: The app whose coordinator keeps it; None: the current one.
+        """
+        from grpcflow.result import tree  # it knows this class
+
+        data = (app or state.get_current_app()).connection.restore_group(id)
+        return None if data is None else tree.restored(json.loads(data), app)
 
     def as_tuple(self) -> tuple[Any, Any]:
         """Return its id, those of its parents and of its members as nested tuples, for ``result_from_tuple``."""
-        from grpcflow.result.tree import tuple_of
+        from grpcflow.result import tree  # it knows this class
 
-        return tuple_of(self)
+        return tree.tuple_of(self)

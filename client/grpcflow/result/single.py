@@ -3,17 +3,22 @@
 Nothing polls: waiting is a watch on the connection's stream.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from grpcflow import state
-from grpcflow.result.base import EXCEPTION_STATES, READY_STATES, Result
+from grpcflow import ids, state
+from grpcflow.errors import GrpcflowError, IncompleteStream
+from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES, Result
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.connection import Settled
     from grpcflow.result.group import GroupResult
+    from grpcflow_protos.v1 import value_pb2
 
 __all__ = ["AsyncResult"]
 
@@ -43,6 +48,8 @@ class AsyncResult(Result, Generic[R]):
         super().__init__(id, app=app, parent=parent)
         self._settled: Settled | None = None
         self._children: list[AsyncResult[Any] | GroupResult] | None = None
+        self._ignored: bool | None = None
+        self._details: value_pb2.CallDetails | None = None
 
     # --- waiting ------------------------------------------------------------------------------------------
 
@@ -50,33 +57,54 @@ class AsyncResult(Result, Generic[R]):
         self,
         timeout: float | None = None,
         propagate: bool = True,
-        *,
-        interval: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        follow_parents: bool = True,
         callback: Callable[[str, Any], Any] | None = None,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
         disable_sync_subtasks: bool = True,
+        EXCEPTION_STATES: Collection[str] = EXCEPTION_STATES,  # noqa: N803 - Celery's name
+        PROPAGATE_STATES: Collection[str] = PROPAGATE_STATES,  # noqa: N803 - Celery's name
+        *,
+        wait_for_submit: bool = False,
     ) -> R:
-        """Wait for the value and return it.
+        """Wait for the value and return it. Nothing polls, but for what ``on_message`` asks for.
 
         Args:
             timeout: Seconds to wait; None: without limit (a lost connection still ends it with an error).
             propagate: True: raise the exception of a call that failed. False: return it.
-            interval: Taken for the sake of code written for Celery; nothing polls.
+            interval: Seconds between two calls of ``on_interval``, and between two looks for ``on_message``.
+            no_ack: Taken for the sake of code written for Celery, as ``EXCEPTION_STATES``.
+            follow_parents: Taken likewise: an error of an earlier step is that of all later ones.
             callback: Called with the id and the value.
+            on_message: Called with a mapping (``task_id``, ``status``, ``result``) for a state that the task gave
+                itself, where it still stands at a look, once in each interval; and for the end.
+            on_interval: Called once in each interval while it waits.
             disable_sync_subtasks: True: refuse to wait inside a task.
+            EXCEPTION_STATES: See ``no_ack``.
+            PROPAGATE_STATES: States whose exception is raised.
+            wait_for_submit: True: wait also where nobody has submitted the call yet. Default False.
 
         Raises:
             TimeoutError: The call has not ended in time; it goes on.
+            NotFound: The coordinator does not know the call, or no longer.
             RuntimeError: This is called inside a task.
             CoordinatorUnavailable: The coordinator could not be reached.
             Exception: What the task raised, or ``RemoteError`` where that cannot be rebuilt here.
         """
         if disable_sync_subtasks:
             state.check_join_allowed()
+        if self._ignored:
+            return cast("R", None)
         settled = self._settled
-        if settled is None:
-            settled = self._settled = self._connection.wait([self._key], timeout=timeout, on_result=None)[self._key]
+        if settled is None and on_message is None and on_interval is None:
+            found = self._connection.wait([self._key], timeout=timeout, wait_for_submit=wait_for_submit)
+            settled = self._settled = found[self._key]
+        elif settled is None:
+            settled = self._settled = self._wait_watchfully(timeout, interval, on_message, on_interval, wait_for_submit)
         value = self._value_of(settled)
-        if propagate and settled.state in EXCEPTION_STATES:
+        if propagate and settled.state in PROPAGATE_STATES:
             raise value
         if callback is not None:
             callback(self.id, value)
@@ -84,14 +112,85 @@ class AsyncResult(Result, Generic[R]):
 
     wait = get
 
+    def _wait_watchfully(
+        self,
+        timeout: float | None,
+        interval: float,
+        on_message: Callable[[dict[str, Any]], Any] | None,
+        on_interval: Callable[[], Any] | None,
+        wait_for_submit: bool,
+    ) -> "Settled":
+        """Wait for the end and tell what happens meanwhile."""
+        told: tuple[object, ...] = ()
+        coming = self._connection.arrivals(
+            [self._key], timeout=timeout, interval=interval, wait_for_submit=wait_for_submit
+        )
+        with contextlib.closing(coming):
+            for one in coming:
+                if one is not None:
+                    if on_message is not None:
+                        on_message(self._meta(one[1]))
+                    return one[1]
+                now = self._connection.lookup([self._key])[0] if on_message is not None else None
+                if now is not None and on_message is not None and now.custom_state:
+                    if told != (now.custom_state, now.meta):
+                        on_message(self._meta(now))
+                    told = (now.custom_state, now.meta)
+                if on_interval is not None:
+                    on_interval()
+        message = f"the wait for {self.id} ended without a result; wait for it again"
+        raise GrpcflowError(message)
+
+    def _meta(self, found: "Settled") -> dict[str, Any]:
+        """Return how it stands as Celery's record of a result."""
+        return {
+            "task_id": self.id,
+            "status": found.custom_state or found.state,
+            "result": self._shown(found),
+            "traceback": found.failure.traceback if found.failure is not None else None,
+            "children": [],
+            "date_done": found.settled_at,
+        }
+
+    def iterdeps(
+        self, intermediate: bool = False
+    ) -> "Iterator[tuple[AsyncResult[Any] | GroupResult | None, AsyncResult[Any] | GroupResult]]":
+        """Yield this result and all below it, each with the one above it; the nearest first.
+
+        Args:
+            intermediate: True: what has not ended is passed over with what is below it. Default False.
+
+        Raises:
+            IncompleteStream: One had not ended when the walk went on from it.
+        """
+        waiting: deque[tuple[AsyncResult[Any] | GroupResult | None, AsyncResult[Any] | GroupResult]]
+        waiting = deque([(None, self)])
+        while waiting:
+            above, node = waiting.popleft()
+            yield above, node
+            if node.ready():
+                waiting.extend((node, child) for child in node.children)
+            elif not intermediate:
+                message = f"{node.id} has not ended: wait for it, or walk with intermediate=True"
+                raise IncompleteStream(message)
+
+    def collect(
+        self, intermediate: bool = False, **options: Any
+    ) -> "Iterator[tuple[AsyncResult[Any] | GroupResult, Any]]":
+        """Yield this result and all below it, each with its value.
+
+        Args:
+            intermediate: As in ``iterdeps``.
+            **options: As for ``get``.
+        """
+        for _, node in self.iterdeps(intermediate):
+            yield node, node.get(**options)
+
     def get_leaf(self) -> Any:
         """Wait for this call and all that was linked to it; return the value of the last one."""
         value: Any = None
-        waiting: list[AsyncResult[Any] | GroupResult] = [self]
-        while waiting:
-            current = waiting.pop(0)
-            value = current.get()
-            waiting.extend(current.children)
+        for _, node in self.iterdeps():
+            value = node.get()
         return value
 
     # --- where it stands ----------------------------------------------------------------------------------
@@ -107,12 +206,12 @@ class AsyncResult(Result, Generic[R]):
 
     @property
     def state(self) -> str:
-        """PENDING, RECEIVED, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, IGNORED or REJECTED.
+        """PENDING, RECEIVED, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, IGNORED, REJECTED, or the task's own.
 
         PENDING also stands for a call that the coordinator does not know; see ``exists``.
         """
         found = self._look()
-        return "PENDING" if found is None else found.state
+        return "PENDING" if found is None else found.custom_state or found.state
 
     @property
     def status(self) -> str:
@@ -139,13 +238,19 @@ class AsyncResult(Result, Generic[R]):
     def result(self) -> Any:
         """The value, or the exception it ended with; None before the end.
 
-        While it waits for another attempt it is the exception that made it ask for one.
+        While it waits for another attempt it is the exception that made it ask for one; with a state that the task
+        gave itself, what it said with that.
         """
-        from grpcflow import failures
-
         found = self._look()
-        if found is None:
-            return None
+        return None if found is None else self._shown(found)
+
+    def _shown(self, found: "Settled") -> Any:
+        """Return what stands for the value now."""
+        from grpcflow import codec, failures
+
+        if found.custom_state and found.meta is not None:
+            data, content = found.meta
+            return codec.decode(data, content, accept=self.app.conf.accept_content) if data else None
         if found.state in READY_STATES:
             return self._value_of(found)
         return None if found.failure is None else failures.rebuild(found.failure, self.app.conf.exception_modules)
@@ -181,8 +286,65 @@ class AsyncResult(Result, Generic[R]):
 
     @property
     def ignored(self) -> bool:
-        """True where the call ended without a value because it asked for that."""
-        return self.state == "IGNORED"
+        """True where the value is not wanted, so that ``get()`` gives None at once, or the call ended without one."""
+        return self.state == "IGNORED" if self._ignored is None else self._ignored
+
+    @ignored.setter
+    def ignored(self, value: bool) -> None:
+        self._ignored = value
+
+    def _call(self) -> "value_pb2.CallDetails | None":
+        """Return how it was called; None where the coordinator does not know it."""
+        if self._details is None:
+            found = self._connection.lookup([self._key], states_only=True, details=True)[0]
+            self._details = None if found is None else found.details
+        return self._details
+
+    def _payload(self) -> tuple[list[Any], dict[str, Any]] | None:
+        from grpcflow import codec
+
+        call = self._call()
+        if call is None or not call.payload:
+            return None
+        return codec.decode_call(call.payload, call.content_type, accept=self.app.conf.accept_content)
+
+    @property
+    def name(self) -> str | None:
+        """Name of the task; None of a group, and where the call is not known."""
+        call = self._call()
+        return None if call is None else call.task or None
+
+    @property
+    def args(self) -> list[Any] | None:
+        """Positional arguments that it was submitted with, without what earlier steps hand it; None as in ``name``."""
+        payload = self._payload()
+        return None if payload is None else payload[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any] | None:
+        """Keyword arguments that it was submitted with; None as in ``name``."""
+        payload = self._payload()
+        return None if payload is None else payload[1]
+
+    @property
+    def queue(self) -> str | None:
+        """Name of its queue; None as in ``name``."""
+        call = self._call()
+        return None if call is None else call.queue or None
+
+    @property
+    def group_id(self) -> str | None:
+        """Id of the group that it is a member of; None: of none."""
+        call = self._call()
+        if call is None or len(call.group) != ids.NODE_BYTES:
+            return None
+        return ids.node_id(call.group[: ids.GRAPH_BYTES], int.from_bytes(call.group[ids.GRAPH_BYTES :], "big"))
+
+    @property
+    def parent_id(self) -> str | None:
+        """Id of the task that submitted it; None outside of a task."""
+        call = self._call()
+        return None if call is None else call.parent_id or None
 
     @property
     def children(self) -> "list[AsyncResult[Any] | GroupResult]":
@@ -194,24 +356,58 @@ class AsyncResult(Result, Generic[R]):
 
     # --- what can be done with it -------------------------------------------------------------------------
 
-    def revoke(self, terminate: bool = False, signal: str | None = None) -> None:
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
         """Give the call up, for good.
 
         Args:
+            connection: Taken for the sake of code written for Celery.
             terminate: True: stop it where it runs. Default False.
             signal: Signal for the process it runs in; None: SIGTERM.
+            wait: True: return once it has settled, or the time is over. Default False.
+            timeout: Seconds to wait; None: 1.
         """
-        self._revoke([self._key], terminate, signal)
+        self._revoke([self._key], terminate, signal, wait, timeout)
 
-    def maybe_throw(self, propagate: bool = True) -> Any:
-        """Return the value where the call has ended, raise where it failed (with ``propagate``); never wait."""
+    def _lose(self) -> None:
+        self._settled, self._details = None, None
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
+        """Return the value where the call has ended, raise where it failed (with ``propagate``); never wait.
+
+        Args:
+            propagate: True: raise the exception of a call that failed. False: return it.
+            callback: Called with the id and the value.
+        """
         found = self._look()
         if found is None or found.state not in READY_STATES:
             return None
         value = self._value_of(found)
-        if propagate and found.state in EXCEPTION_STATES:
+        if propagate and found.state in PROPAGATE_STATES:
             raise value
+        if callback is not None:
+            callback(self.id, value)
         return value
+
+    maybe_reraise = maybe_throw
+
+    def throw(self, exc: BaseException | None = None, tb: TracebackType | None = None) -> None:
+        """Raise an exception; where none is given, that of the call, if it has ended with one.
+
+        Args:
+            exc: The exception.
+            tb: Its traceback; None: its own.
+        """
+        if exc is None:
+            self.maybe_throw()
+        else:
+            raise exc if tb is None else exc.with_traceback(tb)
 
     def as_tuple(self) -> tuple[Any, Any]:
         """Return its id and those of its parents as nested tuples, for ``result_from_tuple``."""
