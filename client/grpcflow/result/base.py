@@ -172,7 +172,7 @@ class Result:
             This result.
         """
         hold: Callable[[], Result | None] = weakref.ref(self) if weak else lambda: self
-        self._connection.when_settled(self._then_keys(), partial(_ended, hold, callback, on_error, set()))
+        self._connection.when_settled(self._then_keys(), partial(_ended, hold, callback, on_error))
         return self
 
     def _then_keys(self) -> list[str]:
@@ -218,18 +218,13 @@ def _ended(
     hold: Callable[[], "Result | None"],
     callback: Callable[[Any], Any],
     on_error: Callable[[Exception], Any] | None,
-    seen: set[str],
     error: Exception | None,
 ) -> None:
-    """Make the call that ``then`` promised, unless more was added to the set meanwhile: then wait for that too."""
+    """Make the call that ``then`` promised."""
     result = hold()
     if result is None:
         return
     if error is None:
-        keys = result._then_keys()
-        if seen and not seen.issuperset(keys):
-            result._connection.when_settled(keys, partial(_ended, hold, callback, on_error, set(keys)))
-            return
         try:
             callback(result)
         except Exception as raised:
