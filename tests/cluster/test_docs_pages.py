@@ -1,34 +1,59 @@
 """The pages in docs/ say what is so: their examples run on a real cluster, and what they point to exists."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.test_examples import BLOCK, CLAIM, claim
 from tests.support.example_cluster import cluster, run
+from tests.support.pages import Page
 from tests.support.tree import ROOT
 
+from census.cluster import LocalCluster
 from grpcflow import Grpcflow
 
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\(([^)#\s:]+)(#[^)]*)?\)")
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+PAGES = sorted(DOCS.rglob("*.md"))
 
 pytestmark = pytest.mark.timeout(120)
 
-pages = pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(DOCS))
 
 
-def test_the_examples_of_values_and_errors_give_what_they_say(tmp_path: Path) -> None:
-    blocks = BLOCK.findall((DOCS / "values-and-errors.md").read_text(encoding="utf-8"))
-    tasks, *programs = [text for language, text in blocks if language == "python"]
-    assert len(programs) > 5
-    (tmp_path / "tasks.py").write_text(tasks)
-    (tmp_path / "program.py").write_text("".join(CLAIM.sub(claim, text) for text in programs))
-    with cluster(tmp_path, "tasks", tmp_path) as running:
-        running.start_worker("w1")
-        running.wait_until_online(Grpcflow("probe", coordinator=running.address, set_as_current=False), ["w1"])
-        run(running, "program.py")
+pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
+programs = pytest.mark.parametrize("page", [path for path in PAGES if Page.read(path).program], ids=name_of)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """One cluster whose workers know the tasks of all pages."""
+    folder = tmp_path_factory.mktemp("pages")
+    modules = [module for path in PAGES for module in Page.read(path).modules.items()]
+    assert len({name for name, _ in modules}) == len(modules), "two pages have a module of the same name"
+    for name, text in modules:
+        (folder / name).write_text(text)
+    names = [name.removesuffix(".py") for name, _ in modules]
+    (folder / "every_page.py").write_text(f"from tasks import app\n\napp.conf.include = {names}\n")
+    with cluster(folder, "every_page:app", folder, concurrency=2) as made:
+        made.start_worker("w1", "default,urgent")
+        made.wait_until_online(Grpcflow("probe", coordinator=made.address, set_as_current=False), ["w1"])
+        yield made
+
+
+@programs
+def test_the_examples_of_a_page_give_what_they_say(page: Path, running: LocalCluster) -> None:
+    program = f"{name_of(page).replace('/', '_').replace('-', '_').removesuffix('.md')}_page.py"
+    (running.folder / program).write_text(Page.read(page).program)
+    run(running, program)
+
+
+def test_every_page_of_the_canvas_and_of_tasks_has_examples() -> None:
+    silent = [name_of(path) for path in PAGES if "#>" not in path.read_text(encoding="utf-8")]
+    assert set(silent) <= {"README.md", "celery-differences.md", "commands.md"}
 
 
 @pages
@@ -44,3 +69,11 @@ def test_every_test_that_is_named_is_there(page: Path) -> None:
         assert file.is_file(), f"{page.name} names {path}, which is not there"
         text = file.read_text(encoding="utf-8")
         assert not name or f"def {name}(" in text, f"{page.name} names {name}, which is not in {path}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    linked = {(DOCS / target).resolve() for target, _ in LINK.findall(index)}
+    canvas = (DOCS / "canvas" / "README.md").read_text(encoding="utf-8")
+    linked |= {(DOCS / "canvas" / target).resolve() for target, _ in LINK.findall(canvas)}
+    assert [name_of(page) for page in PAGES if page.resolve() not in linked] == ["README.md"]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from tests.support.example_cluster import EXAMPLES, cluster, run
+from tests.support.pages import claimed
 from tests.support.tree import ROOT
 
 from grpcflow import Grpcflow
 
 BINARIES = Path(sys.executable).parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CLAIM = re.compile(r"^(?P<said>\S.*?)\s+#> (?P<value>.+)$", re.MULTILINE)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -37,7 +37,7 @@ def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     tasks, *programs = [text for language, text in blocks if language == "python"]
     commands = [line for language, text in blocks if language == "sh" for line in text.splitlines()]
     (tmp_path / "tasks.py").write_text(tasks)
-    (tmp_path / "program.py").write_text("".join(CLAIM.sub(claim, text) for text in programs))
+    (tmp_path / "program.py").write_text("".join(map(claimed, programs)))
     with cluster(tmp_path, "tasks", tmp_path) as running:
         running.start_worker("w1", "default,urgent")
         running.wait_until_online(Grpcflow("probe", coordinator=running.address), ["w1"])
@@ -48,8 +48,3 @@ def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
                 )
                 assert told.returncode == 0, (command, told.stdout, told.stderr)
         run(running, "program.py")
-
-
-def claim(match: re.Match[str]) -> str:
-    """Turns a line `EXPRESSION  #> VALUE` of the README into an assertion."""
-    return f"assert (got := ({match['said']})) == {match['value']}, got"
