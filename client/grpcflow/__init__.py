@@ -3,7 +3,7 @@
 What users import. Importing it is light: grpc, protobuf and the codec are loaded when something is sent.
 """
 
-from grpcflow.app import Grpcflow
+from grpcflow.app import AlwaysEagerIgnored, Grpcflow
 from grpcflow.canvas import (
     Signature,
     chain,
@@ -46,6 +46,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyExists",
+    "AlwaysEagerIgnored",
     "AsyncResult",
     "ChordError",
     "Context",

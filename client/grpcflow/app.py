@@ -22,6 +22,7 @@ from grpcflow.task import Task
 
 if TYPE_CHECKING:
     from grpcflow.connection import Connection
+    from grpcflow.context import Context
     from grpcflow.control import Control
     from grpcflow.lower import Calls, LoweredGraph, TemplateSpec
     from grpcflow.lower.model import Attachment
@@ -251,38 +252,34 @@ class Grpcflow(AppShortcuts):
 
         if options and any(options.get(name) for name in CALLBACKS):
             options = {**options, **{name: self._callbacks(options.get(name)) for name in CALLBACKS}}
-        graph = lower.lower(canvas, self._calls(), args=tuple(args), kwargs=kwargs, options=options)
+        request = state.current_request()
+        calls = lower.Calls(self) if request is None else self._calls_under(request)
+        graph = lower.lower(canvas, calls, args=tuple(args), kwargs=kwargs, options=options)
         if graph is None:
             return None
         graph_id = ids.mint_graph()
         # Options of the whole: those of the canvas, and over them those of this submission.
         whole = {**canvas["options"], **options} if options or canvas["options"] else _NO_OPTIONS
-        self._publish(graph, graph_id, whole, attachment)
+        if whole or self._is_observed():
+            self._publish(graph, graph_id, whole, attachment)
+        else:
+            self.connection.submit(lower.to_chunks(graph, graph_id, attachment))
         made = result_of(self, graph_id, graph.outcome)
         running = state.get_current_task()
         return made if running is None or whole.get("add_to_parent") is False else running.add_trail(made)
 
-    def _calls(self) -> "Calls":
-        """Return what makes the calls of a submission: under the task that runs here, if one does."""
+    def _calls_under(self, request: "Context") -> "Calls":
+        """Return what makes the calls of a submission from inside a task."""
         from grpcflow import lower
 
-        request = state.current_request()
-        if request is None:
-            return lower.Calls(self)
         inherited = request.delivery_info.get("priority") if self.conf.task_inherit_parent_priority else None
         return lower.Calls(self, request.id or "", request.root_id or "", inherited)
 
     def _publish(
         self, graph: "LoweredGraph", graph_id: bytes, options: Mapping[str, Any], attachment: "Attachment | None"
     ) -> None:
-        """Send a graph, and tell who listens of it."""
-        from grpcflow import lower
-
-        heard = signals.before_task_publish.receivers or signals.after_task_publish.receivers
-        if not (heard or options or self._retries_otherwise()):
-            self.connection.submit(lower.to_chunks(graph, graph_id, attachment))
-            return
-        from grpcflow import sending
+        """Send a graph as its options say, and tell who listens of it."""
+        from grpcflow import lower, sending
 
         policy = sending.retry_policy(self, options)
         if signals.before_task_publish.receivers:
@@ -291,8 +288,10 @@ class Grpcflow(AppShortcuts):
         if signals.after_task_publish.receivers:
             sending.emit_after(graph, graph_id)
 
-    def _retries_otherwise(self) -> bool:
-        """Return True where the settings ask for other tries than the connection's own."""
+    def _is_observed(self) -> bool:
+        """Return True where somebody listens, or the settings ask for other tries than the connection's own."""
+        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
+            return True
         return self.conf.task_publish_retry and self.conf.task_publish_retry_policy != POLICY
 
     def _callbacks(self, value: Any) -> list[Signature]:

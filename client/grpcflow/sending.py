@@ -128,7 +128,7 @@ def _with_headers(graph: "LoweredGraph", run: "Run", added: Mapping[int, Mapping
         if position in added:
             index = len(graph.templates)
             headers = codec.encode({**own, **added[position]}, path="headers")
-            graph.templates.append(replace(template, headers=headers))
+            graph.templates.append(template._replace(headers=headers))
         part = replace(run, first=run.first + position, template=index, payloads=[payload], size=len(payload))
         part.group_index = run.group_index + position
         parts.append(part)

@@ -1,6 +1,7 @@
 """The app: its arguments, its life, its names, and what happens around sending."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -18,6 +19,14 @@ def app_with_add(**settings: Any) -> tuple[FakeApp, Any]:
         return x + y
 
     return app, add
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """Leaves no receiver behind: a failure's traceback would keep it."""
+    yield
+    signals.before_task_publish.receivers.clear()
+    signals.after_task_publish.receivers.clear()
 
 
 # --- making one ------------------------------------------------------------------------------------------------
