@@ -161,7 +161,7 @@ class _Lowering:
             sources, parent = _after(outcome), outcome
         else:
             # There is no header to wait for: the body runs with the empty list, after what came before the chord.
-            body.given = Given(((),), options=late)
+            body.given = Given(([],), options=late)
             sources = tuple(_without_value(source) for source in sources)
             outcome = None
         if not is_empty(body.canvas):
