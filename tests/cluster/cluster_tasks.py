@@ -1,11 +1,12 @@
 """The tasks of the cluster tests. A task that matters leaves a note for each of its runs: a file in NOTES."""
 
 import os
+import signal
 import threading
 import uuid
 from pathlib import Path
 
-from grpcflow import Grpcflow
+from grpcflow import Grpcflow, Ignore
 
 app = Grpcflow("cluster")
 
@@ -148,3 +149,81 @@ def die_at(number, victim):
     if number == victim:
         os._exit(1)
     return number
+
+
+@app.task(name="t.gather")
+def gather(values):
+    """Give back what was given."""
+    return values
+
+
+@app.task(name="t.lengths")
+def lengths(values):
+    return [len(value) for value in values]
+
+
+@app.task(name="t.instead", bind=True)
+def instead(self, text, sig):
+    """Have `sig` run in the place of this call."""
+    note(f"instead-{text}")
+    raise self.replace(self.app.signature(sig))
+
+
+@app.task(name="t.instead_and_die", bind=True)
+def instead_and_die(self, text, sig):
+    """The same, and the child is killed before it can say that this call is over."""
+    note(f"instead-{text}")
+    try:
+        self.replace(self.app.signature(sig))
+    except Ignore:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="t.die_once_then_instead", bind=True)
+def die_once_then_instead(self, path, sig):
+    """Take the child down the first time, before the replacement."""
+    note("die_once_then_instead")
+    if not Path(path).exists():
+        Path(path).touch()
+        os._exit(1)
+    raise self.replace(self.app.signature(sig))
+
+
+@app.task(name="t.count_down", bind=True)
+def count_down(self, number):
+    """Put itself and one more step in its own place, until the number is 0."""
+    if number == 0:
+        return self.request.replaced_task_nesting
+    raise self.replace(count_down.s(number - 1) | add.s(1))
+
+
+@app.task(name="t.joined_by", bind=True)
+def joined_by(self, value, *sigs):
+    """Add members to the group that this call is in."""
+    note("joined_by")
+    for sig in sigs:
+        self.add_to_chord(self.app.signature(sig))
+    return value
+
+
+@app.task(name="t.until", bind=True, max_retries=None)
+def until(self, path, value):
+    """Ask for another attempt until a file is there."""
+    note("until")
+    if not Path(path).exists():
+        raise self.retry(countdown=0.1)
+    return value
+
+
+@app.task(name="t.progress", bind=True)
+def progress(self, path):
+    """Say how far this is, and run until a file is there."""
+    for done in range(1, 4):
+        self.update_state(state="PROGRESS", meta={"done": done, "of": 3})
+    gate(path, "progress")
+    return "all"
+
+
+@app.task(name="t.stamps", bind=True)
+def stamps(self):
+    return {name: list(values) for name, values in self.request.stamps.items()}
