@@ -74,7 +74,7 @@ def test_ping(desk: Desk) -> None:
 
 
 def test_active_shows_what_runs_under_celerys_names(desk: Desk) -> None:
-    desk.put(5, b'[[1,"x"],{"k":2}]', running=True, losses=1, id="mine")
+    desk.put(5, b'[[1,"x"],{"k":2}]', running=True, losses=1, id="mine", group=b"g" * 16)
     desk.put(6, b"[[],{}]")
     (task,) = desk.ask("active")
     assert task == {
@@ -88,6 +88,7 @@ def test_active_shows_what_runs_under_celerys_names(desk: Desk) -> None:
         "acknowledged": False,
         "delivery_info": {"exchange": "", "routing_key": "hipri", "priority": 4, "redelivered": True},
         "worker_pid": 77,
+        "group": "67676767-6767-6767-6767-676767676767",
     }
 
 

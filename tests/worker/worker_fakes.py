@@ -182,6 +182,25 @@ class FakeCoordinator(pb_grpc.WorkerServiceServicer):
     def __init__(self) -> None:
         self.address = ""
         self._arrivals: asyncio.Queue[WorkerStream] = asyncio.Queue()
+        #: Answers to the questions for inputs, in order: messages to send, or a status to end with.
+        self.inputs: asyncio.Queue[list[pb.InputsResponse] | grpc.StatusCode] = asyncio.Queue()
+        self.asked: list[tuple[bytes, int]] = []
+        #: Questions for inputs that are open now, and the most that ever were.
+        self.asking = self.most_asking = 0
+
+    async def Inputs(self, request: pb.InputsRequest, context: Any) -> AsyncIterator[pb.InputsResponse]:
+        self.asked.append((request.session, request.token))
+        self.asking += 1
+        self.most_asking = max(self.most_asking, self.asking)
+        try:
+            answer = await self.inputs.get()
+            if isinstance(answer, grpc.StatusCode):
+                await context.abort(answer, "for the test")
+            else:
+                for message in answer:
+                    yield message
+        finally:
+            self.asking -= 1
 
     async def Work(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.WorkResponse]:
         stream = WorkerStream(context)

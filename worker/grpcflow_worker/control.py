@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +23,7 @@ from grpcflow_protos import limits
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.config import ConfigError, check_name
-from grpcflow_worker.executor import CallRun, Executor, Registered, Running
+from grpcflow_worker.executor import CallRun, Executor, Registered, Running, Waiting
 from grpcflow_worker.session import Session
 from grpcflow_worker.wire import id_of
 
@@ -55,6 +56,7 @@ class Facts:
         registered: what the app said at start.
         shutdown: begins the drain.
         wake: tells the stream that the session has something to say.
+        fetching: the attempts whose inputs are on their way.
         now: Unix time in seconds.
         started_at: Unix time in seconds at which the worker started.
     """
@@ -64,6 +66,7 @@ class Facts:
     registered: Registered
     shutdown: Callable[[], None]
     wake: Callable[[], None]
+    fetching: Callable[[], Sequence[Waiting]] = tuple
     now: Callable[[], float] = time.time
     started_at: float = 0.0
 
@@ -120,7 +123,7 @@ class Control:
         return [self._shown_running(each) for each in self._facts.executor.running()[:_SHOWN_TASKS]]
 
     def _reserved(self, _: Mapping[str, Any]) -> Any:
-        waiting = self._facts.executor.waiting(_SHOWN_TASKS)
+        waiting = [*self._facts.fetching(), *self._facts.executor.waiting(_SHOWN_TASKS)][:_SHOWN_TASKS]
         return [self._shown(each.run, each.token, each.offset) for each in waiting]
 
     def _scheduled(self, _: Mapping[str, Any]) -> Any:
@@ -203,7 +206,7 @@ class Control:
             raise BadArguments('query_task takes {"ids": [ID, ...]}')
         wanted = set(ids)
         found: dict[str, Any] = {}
-        for waiting in self._facts.executor.waiting(limits.NODE_LIMIT):
+        for waiting in (*self._facts.fetching(), *self._facts.executor.waiting(limits.NODE_LIMIT)):
             if (task_id := id_of(waiting.run, waiting.token)) in wanted:
                 found[task_id] = ["reserved", self._shown(waiting.run, waiting.token, waiting.offset)]
         for running in self._facts.executor.running():
@@ -236,6 +239,7 @@ class Control:
                 "redelivered": run.losses > 0,
             },
             "worker_pid": None,
+            "group": str(uuid.UUID(bytes=run.group)) if run.group else None,
         }
 
 

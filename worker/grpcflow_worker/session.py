@@ -100,6 +100,8 @@ class Session:
         self.capacity = Capacity(identity.concurrency)
         self.phase = Phase.OFFLINE
         self.draining = False
+        #: How many streams of it the coordinator has welcomed.
+        self.streams = 0
         #: Seconds; what the last welcome asked for.
         self.heartbeat = DEFAULT_HEARTBEAT
         self.silence = DEFAULT_SILENCE
@@ -222,6 +224,7 @@ class Session:
 
     def _welcomed(self, welcome: pb.WorkerWelcome, effects: Effects) -> None:
         self.phase = Phase.ONLINE
+        self.streams += 1
         self.heartbeat = welcome.heartbeat_ms / 1000 or DEFAULT_HEARTBEAT
         self.silence = welcome.silence_ms / 1000 or DEFAULT_SILENCE
         self.payload_limit = welcome.payload_limit or limits.PAYLOAD_LIMIT
@@ -313,6 +316,10 @@ class Session:
         if before is not None:
             self._outbox.precede(before, said=said)
         return True
+
+    def let_go(self, token: int) -> None:
+        """Forget an attempt that never started and that the coordinator says is no longer ours."""
+        self._open.pop(token, None)
 
     def abandon(self, message: str) -> int:
         """Report every open attempt as lost: what ran them is gone. Returns how many there were.

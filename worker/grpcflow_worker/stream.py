@@ -53,7 +53,7 @@ _FINAL: Final = frozenset(
     }
 )
 
-_OPTIONS: Final = (
+CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", limits.MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT),
     # Each try is a new channel; a shared subchannel would add its own backoff, of up to two minutes, to ours.
@@ -109,7 +109,7 @@ class Refused:
 @contextlib.asynccontextmanager
 async def connect(address: str) -> AsyncIterator[Call]:
     """Open a work stream to ``HOST:PORT`` over a channel of its own."""
-    channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+    channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
     try:
         call = pb_grpc.WorkerServiceStub(channel).Work()
         try:
@@ -152,6 +152,11 @@ class StreamDriver:
         self._lost_at = self._heard_at
         self._logged_at: float | None = None
 
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` of the coordinator that is connected, or is tried next."""
+        return self._addresses[self._turn % len(self._addresses)]
+
     def wake(self) -> None:
         """The session has something to say."""
         self._something.set()
@@ -159,7 +164,7 @@ class StreamDriver:
     async def run(self) -> Refused | None:
         """Carry the session; returns None after its goodbye, or why it is refused. Runs until then or cancelled."""
         while True:
-            address = self._addresses[self._turn % len(self._addresses)]
+            address = self.address
             try:
                 await self._serve(address)
                 failure: Exception = Silence("it ended the stream")

@@ -29,7 +29,8 @@ from google.protobuf.message import DecodeError
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
-from grpcflow_worker.executor import Ended, Executor, ExecutorError, Registered
+from grpcflow_worker.executor import CallRun, Ended, Executor, ExecutorError, Registered
+from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
 from grpcflow_worker.session import Effects, Identity, Session
 from grpcflow_worker.stream import Connect, Refused, StreamDriver, Timing, connect
 from grpcflow_worker.wire import ProtocolError, id_of
@@ -59,6 +60,7 @@ class Supervisor:
         executor: what runs the tasks; started and closed here.
         secret: the session's 16 random bytes; None: made here.
         connect: opens a stream; replaced in tests.
+        fetch: gives the inputs of an attempt that come apart; replaced in tests.
         timing: the clock; replaced in tests.
     """
 
@@ -69,12 +71,14 @@ class Supervisor:
         *,
         secret: bytes | None = None,
         connect: Connect = connect,
+        fetch: Fetch = fetch_inputs,
         timing: Timing | None = None,
     ) -> None:
         self._config = config
         self._executor = executor
         self._secret = secret or os.urandom(16)
         self._connect = connect
+        self._fetch = fetch
         self._timing = timing or Timing()
         self._started_at = time.time()
         self._signals = 0
@@ -84,6 +88,7 @@ class Supervisor:
         self._session: Session | None = None
         self._driver: StreamDriver | None = None
         self._control: Control | None = None
+        self._fetcher: Fetcher | None = None
 
     # From start to end.
 
@@ -132,6 +137,8 @@ class Supervisor:
         finally:
             for task in (carrying, ticking):
                 task.cancel()
+            if self._fetcher is not None:
+                await self._fetcher.close()
             await asyncio.gather(carrying, ticking, return_exceptions=True)
         _log.info("stopped")
         return code
@@ -152,15 +159,17 @@ class Supervisor:
         driver = StreamDriver(
             session, self._addresses(registered), self._deliver, connect=self._connect, timing=self._timing
         )
+        fetcher = Fetcher(session, driver, self, fetch=self._fetch, timing=self._timing)
         facts = Facts(
             session=session,
+            fetching=fetcher.waiting,
             executor=self._executor,
             registered=registered,
             shutdown=self.drain,
             wake=driver.wake,
             started_at=self._started_at,
         )
-        self._session, self._driver, self._control = session, driver, Control(facts)
+        self._session, self._driver, self._fetcher, self._control = session, driver, fetcher, Control(facts)
         return session, driver
 
     def _addresses(self, registered: Registered) -> tuple[str, ...]:
@@ -181,6 +190,7 @@ class Supervisor:
     async def _farewell(self, session: Session, carrying: asyncio.Future[Refused | None]) -> None:
         """Kill what runs, report it, and give the reports a moment to arrive."""
         await self._close_executor(drain=False)
+        self._hand_back_fetching()
         left = session.abandon("the worker was stopped")
         session.drain()
         self._wake()
@@ -256,20 +266,29 @@ class Supervisor:
         if self._session is not None and not self._session.draining:
             self._session.drain()
             self._executor.take_back_waiting(0)
+            self._hand_back_fetching()
             self._wake()
+
+    def _hand_back_fetching(self) -> None:
+        """Give back the attempts whose inputs are not here yet: they never started."""
+        if self._fetcher is not None and self._fetcher.waiting():
+            self.ended([Ended(token, "returned") for token in self._fetcher.clear()])
 
     # From the coordinator.
 
     def _deliver(self, effects: Effects) -> None:
         assert self._session is not None
         assert self._control is not None
+        assert self._fetcher is not None
         for token in effects.forget:
-            _log.warning("attempt %d is no longer ours: stopped", token)
-            self._executor.forget(token)
+            self._forget(token)
         for run in effects.runs:
             if _log.isEnabledFor(logging.DEBUG):
                 _log.debug("received %d x %s, from %s", len(run.payloads), run.call.task, id_of(run, run.token))
-            self._executor.put(run)
+            if run.inputs_apart:
+                self._fetcher.add(run)
+            else:
+                self._executor.put(run)
         if effects.runs:
             self._held_some.set()
         for stop in effects.stops:
@@ -277,7 +296,16 @@ class Supervisor:
         for command in effects.commands:
             self._session.reply(self._control.answer(command))
 
+    def _forget(self, token: int) -> None:
+        assert self._fetcher is not None
+        if not self._fetcher.remove(token):
+            _log.warning("attempt %d is no longer ours: stopped", token)
+            self._executor.forget(token)
+
     def _stop(self, token: int, name: str | None) -> None:
+        if self._fetcher is not None and self._fetcher.remove(token):
+            self.ended([Ended(token, "revoked")])
+            return
         try:
             self._executor.stop(token, name)
         except ValueError as error:
@@ -297,7 +325,13 @@ class Supervisor:
                 self._executor.take_back_waiting(keep)
                 self._wake()
 
-    # From the executor (executor.Listener).
+    # From the fetcher (fetching.Fetched).
+
+    def fetched(self, run: CallRun) -> None:
+        """The inputs of an attempt are there: it may start."""
+        self._executor.put(run)
+
+    # From the executor (executor.Listener), and how an attempt ends whose inputs cannot be had.
 
     def values(self, tokens: Sequence[int], datas: Sequence[bytes]) -> None:
         """Attempts gave plain JSON values."""

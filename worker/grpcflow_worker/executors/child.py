@@ -126,22 +126,24 @@ class Child:
         threading.Thread(target=self._listen, name="grpcflow-urgent", daemon=True).start()
         self._outbox.flush(Output(ready=True))
         with running_task():
-            while (body := self._next()) is not None:
-                self._run_batch(_decode_batch(body))
+            while (batch := self._next()) is not None:
+                self._run_batch(batch)
         self._outbox.flush()
 
     def _stray(self) -> None:
         """Mark a process that user code forked: it must never go on as if it were this child."""
         self._strayed = self._reporter.strayed = True
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> Batch | None:
         """The next batch, written out before it waits for one; None when it is time to end."""
         while not self._frames:
             data = self._receive()
             if not data:
                 return None
             self._frames.extend(self._reader.feed(data))
-        return self._frames.popleft() or None
+        # Decoded here, so that nobody holds on to the body: it may be large.
+        body = self._frames.popleft()
+        return _decode_batch(body) if body else None
 
     def _receive(self) -> bytes:
         """Read what is there; where nothing is, write out first and then wait."""

@@ -159,13 +159,15 @@ class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
     status: int = 0
 
 
-_encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
 
 
-def frame(content: msgspec.Struct) -> bytes:
-    """Return a struct as one frame, prefix included."""
-    body = _encode(content)
-    return PREFIX.pack(len(body)) + body
+def frame(content: msgspec.Struct) -> bytearray:
+    """Return a struct as one frame, prefix included; written in place, since a frame may have hundreds of megabytes."""
+    buffer = bytearray(PREFIX.size)
+    _encoder.encode_into(content, buffer, PREFIX.size)
+    PREFIX.pack_into(buffer, 0, len(buffer) - PREFIX.size)
+    return buffer
 
 
 def read_preload(connection: socket.socket) -> Preload | None:
@@ -210,7 +212,8 @@ class FrameReader:
             stop = at + PREFIX.size + int(PREFIX.unpack_from(source, at)[0])
             if stop > end:
                 break
-            bodies.append(bytes(source[at + PREFIX.size : stop]))
+            with memoryview(source) as view:  # a slice of the buffer itself would be copied twice
+                bodies.append(bytes(view[at + PREFIX.size : stop]))
             at = stop
         if source is buffer:
             del buffer[:at]

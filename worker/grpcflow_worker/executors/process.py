@@ -10,6 +10,7 @@ import mmap
 import os
 import socket
 import time
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -74,7 +75,8 @@ class ChildProcess:
         self.condemned = False
         self._batches = 0
         self._reader = FrameReader()
-        self._unsent = bytearray()
+        #: What the socket did not take yet, in order; views, since a frame may be large.
+        self._unsent: deque[memoryview] = deque()
         page = shared_page(mmap.PAGESIZE)
         self._work, work = socket.socketpair()
         self._urgent, urgent = socket.socketpair()
@@ -202,9 +204,9 @@ class ChildProcess:
         """Plain figures for people."""
         return {"pid": self.pid, "held": len(self.outstanding), "ready": self.ready}
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | bytearray) -> None:
         if self._unsent:
-            self._unsent += data
+            self._unsent.append(memoryview(data))
             return
         try:
             done = self._work.send(data)
@@ -213,16 +215,19 @@ class ChildProcess:
         except OSError:
             return  # it is dead; its exit is told by the forkserver and settles what it had
         if done < len(data):
-            self._unsent += data[done:]
+            self._unsent.append(memoryview(data)[done:])
             asyncio.get_running_loop().add_writer(self._work.fileno(), self._write_on)
 
     def _write_on(self) -> None:
         try:
-            done = self._work.send(self._unsent)
+            done = self._work.send(self._unsent[0])
         except BlockingIOError:
             return
         except OSError:
-            done = len(self._unsent)  # as above
-        del self._unsent[:done]
+            self._unsent.clear()  # as above
+        else:
+            rest = self._unsent.popleft()[done:]
+            if rest:
+                self._unsent.appendleft(rest)
         if not self._unsent:
             asyncio.get_running_loop().remove_writer(self._work.fileno())
