@@ -29,5 +29,9 @@ def test_every_scenario_that_was_promised_is_there() -> None:
         "reconnect_with_resumption",
         "drain",
         "expiry",
+        "replace",
+        "add_to_chord",
+        "revoke_by_stamp",
+        "progress",
     }
     assert promised <= {path.stem for path in SCENARIOS}

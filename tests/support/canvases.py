@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.support import written
+from tests.support import shapes, written
 from tests.support.functions import FUNCTIONS
 from tests.support.written import Canvas
 
@@ -122,7 +122,7 @@ def _step(canvas: Canvas) -> Canvas:
 
 def _size(canvas: Canvas) -> int:
     """Counts the members of a group, groups in it flattened."""
-    return sum(_size(member) if _is_group(member) else 1 for member in canvas["kwargs"]["tasks"])
+    return len(shapes.members(canvas))
 
 
 _NOTHING = st.sampled_from([written.group(), written.group(written.group())])
@@ -191,7 +191,8 @@ def build(canvas: Canvas, *, operators: bool = False) -> Signature:
     Args:
         canvas: As written.
         operators: True: chains of two and more are written with the | operator, but for those with a group of one or
-            none: beside another group the operator makes a chord of it, as in Celery, and only chain() unrolls it.
+            none, also one that is all of a chain: beside another group the operator makes a chord of it, as in Celery,
+            and only chain() unrolls it.
     """
     again: Callable[[Canvas], Signature] = functools.partial(build, operators=operators)
     built = _built(canvas, again, operators=operators)
@@ -211,7 +212,7 @@ def _built(canvas: Canvas, again: Callable[[Canvas], Signature], *, operators: b
             return (task.si if canvas["immutable"] else task.s)(*canvas["args"], **kwargs)
         case "chain":
             steps = [again(step) for step in kwargs["tasks"]]
-            short = any(_is_group(step) and _size(step) < 2 for step in kwargs["tasks"])
+            short = any(_is_short(step) for step in kwargs["tasks"])
             if operators and len(steps) > 1 and not short:
                 return functools.reduce(operator.or_, steps)
             return chain_of(*steps)
@@ -227,6 +228,13 @@ def _built(canvas: Canvas, again: Callable[[Canvas], Signature], *, operators: b
             return TASKS[kwargs["task"]["task"]].chunks(kwargs["it"], kwargs["n"])
         case other:
             raise AssertionError(f"unknown kind of canvas: {other}")
+
+
+def _is_short(step: Canvas) -> bool:
+    """Tells whether a step is a group of one or none, or a chain that comes to such a group or to nothing."""
+    if _is_group(step):
+        return _size(step) < 2
+    return step["subtask_type"] == "chain" and not any(shapes.steps(step))
 
 
 def rebuilt(built: Signature) -> Signature:

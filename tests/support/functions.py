@@ -1,5 +1,8 @@
 """The tasks of the random canvases as plain functions: total where they are not meant to fail, and sensitive to shape.
 
+Tasks that do more than to return or raise (retry, replace themselves, grow their chord) have a name here, too. What
+they do besides stands in their last arguments; both the reference evaluator and the simulated worker read it there.
+
 May NOT import grpcflow. Each takes any JSON value, so that a random canvas fails only where it says so.
 """
 
@@ -10,6 +13,25 @@ from typing import Any, Final
 
 #: Longest JSON text of a value that `tag` gives back whole; a longer one becomes a digest, lest values explode.
 LONGEST_VALUE: Final = 400
+
+#: Asks for another attempt before its first one does anything.
+AGAIN: Final = "canvases.again"
+#: Last arguments (fails, limit): fails so often before it succeeds, and is retried at most *limit* times.
+FLAKY: Final = "canvases.flaky"
+#: Raises Ignore.
+IGNORE: Final = "canvases.ignore"
+#: Raises Reject(reason), the reason being its last argument.
+REJECT: Final = "canvases.reject"
+#: Raises Reject(requeue=True) at its first hand-out.
+REQUEUE: Final = "canvases.requeue"
+#: Replaces itself by its last argument, a canvas as written.
+BECOMES: Final = "canvases.becomes"
+#: Adds its last argument, a canvas as written, to the chord that it is a header member of.
+GROWS: Final = "canvases.grows"
+#: Gives itself a state of its own before it ends.
+TELLS: Final = "canvases.tells"
+#: An errback of the style (request, exc, traceback).
+SORRY: Final = "canvases.sorry"
 
 
 def number(value: Any) -> int:
@@ -66,6 +88,30 @@ def again(*args: Any, **_kwargs: Any) -> str:
     return f"done {list(args)}"
 
 
+def flaky(*args: Any, **kwargs: Any) -> Any:
+    """Returns what it was called with; how often it fails before is not its own business."""
+    return tag(*args, **kwargs)
+
+
+def sorry(_request: Any, error: Any, traceback: Any, *args: Any, **kwargs: Any) -> Any:
+    """Returns what it was called with; an errback that wants three arguments."""
+    return tag(error, traceback, *args, **kwargs)
+
+
+def grows(*args: Any, **kwargs: Any) -> Any:
+    """Returns what it was called with but for the canvas that it adds."""
+    return tag(*args[:-1], **kwargs)
+
+
+def never(*_args: Any, **_kwargs: Any) -> None:
+    """Stands for a task that never returns.
+
+    Raises:
+        AssertionError: Always.
+    """
+    raise AssertionError("a task that ends in a way of its own was called as a function")
+
+
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "canvases.add": add,
     "canvases.mul": mul,
@@ -73,5 +119,13 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "canvases.tag": tag,
     "canvases.noop": noop,
     "canvases.fail": fail,
-    "canvases.again": again,
+    AGAIN: again,
+    FLAKY: flaky,
+    IGNORE: never,
+    REJECT: never,
+    REQUEUE: tag,
+    BECOMES: never,
+    GROWS: grows,
+    TELLS: tag,
+    SORRY: sorry,
 }

@@ -16,20 +16,32 @@ The rules (each has its test in tests/canvas/test_reference.py):
 * A failing member fails its group with the same error; the other members still run. A call behind the group fails
   with a ChordError of its own and its errbacks fire; a group behind it fails with the members' error, errbacks firing.
 * Every callback runs once: links on success, errbacks on failure. What becomes of a callback changes nothing else.
+* A call that raises Ignore has no value and no failure: what is behind it in its chain does not run and is ignored,
+  and a group that it is a member of fails.
+* A call that replaces itself ends as its replacement does, with callbacks and errbacks of its own; a header member
+  that adds another one to its chord appends a value to the list.
+* A call that is revoked or has expired fails without running. A revoked one does so before anything else happens, so
+  that its error, not that of an earlier step, is what all behind it get.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
-Canvas = Mapping[str, Any]
+from tests.support import functions as names
+from tests.support import shapes
+from tests.support.shapes import Canvas
+
 Functions = Mapping[str, Callable[..., Any]]
 
 #: What an errback gets in place of the failed task's id, which no reference can know.
 FAILED_ID: Final = "<failed id>"
+#: What an errback of the other style gets in place of the exception and its traceback.
+FAILED_ERROR: Final = "<exception>"
+FAILED_TRACE: Final = "<traceback>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +61,32 @@ class ChordFailed:
 
 Error = Raised | ChordFailed
 
+#: What a revoked and what an expired call fail with, and what a group fails with because of an ignored member.
+REVOKED: Final = Raised("TaskRevokedError", "revoked")
+EXPIRED: Final = Raised("TaskRevokedError", "expired")
+IGNORED: Final = Raised("Ignored", "")
+#: What a replacement with nothing is refused with.
+EMPTY_REPLACEMENT: Final = Raised("ImproperlyConfigured", "an empty chain replaces nothing")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a canvas may come to.
 
     Attributes:
-        value: The final value as canonical JSON text; None where it fails.
-        errors: The errors it may end with; empty where it succeeds.
-        runs: How often each call runs, callbacks included, by the text that `describe_call` gives.
+        value: The final value as canonical JSON text; None where it fails or is ignored.
+        errors: The errors it may end with; empty where it succeeds or is ignored.
+        runs: How often each call runs, callbacks and retries included, by the text that `describe_call` gives.
     """
 
     value: str | None
     errors: frozenset[Error]
     runs: Counter[str]
+
+    @property
+    def ignored(self) -> bool:
+        """True where it has neither a value nor a failure."""
+        return self.value is None and not self.errors
 
 
 def canonical(value: Any) -> str:
@@ -103,9 +127,13 @@ def evaluate(
     """
     run = _Run(functions)
     end = run.canvas(canvas, _Given(tuple(args), dict(kwargs or {})))
-    if isinstance(end, _Success):
-        return Outcome(canonical(end.value), frozenset(), run.calls)
-    return Outcome(None, end.errors, run.calls)
+    match end:
+        case _Success():
+            return Outcome(canonical(end.value), frozenset(), run.calls)
+        case _Failure():
+            return Outcome(None, end.errors, run.calls)
+        case _Ignored():
+            return Outcome(None, frozenset(), run.calls)
 
 
 # ------------------------------------------------------------------------------------------------ what flows
@@ -129,15 +157,26 @@ class _Spread(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """A step will never start, because what it waits for failed."""
+    """A step will never start, because what it waits for failed; *early*: before anything else happened."""
 
     errors: frozenset[Error]
     spread: _Spread
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Skipped:
+    """A step will never start, because what it waits for was ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Success:
     value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Ignored:
+    """A canvas ended without value and without failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,86 +188,35 @@ class _Failure:
         joined: Its end is a group.
         inherited: Its end only passes on what failed before it.
         loud: Something in it failed on its own account, so that errbacks of the whole of it fire.
+        early: It failed before anything else happened.
     """
 
     errors: frozenset[Error]
-    joined: bool
-    inherited: bool
-    loud: bool
+    joined: bool = False
+    inherited: bool = False
+    loud: bool = True
+    early: bool = False
 
 
-_Start = _Given | _Broken
-_End = _Success | _Failure
+_Start = _Given | _Broken | _Skipped
+_End = _Success | _Failure | _Ignored
+
+
+def _failed(error: Error, *, early: bool = False) -> _Failure:
+    """Returns the end of a call that failed on its own account."""
+    return _Failure(frozenset([error]), early=early)
 
 
 def _next_start(previous: _End) -> _Start:
     """Returns how the end of one step reaches the next; a group that follows makes BODY of CHORD itself."""
-    if isinstance(previous, _Success):
-        return _Given((previous.value,))
-    if previous.inherited or not previous.joined:
-        return _Broken(previous.errors, _Spread.PASS)
-    return _Broken(previous.errors, _Spread.CHORD)
-
-
-# ------------------------------------------------------------------------------------------------ shapes
-
-
-def _kind(canvas: Canvas) -> str:
-    return canvas.get("subtask_type") or "task"
-
-
-def _members(canvas: Canvas) -> list[Canvas]:
-    """Returns the members of a group; those of groups directly in it stand in their place."""
-    found: list[Canvas] = []
-    for member in canvas["kwargs"]["tasks"]:
-        found += _members(member) if _kind(member) == "group" else [member]
-    return found
-
-
-def _header(canvas: Canvas) -> list[Canvas]:
-    """Returns the header members of a chord, written as a list or as a group."""
-    header = canvas["kwargs"]["header"]
-    return _members(header if isinstance(header, Mapping) else {"kwargs": {"tasks": header}})
-
-
-def _callbacks(canvas: Canvas, option: str) -> list[Canvas]:
-    """Returns the callbacks of one kind: none, one, or a list of them."""
-    found = canvas["options"].get(option) or []
-    return [found] if isinstance(found, Mapping) else list(found)
-
-
-def _starmaps(canvas: Canvas) -> list[Canvas]:
-    """Returns the members of the group that chunks stands for."""
-    size, items, task = canvas["kwargs"]["n"], list(canvas["kwargs"]["it"]), canvas["kwargs"]["task"]
-    return [
-        {
-            "task": "xstarmap",
-            "args": [],
-            "kwargs": {"task": task, "it": items[start : start + size]},
-            "options": {},
-            "subtask_type": "xstarmap",
-            "immutable": True,
-        }
-        for start in range(0, len(items), size)
-    ]
-
-
-def _steps(canvas: Canvas) -> Iterator[Canvas]:
-    """Yields the steps of a chain without those that stand for nothing; a group of one is its member."""
-    for step in canvas["kwargs"]["tasks"]:
-        if _kind(step) == "group":
-            members = _members(step)
-            if len(members) > 1:
-                yield step
-            elif members:
-                yield _unrolled(step, members[0])
-        elif _kind(step) != "chain" or list(_steps(step)):
-            yield step
-
-
-def _unrolled(step: Canvas, member: Canvas) -> Canvas:
-    """Returns the one member of a group as a chain of one, which carries the group's callbacks."""
-    return {**step, "kwargs": {"tasks": [member]}, "subtask_type": "chain"} if step["options"] else member
+    match previous:
+        case _Success():
+            return _Given((previous.value,))
+        case _Ignored():
+            return _Skipped()
+        case _Failure():
+            passes = previous.inherited or not previous.joined
+            return _Broken(previous.errors, _Spread.PASS if passes else _Spread.CHORD, previous.early)
 
 
 # ------------------------------------------------------------------------------------------------ the walk
@@ -240,84 +228,134 @@ class _Run:
     def __init__(self, functions: Functions) -> None:
         self.functions = functions
         self.calls: Counter[str] = Counter()
+        #: For each group that is being run, from the outermost on: the ends of what its members added to it.
+        self.grown: list[list[_End]] = []
 
     def canvas(self, canvas: Canvas, start: _Start) -> _End:
         """Runs one canvas of any kind to its end, callbacks included."""
-        match _kind(canvas):
+        match shapes.kind(canvas):
             case "task" | "xmap" | "xstarmap":
                 end = self._call(canvas, start)
             case "chain":
                 end = self._chain(canvas, start)
             case "group":
-                end = self._group(_members(canvas), start)
+                end = self._group(shapes.members(canvas), start)
             case "chunks":
-                end = self._group(_starmaps(canvas), start)
+                end = self._group(shapes.starmaps(canvas), start)
             case "chord":
                 end = self._chord(canvas, start)
             case other:
                 raise AssertionError(f"unknown kind of canvas: {other}")
-        self._callbacks(canvas, end)
+        self._call_back(shapes.callbacks(canvas, "link"), shapes.callbacks(canvas, "link_error"), end)
         return end
 
-    def _callbacks(self, canvas: Canvas, end: _End) -> None:
+    def _call_back(self, links: Sequence[Canvas], errbacks: Sequence[Canvas], end: _End) -> None:
         if isinstance(end, _Success):
-            for callback in _callbacks(canvas, "link"):
+            for callback in links:
                 self.canvas(callback, _Given((end.value,)))
-        elif end.loud:
-            for errback in _callbacks(canvas, "link_error"):
+        elif isinstance(end, _Failure) and end.loud:
+            for errback in errbacks:
                 self.canvas(errback, _Given((FAILED_ID,)))
 
     def _call(self, canvas: Canvas, start: _Start) -> _End:
+        options = canvas["options"]
+        if options.get("task_id", "").startswith("revoked"):
+            return _failed(REVOKED, early=True)
+        if isinstance(start, _Skipped):
+            return _Ignored()
         if isinstance(start, _Broken):
             errors = start.errors
             if start.spread is _Spread.CHORD:
                 errors = frozenset[Error](ChordFailed(cause) for cause in errors)
             silent = start.spread is _Spread.PASS
-            return _Failure(errors, joined=False, inherited=silent, loud=not silent)
-        task, args, kwargs, via = _bound(canvas, start)
-        self.calls[describe_call(task, args, kwargs, via)] += 1
+            return _Failure(errors, inherited=silent, loud=not silent, early=start.early)
+        if options.get("expires", 1) <= 0:
+            return _failed(EXPIRED)
+        return self._performed(*_bound(canvas, start))
+
+    def _performed(self, task: str, args: list[Any], kwargs: dict[str, Any], via: str) -> _End:
+        """Runs a call as often as it asks for, with all that it does besides."""
+        if task == names.SORRY and args[:1] == [FAILED_ID]:
+            args = [FAILED_ID, FAILED_ERROR, FAILED_TRACE, *args[1:]]
+        attempts = min(args[-2:]) + 1 if task == names.FLAKY else 1
+        self.calls[describe_call(task, args, kwargs, via)] += attempts
+        match task:
+            case names.FLAKY if args[-2] > args[-1]:
+                return _failed(Raised("ValueError", "flaky"))
+            case names.IGNORE:
+                return _Ignored()
+            case names.REJECT:
+                return _failed(Raised("Reject", str(args[-1])))
+            case names.BECOMES:
+                return self._replaced(args[-1])
+            case names.GROWS:
+                self.grown[-1].append(self.canvas(args[-1], _Given()))
         try:
             return _Success(call_function(self.functions, task, args, kwargs, via))
         except Exception as error:
-            raised = Raised(type(error).__name__, str(error))
-            return _Failure(frozenset([raised]), joined=False, inherited=False, loud=True)
+            return _failed(Raised(type(error).__name__, str(error)))
+
+    def _replaced(self, canvas: Canvas) -> _End:
+        """A call that replaces itself fails as its replacement, but on its own account and as a call."""
+        if shapes.is_nothing(canvas):
+            return _failed(EMPTY_REPLACEMENT)
+        end = self.canvas(canvas, _Given())
+        return _Failure(end.errors) if isinstance(end, _Failure) else end
 
     def _chain(self, canvas: Canvas, start: _Start) -> _End:
         ends: list[_End] = []
-        for step in _steps(canvas):
+        for step in shapes.steps(canvas):
             if ends:
                 start = _next_start(ends[-1])
             ends.append(self.canvas(step, start))
         if not ends:
-            return self._nothing(start)
+            return self._nothing(canvas, start)
         last = ends[-1]
-        if isinstance(last, _Success):
+        if not isinstance(last, _Failure):
             return last
-        loud = any(isinstance(end, _Failure) and end.loud for end in ends)
-        return _Failure(last.errors, joined=last.joined, inherited=last.inherited, loud=loud)
+        return replace(last, loud=any(isinstance(end, _Failure) and end.loud for end in ends))
 
-    def _nothing(self, start: _Start) -> _End:
-        """An empty chain gives on what it was given."""
+    def _nothing(self, canvas: Canvas, start: _Start) -> _End:
+        """An empty chain gives on what it was given; one of nothing but empty groups is an empty group."""
+        if not shapes.is_nothing(canvas):
+            return self._group([], start)
+        if isinstance(start, _Skipped):
+            return _Ignored()
         if isinstance(start, _Broken):
-            return _Failure(start.errors, joined=False, inherited=True, loud=False)
+            return _Failure(start.errors, inherited=True, loud=False, early=start.early)
         return _Success(start.args[0] if start.args else None)
 
     def _group(self, members: Sequence[Canvas], start: _Start) -> _End:
         if isinstance(start, _Broken) and start.spread is _Spread.CHORD:
-            start = _Broken(start.errors, _Spread.BODY)
+            start = replace(start, spread=_Spread.BODY)
+        self.grown.append([])
         ends = [self.canvas(member, start) for member in members]
-        silent = isinstance(start, _Broken) and start.spread is _Spread.PASS
-        errors = [end.errors for end in ends if isinstance(end, _Failure)]
+        ends += self.grown.pop()
+        early = [end.errors for end in ends if isinstance(end, _Failure) and end.early]
+        if early and not (isinstance(start, _Broken) and start.early):
+            return _Failure(frozenset[Error]().union(*early), joined=True, early=True)
+        if isinstance(start, _Skipped):
+            return _Ignored()
         if isinstance(start, _Broken):
-            errors.append(start.errors)
+            silent = start.spread is _Spread.PASS
+            return _Failure(start.errors, joined=True, inherited=silent, loud=not silent, early=start.early)
+        errors = [end.errors for end in ends if isinstance(end, _Failure)]
+        errors += [frozenset[Error]([IGNORED]) for end in ends if isinstance(end, _Ignored)]
         if errors:
-            return _Failure(frozenset[Error]().union(*errors), joined=True, inherited=silent, loud=not silent)
+            return _Failure(frozenset[Error]().union(*errors), joined=True)
         return _Success([end.value for end in ends if isinstance(end, _Success)])
 
     def _chord(self, canvas: Canvas, start: _Start) -> _End:
-        members, body = _header(canvas), canvas["kwargs"]["body"]
+        members, body = shapes.header(canvas), canvas["kwargs"]["body"]
+        if not members and shapes.is_nothing(body):
+            return self._group([], start)
         if members:
-            start = _next_start(self._group(members, start))
+            end = self._group(members, start)
+            links, errbacks = (shapes.header_callbacks(canvas, option) for option in ("link", "link_error"))
+            self._call_back(links, errbacks, end)
+            if shapes.is_nothing(body):
+                return end  # a chord without a body is the group that its header is
+            start = _next_start(end)
         elif isinstance(start, _Given):
             start = _Given(([],))
         return self.canvas(body, start)
@@ -325,8 +363,9 @@ class _Run:
 
 def _bound(canvas: Canvas, given: _Given) -> tuple[str, list[Any], dict[str, Any], str]:
     """Returns the call that a signature makes of what it is given: task, args, kwargs and via."""
-    if _kind(canvas) in {"xmap", "xstarmap"}:
-        return canvas["kwargs"]["task"]["task"], [canvas["kwargs"]["it"]], {}, _kind(canvas)[1:]
+    kind = shapes.kind(canvas)
+    if kind in {"xmap", "xstarmap"}:
+        return canvas["kwargs"]["task"]["task"], [canvas["kwargs"]["it"]], {}, kind[1:]
     if canvas.get("immutable"):
         return canvas["task"], list(canvas["args"]), dict(canvas["kwargs"]), ""
     return canvas["task"], [*given.args, *canvas["args"]], {**canvas["kwargs"], **given.kwargs}, ""

@@ -8,28 +8,33 @@ The words of a script:
     worker W [CAPACITY]         start a worker and let it connect; W' is another one of the same name
     submit EXPRESSION           submit a canvas, written with the words of written.py
     read, run, report, turn W   let worker W take its messages, run what it holds, send its reports; turn: all three
+    tell W                      let it send what it says while it runs
+    look G I                    look at how far node I of graph G says it is
     run-one W                   let it run the first of what it holds
     cut, connect, kill W        break its stream, open a new one, kill its process
     drain, give-back, leave W   say that it drains, hand back what it has not started, say goodbye
+    revoke ID                   revoke a node by the id that its submitter gave it
+    revoke-stamp NAME VALUE     revoke all nodes that bear a stamp
     crash now|before|after      kill the coordinator; before or after its next commit
     advance SECONDS             turn the clock
 """
 
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from tests.support import written
 from tests.support.canvases import app, build
 from tests.support.functions import FUNCTIONS
-from tests.support.simulated import SimulatedCluster
+from tests.support.simulated import SimulatedCluster, graph_id
 from tests.support.simulated_worker import SimulatedWorker
 
 from grpcflow.lower import Calls, lower, to_chunks
 from grpcflow_coordinator.core import effects as out
 from grpcflow_coordinator.core import events as seen
 from grpcflow_coordinator.core.cluster import Limits
-from grpcflow_coordinator.core.model import Failure, Outcome, text_id
+from grpcflow_coordinator.core.model import Attachment, Failure, Outcome, split_node
 from grpcflow_coordinator.streams import WorkerStream
 
 
@@ -54,8 +59,8 @@ class Stage:
     """
 
     def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
         self.cluster = _TracedCluster(lines)
-        self._graphs = 0
 
     def do(self, word: str, rest: str) -> None:
         """Does what one line of a script says."""
@@ -72,8 +77,22 @@ class Stage:
                     cluster.crash_at_next_commit(rest)
             case "advance":
                 cluster.advance(float(rest))
+            case "look":
+                self._look(*map(int, rest.split()))
+            case "revoke":
+                cluster.revoke(rest)
+            case "revoke-stamp":
+                name, _, value = rest.partition(" ")
+                cluster.post(seen.StampRevokeAsked(self, ((name, value),), False, ""))
             case _:
                 self._do_with(word, next(worker for worker in cluster.workers if worker.label == rest))
+
+    def _look(self, number: int, index: int) -> None:
+        graph = graph_id(number)
+        progress = self.cluster.engine.committed.progress(graph, index)
+        told = "nothing" if progress is None or not progress.custom_state else progress.custom_state
+        meta = "" if progress is None else progress.meta.decode()
+        self._lines.append(f"  {_node(graph, index)} says {told} {meta}".rstrip())
 
     def _add_worker(self, label: str, capacity: str = "4") -> None:
         self.cluster.add_worker(label.rstrip("'"), label=label, capacity=int(capacity))
@@ -85,9 +104,13 @@ class Stage:
                 getattr(cluster, word)(worker)
             case "run":
                 for token in list(worker.held):
-                    worker.run(token)
+                    cluster.run_one(worker, token)
             case "run-one":
-                worker.run(next(iter(worker.held)))
+                cluster.run_one(worker, next(iter(worker.held)))
+            case "tell":
+                told = worker.tell()
+                if told is not None:
+                    cluster.post(told)
             case "drain":
                 worker.draining = True
                 cluster.post(worker.speak(sequenced=True, drain=True))
@@ -101,12 +124,10 @@ class Stage:
                 raise ValueError(f"no script has the word {word!r}")
 
     def _submit(self, expression: str) -> None:
-        self._graphs += 1
         canvas = eval(expression, {"__builtins__": {}}, WORDS)
         lowered = lower(build(canvas), Calls(app))
         assert lowered is not None
-        # An id of our own, so that every run of the scenario has the same text.
-        self.cluster.submit(to_chunks(lowered, _graph_id(self._graphs)))
+        self.cluster.submit(to_chunks(lowered, self.cluster.mint()))
 
 
 def _short(name: str) -> Any:
@@ -116,7 +137,10 @@ def _short(name: str) -> Any:
 #: What an expression of a script may use.
 WORDS: dict[str, Any] = {
     **{name.removeprefix("canvases."): _short(name.removeprefix("canvases.")) for name in FUNCTIONS},
-    **{name: getattr(written, name) for name in ("chain", "group", "chord", "chunks", "linked", "on_error", "having")},
+    **{
+        name: getattr(written, name)
+        for name in ("chain", "group", "chord", "chunks", "linked", "on_error", "having", "fixed")
+    },
     "range": range,
 }
 
@@ -137,18 +161,13 @@ class _TracedCluster(SimulatedCluster):
         for graph, index, data in effects.values:
             self._lines.append(f"  {_node(graph, index)} SUCCESS {data.decode()}")
         for graph, index, _, outcome in effects.settled:
-            self._lines.append(f"  {_node(graph, index)} {_ending(graph, outcome)}")
+            self._lines.append(f"  {_node(graph, index)} {_ending(outcome)}")
         self._lines.extend(f"  {_sent(send)}" for send in effects.sends)
         super().deliver(effects)
 
     def crash(self) -> None:
         self._lines.append("  the coordinator crashes and starts again")
         super().crash()
-
-
-def _graph_id(number: int) -> bytes:
-    """Return a graph id of the shape that is asked for, with a number instead of time and chance."""
-    return bytes(6) + b"\x70\x00\x80" + number.to_bytes(3, "big")
 
 
 def _number(graph: bytes) -> int:
@@ -172,19 +191,26 @@ def _name(stream: object) -> str:
     return stream.name if isinstance(stream, WorkerStream) else "client"
 
 
-def _ending(graph: bytes, outcome: Outcome) -> str:
+def _ending(outcome: Outcome) -> str:
+    if outcome.source:
+        return f"{outcome.state.name} with the value of {_node(*split_node(outcome.source))}"
     if outcome.failure is None:
         return outcome.state.name
-    text = _failure(outcome.failure)
-    for index in range(100):
-        text = text.replace(text_id(graph, index), _node(graph, index))
-    return f"{outcome.state.name} {text}"
+    return f"{outcome.state.name} {_failure(outcome.failure)}"
 
 
 def _failure(failure: Failure) -> str:
     reason = f" [{failure.reason}]" if failure.reason else ""
     origin = f" (from {failure.origin})" if failure.origin else ""
-    return f"{failure.type_name}: {failure.message}{reason}{origin}"
+    return _TEXT_ID.sub(_named, f"{failure.type_name}: {failure.message}{reason}{origin}")
+
+
+#: The text form of the ids of nodes, with the numbers of graph and node in it.
+_TEXT_ID = re.compile(r"00000000-0000-7000-80([0-9a-f]{2})-([0-9a-f]{4})([0-9a-f]{8})")
+
+
+def _named(found: re.Match[str]) -> str:
+    return f"g{int(found[1] + found[2], 16)}/{int(found[3], 16)}"
 
 
 def _told(event: seen.Event) -> Iterator[str]:
@@ -196,7 +222,11 @@ def _told(event: seen.Event) -> Iterator[str]:
         case seen.StreamBroke():
             yield f"{_name(event.stream)} -> its stream breaks"
         case seen.ChunkArrived():
-            yield f"client -> piece {event.sequence} of g{_number(event.graph)}"
+            yield f"client -> piece {event.sequence} of g{_number(event.graph)}{_attached(event.attachment)}"
+        case seen.RevokeAsked():
+            yield f"client -> revoke {', '.join(event.ids)}"
+        case seen.StampRevokeAsked():
+            yield f"client -> revoke what bears {', '.join(f'{name}={value}' for name, value in event.stamps)}"
         case seen.WorkerSpoke():
             who = f"{_name(event.stream)} -> #{event.sequence}"
             for token, data in zip(event.tokens, event.values, strict=True):
@@ -207,6 +237,13 @@ def _told(event: seen.Event) -> Iterator[str]:
                 yield f"{who} {'drains' if event.drain else 'says goodbye'}"
 
 
+def _attached(attachment: Attachment | None) -> str:
+    if attachment is None:
+        return ""
+    kind, node = attachment.kind.name.lower(), _node(*split_node(attachment.node))
+    return f", {kind} of {node} by {_attempt(attachment.token)}, ends with node {attachment.final}"
+
+
 def _reported(report: seen.Report) -> str:
     match report:
         case seen.Raised():
@@ -215,6 +252,8 @@ def _reported(report: seen.Report) -> str:
             return f"{_attempt(report.token)} wants to be retried in {report.countdown_ms} ms"
         case seen.Ended():
             return f"{_attempt(report.token)} ended: {report.how}"
+        case seen.Progressed():
+            return f"{_attempt(report.token)} is {report.state}: {report.meta.decode()}"
         case seen.Value():
             return f"{_attempt(report.token)} gave a value of {report.content_type}"
 
@@ -227,6 +266,8 @@ def _sent(send: out.Send) -> str:
             return f"client <- refused: {send.code} {send.message}"
         case out.RevokeDone():
             return f"client <- {send.revoked} revoked"
+        case out.Answer():
+            return f"client <- {send.code or 'done'}{send.message}"
         case out.Welcome():
             how = "resumed" if send.resumed else "new"
             superseded = _attempts(send.superseded)

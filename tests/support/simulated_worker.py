@@ -4,50 +4,20 @@ It speaks in the coordinator's events, so that what a real worker does with fram
 protocol demands of a worker (sessions, held attempts, acknowledgements, draining) is here in its simplest form.
 """
 
-import json
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.support.reference import FAILED_ID, Functions, call_function, describe_call
+from tests.support.acting import Actor, Attempt, Done, Finished
 
-from grpcflow import codec
-from grpcflow_coordinator.core.events import Ended, Raised, Report, Retried, WorkerArrived, WorkerSpoke
+from grpcflow_coordinator.core.events import Report, WorkerArrived, WorkerSpoke
 from grpcflow_coordinator.core.model import SessionFacts, node_id
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.streams import WorkerStream
+from grpcflow_protos import limits
 from grpcflow_protos.v1 import graph_pb2, value_pb2, worker_service_pb2
 
 CAPACITY: Final = 4
-
-
-#: The task whose first attempt always asks for another one; how long after that depends on its payload.
-AGAIN: Final = "canvases.again"
-AGAIN_MS: Final = 5_000
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One attempt that the worker was given."""
-
-    token: int
-    node: bytes
-    template: graph_pb2.Template
-    payload: bytes
-    inputs: list[value_pb2.Value]
-    retries: int = 0
-
-
-@dataclass(slots=True)
-class Finished:
-    """An attempt that ended, with its report; kept until the report is durable."""
-
-    node: bytes
-    token: int
-    value: bytes | None = None
-    report: Report | None = None
-    #: Number of the message that carried it on the present stream; 0: not sent on it yet.
-    sequence: int = 0
 
 
 @dataclass(slots=True)
@@ -57,21 +27,23 @@ class SimulatedWorker:
     Attributes:
         name: Its name.
         session: The 16 secret bytes of its session.
-        functions: The tasks it registered.
-        calls: Counts every call that any worker of the cluster ran.
+        actor: Runs its attempts.
         label: What tells it from another worker of the same name, for people.
     """
 
     name: str
     session: bytes
-    functions: Functions
-    calls: Counter[str]
+    actor: Actor
     queues: tuple[str, ...] = ("default",)
     capacity: int = CAPACITY
     stream: WorkerStream | None = None
     inbox: deque[worker_service_pb2.WorkResponse] = field(default_factory=deque)
     held: dict[int, Attempt] = field(default_factory=dict)
     finished: dict[int, Finished] = field(default_factory=dict)
+    #: Attempts that wait for the acceptance of a graph of theirs.
+    submitting: dict[int, Attempt] = field(default_factory=dict)
+    #: Reports that end nothing; not kept where the stream breaks.
+    told: list[worker_service_pb2.Report] = field(default_factory=list)
     draining: bool = False
     label: str = ""
     welcomed: bool = False
@@ -83,15 +55,16 @@ class SimulatedWorker:
         self.inbox.clear()
         for finished in self.finished.values():
             finished.sequence = 0
-        facts = SessionFacts(self.session, self.name, self.queues, frozenset(self.functions), concurrency=2)
-        held = [(attempt.node, attempt.token) for attempt in self.held.values()]
+        facts = SessionFacts(self.session, self.name, self.queues, frozenset(self.actor.functions), concurrency=2)
+        held = [(one.node, one.token) for one in (*self.held.values(), *self.submitting.values())]
         held += [(finished.node, finished.token) for finished in self.finished.values()]
         return WorkerArrived(stream, facts, self.capacity, tuple(held), self.draining)
 
     def cut(self) -> WorkerStream | None:
         """Loses its stream, and with it every message under way to it."""
-        stream, self.stream = self.stream, None
+        stream, self.stream, self.welcomed = self.stream, None, False
         self.inbox.clear()
+        self.told.clear()
         return stream
 
     def read(self) -> WorkerSpoke | None:
@@ -106,44 +79,50 @@ class SimulatedWorker:
             self._forget(durable)
         for run in message.runs:
             self._take(run, message.templates[run.template])
-        stopped = [stop for stop in message.stops if stop.token in self.held]
-        for stop in stopped:
-            attempt = self.held.pop(stop.token)
-            if not stop.superseded:
-                report = Ended(stop.token, "revoked")
+        for stop in message.stops:
+            attempt = self.held.pop(stop.token, None) or self.submitting.pop(stop.token, None)
+            if attempt is not None and not stop.superseded:
+                report = worker_service_pb2.Report(token=stop.token, revoked=worker_service_pb2.Revoked())
                 self.finished[stop.token] = Finished(attempt.node, stop.token, report=report)
         return self.speak() if message.commands else None
 
     def _forget(self, tokens: Any) -> None:
         for token in tokens:
             self.held.pop(token, None)
+            self.submitting.pop(token, None)
             self.finished.pop(token, None)
 
     def _take(self, run: worker_service_pb2.AssignedRun, template: graph_pb2.Template) -> None:
         for ahead, payload in enumerate(run.payloads):
             token = run.token + ahead
             node = node_id(run.graph, run.first + ahead)
-            self.held[token] = Attempt(token, node, template, payload, list(run.inputs), run.retries)
+            inputs = list(run.inputs)
+            self.held[token] = Attempt(token, node, template, payload, inputs, run.retries, run.in_chord)
 
-    def run(self, token: int) -> None:
-        """Runs one attempt to its end."""
+    def run(self, token: int) -> Done:
+        """Runs one attempt to its end; what it submits must be accepted before it reports."""
         attempt = self.held.pop(token)
-        if attempt.template.task == AGAIN and not attempt.retries:
-            self.finished[token] = Finished(attempt.node, token, report=_retry(attempt))
-            return
-        args, kwargs = codec.decode(attempt.payload, codec.JSON)
-        for value in attempt.inputs:
-            args = [plain(value), *args]
-        headers = codec.decode(attempt.template.headers, codec.JSON) if attempt.template.headers else {}
-        via = headers.get("via", "")
-        self.calls[describe_call(attempt.template.task, args, kwargs, via)] += 1
-        finished = self.finished[token] = Finished(attempt.node, token)
-        try:
-            value = call_function(self.functions, attempt.template.task, args, kwargs, via)
-            finished.value = json.dumps(value).encode()
-        except Exception as error:
-            failure = value_pb2.Failure(type_name=type(error).__name__, module="builtins", message=str(error))
-            finished.report = Raised(token, convert.failure(failure))
+        done = self.actor.run(attempt)
+        if done.told is not None and self.stream is not None:
+            self.told.append(done.told)
+        if done.graph is None:
+            self.finished[token] = done.ending
+        else:
+            self.submitting[token] = attempt
+        return done
+
+    def accepted(self, ending: Finished) -> None:
+        """Lets an attempt end whose graph was accepted, where it is still this worker's."""
+        if self.submitting.pop(ending.token, None) is not None:
+            self.finished[ending.token] = ending
+
+    def refused(self, token: int, code: str) -> None:
+        """Lets an attempt fail whose graph was refused, where it is still this worker's."""
+        attempt = self.submitting.pop(token, None)
+        if attempt is not None:
+            failure = value_pb2.Failure(type_name="Refused", module="grpcflow.errors", message=code)
+            report = worker_service_pb2.Report(token=token, failure=failure)
+            self.finished[token] = Finished(attempt.node, token, report=report)
 
     def unsent(self) -> list[Finished]:
         """Returns what it has not reported on the present stream."""
@@ -160,8 +139,20 @@ class SimulatedWorker:
             sequence=spoke.sequence,
             tokens=[one.token for one in plain_ones],
             values=[one.value for one in plain_ones if one.value is not None],
-            reports=[one.report for one in finished if one.report is not None],
+            reports=[self._converted(one.report) for one in finished if one.report is not None],
         )
+
+    def tell(self) -> WorkerSpoke | None:
+        """Sends the reports that end nothing; None where there are none."""
+        if not self.told or self.stream is None or not self.welcomed:
+            return None
+        spoke = self.speak(sequenced=True)
+        reports = [self._converted(report) for report in self.told]
+        self.told.clear()
+        return WorkerSpoke(stream=spoke.stream, sequence=spoke.sequence, reports=reports)
+
+    def _converted(self, report: worker_service_pb2.Report) -> Report:
+        return convert.report(report, limits.PAYLOAD_LIMIT)
 
     def speak(self, *, sequenced: bool = False, drain: bool = False, goodbye: bool = False) -> WorkerSpoke:
         """Sends a message without reports: a sign of life, a wish to drain, or a goodbye."""
@@ -174,21 +165,6 @@ class SimulatedWorker:
     def give_back(self) -> None:
         """Ends every attempt that has not started by handing it back, as a draining worker does."""
         for token, attempt in self.held.items():
-            self.finished[token] = Finished(attempt.node, token, report=Ended(token, "returned"))
+            report = worker_service_pb2.Report(token=token, returned=worker_service_pb2.Returned())
+            self.finished[token] = Finished(attempt.node, token, report=report)
         self.held.clear()
-
-
-def _retry(attempt: Attempt) -> Retried:
-    """Returns the wish of an attempt to be tried again, at once or later."""
-    failure = value_pb2.Failure(type_name="RetryAsked", message="not yet")
-    return Retried(attempt.token, AGAIN_MS * (len(attempt.payload) % 2 == 0), convert.failure(failure))
-
-
-def plain(value: value_pb2.Value) -> Any:
-    """Returns an input as a task gets it; a failed node as the word that the reference evaluator uses."""
-    which = value.WhichOneof("kind")
-    if which == "failed":
-        return FAILED_ID
-    if which == "list":
-        return [plain(item) for item in value.list.values]
-    return codec.decode(value.data, value.content_type or codec.JSON)
