@@ -17,7 +17,7 @@ from grpcflow import codec, errors, ids, lower, state
 from grpcflow.context import RESERVED_HEADERS, Context
 from grpcflow.frames import Frame, Kept, KeptCalls, Node, failed_by, handed, in_place_of
 from grpcflow.lower.model import LoweredGraph, Mode, TemplateSpec
-from grpcflow.result.base import EXCEPTION_STATES
+from grpcflow.result.base import PROPAGATE_STATES
 from grpcflow.result.eager import End, Ran
 from grpcflow.task import Task
 from grpcflow.tracing import Traced, takes_failure, trace
@@ -119,7 +119,7 @@ class Evaluation:
         ends = node.frame.ran.ends
         for edge in sorted(node.run.inputs, key=lambda edge: edge.parent):
             end = ends[edge.parent]
-            if end.fires and end.state in EXCEPTION_STATES:
+            if end.fires and end.state in PROPAGATE_STATES:
                 break
         else:
             ends.append(End("IGNORED", fires=False))
@@ -173,7 +173,7 @@ class Evaluation:
 
     def _end_of(self, node: Node, traced: Traced, request: Context) -> End:
         """Return the end of a call; raises its error where that is wanted."""
-        failed = traced.state in EXCEPTION_STATES
+        failed = traced.state in PROPAGATE_STATES
         if failed and self._throw and traced.error is not None:
             raise traced.error
         return End(

@@ -4,8 +4,17 @@ Importing this is light: grpc, protobuf and the codec are imported when a value 
 """
 
 from grpcflow.result.base import EXCEPTION_STATES, READY_STATES
+from grpcflow.result.eager import EagerResult
 from grpcflow.result.group import GroupResult
 from grpcflow.result.single import AsyncResult
 from grpcflow.result.tree import result_from_tuple, result_of
 
-__all__ = ["EXCEPTION_STATES", "READY_STATES", "AsyncResult", "GroupResult", "result_from_tuple", "result_of"]
+__all__ = [
+    "EXCEPTION_STATES",
+    "READY_STATES",
+    "AsyncResult",
+    "EagerResult",
+    "GroupResult",
+    "result_from_tuple",
+    "result_of",
+]

@@ -5,14 +5,14 @@ protobuf nor the codec.
 """
 
 import traceback as traceback_module
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, TaskRevokedError
-from grpcflow.result.base import EXCEPTION_STATES
+from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES
 from grpcflow.result.group import GroupResult
 from grpcflow.result.single import AsyncResult
 
@@ -131,15 +131,17 @@ class EagerResult(AsyncResult[R]):
         self,
         timeout: float | None = None,
         propagate: bool = True,
-        *,
-        interval: float | None = None,
+        interval: float = 0.5,
         no_ack: bool = True,
         follow_parents: bool = True,
         callback: Callable[[str, Any], Any] | None = None,
-        on_message: Callable[..., Any] | None = None,
-        on_interval: Callable[..., Any] | None = None,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
         disable_sync_subtasks: bool = True,
-        **_waiting: Any,
+        EXCEPTION_STATES: Collection[str] = EXCEPTION_STATES,  # noqa: N803 - Celery's name
+        PROPAGATE_STATES: Collection[str] = PROPAGATE_STATES,  # noqa: N803 - Celery's name
+        *,
+        wait_for_submit: bool = False,
     ) -> R:
         """Return the value; nothing is waited for.
 
@@ -149,10 +151,13 @@ class EagerResult(AsyncResult[R]):
             interval: Taken, and of no effect.
             no_ack: The same.
             follow_parents: The same: behind a failure all steps have its exception.
-            on_message: The same.
-            on_interval: The same.
             callback: Called with the id and the value.
+            on_message: The same as ``interval``.
+            on_interval: The same.
             disable_sync_subtasks: True: refuse inside a task, as on a worker.
+            EXCEPTION_STATES: The same as ``interval``.
+            PROPAGATE_STATES: States whose exception is raised.
+            wait_for_submit: The same as ``interval``.
 
         Raises:
             RuntimeError: This is called inside a task.
@@ -161,8 +166,10 @@ class EagerResult(AsyncResult[R]):
         """
         if disable_sync_subtasks:
             state.check_join_allowed()
+        if self._ignored:
+            return cast("R", None)
         value = self._ret_value
-        if propagate and self._state in EXCEPTION_STATES:
+        if propagate and self._state in PROPAGATE_STATES:
             raise value
         if callback is not None:
             callback(self.id, value)
@@ -203,7 +210,7 @@ class EagerResult(AsyncResult[R]):
     @property
     def traceback(self) -> str | None:
         """The traceback of the exception, as text; None where there is none."""
-        if self._traceback is None and self._state in EXCEPTION_STATES:
+        if self._traceback is None and self._state in PROPAGATE_STATES:
             self._traceback = "".join(traceback_module.format_exception(self._ret_value))
         return self._traceback
 
@@ -243,6 +250,16 @@ class EagerResult(AsyncResult[R]):
         return 0 if self._request is None else self._request.retries
 
     @property
+    def group_id(self) -> str | None:
+        """Id of the group that it is a member of; None: of none."""
+        return None if self._request is None else self._request.group
+
+    @property
+    def parent_id(self) -> str | None:
+        """Id of the task that it was called in; None outside of a task."""
+        return None if self._request is None else self._request.parent_id
+
+    @property
     def _request(self) -> "Context | None":
         return None if self._end is None else self._end.request
 
@@ -263,12 +280,17 @@ class EagerResult(AsyncResult[R]):
         self._ret_value = TaskRevokedError(f"{self.id} was revoked")
         self._traceback = None
 
-    def then(self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False) -> Any:
-        """Call ``callback`` with this result at once, or ``on_error`` where the call failed; returns this."""
-        chosen = on_error if self._state in EXCEPTION_STATES else callback
-        if chosen is not None:
-            chosen(self)
-        return self
+    def then(
+        self, callback: Callable[[Any], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
+    ) -> Any:
+        """Call a function with this result, at once; returns this.
+
+        Args:
+            callback: Called here and now, well or not as the call ended.
+            on_error: Called with what ``callback`` raises; None: that is raised.
+            weak: Taken, and of no effect.
+        """
+        return _told(self, callback, on_error)
 
     def _result_of(self, outcome: "Outcome") -> "AsyncResult[Any] | GroupResult":
         return super()._result_of(outcome) if self._ran is None else self._ran.result_of(outcome)
@@ -319,11 +341,11 @@ class EagerGroupResult(GroupResult):
         self,
         timeout: float | None = None,
         propagate: bool = True,
-        *,
-        interval: float | None = None,
+        interval: float = 0.5,
         callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,
+        *,
         disable_sync_subtasks: bool = True,
-        **_waiting: Any,
     ) -> list[Any]:
         """Return the values of all members in their order; nothing is waited for.
 
@@ -332,6 +354,7 @@ class EagerGroupResult(GroupResult):
             propagate: True: raise the exception of the first member that failed. False: it stands in its place.
             interval: Taken, and of no effect.
             callback: Called with id and value of each member.
+            no_ack: The same as ``interval``.
             disable_sync_subtasks: True: refuse inside a task, as on a worker.
 
         Raises:
@@ -350,13 +373,20 @@ class EagerGroupResult(GroupResult):
         return values
 
     join = get
-    join_native = get
 
-    def iter_native(self, *_args: Any, **_waiting: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield id and record of each member, in their order."""
+    def iter_native(
+        self, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield id and record of each member, in their order; parameters as in ``GroupResult.iter_native``."""
         for member in self.results:
             result = None if isinstance(member, GroupResult) else member.result
             yield member.id, {"task_id": member.id, "status": member.state, "result": result}
+
+    def then(
+        self, callback: Callable[[Any], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
+    ) -> Any:
+        """Call a function with this result, at once; as ``EagerResult.then``."""
+        return _told(self, callback, on_error)
 
     def _states(self) -> list[str]:
         return [member.state for member in self.results]
@@ -376,7 +406,7 @@ class EagerGroupResult(GroupResult):
         for member in self.results:
             member.revoke()
 
-    def save(self, *_args: Any, **_options: Any) -> Any:
+    def save(self) -> GroupResult:
         """Refuse: what ran in this process is known to no coordinator, so nothing could be restored.
 
         Raises:
@@ -386,3 +416,14 @@ class EagerGroupResult(GroupResult):
 
     def __repr__(self) -> str:
         return f"<EagerGroupResult: {self.id} of {len(self)}>"
+
+
+def _told(result: Any, callback: Callable[[Any], Any], on_error: Callable[[Exception], Any] | None) -> Any:
+    """Call a function with a result and return the result."""
+    try:
+        callback(result)
+    except Exception as error:
+        if on_error is None:
+            raise
+        on_error(error)
+    return result
