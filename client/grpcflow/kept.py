@@ -224,29 +224,33 @@ def assemble(parts: Iterable[value_pb2.ValuePart]) -> value_pb2.Value:
     Raises:
         RequestFailed: They are not one whole value.
     """
-    whole = value_pb2.Value()
-    begun = False
-    open_lists: list[value_pb2.ValueList] = []
+    found: list[value_pb2.Value] = []
+    open_lists: list[list[value_pb2.Value]] = []
     for part in parts:
-        if part.kind == value_pb2.PART_KIND_CLOSE and open_lists:
-            open_lists.pop()
-            continue
-        if begun and not open_lists:
+        if found and not open_lists:
             raise _broken("something follows its end")
-        value = open_lists[-1].values.add() if open_lists else whole
-        begun = True
+        if part.kind == value_pb2.PART_KIND_OPEN:
+            open_lists.append([])
+            continue
         if part.kind == value_pb2.PART_KIND_DATA:
-            value.data, value.content_type = part.data, part.content_type
+            value = value_pb2.Value(data=part.data, content_type=part.content_type)
         elif part.kind == value_pb2.PART_KIND_FAILED:
-            value.failed.CopyFrom(part.failed)
-        elif part.kind == value_pb2.PART_KIND_OPEN:
-            value.list.SetInParent()
-            open_lists.append(value.list)
+            value = value_pb2.Value(failed=part.failed)
+        elif part.kind == value_pb2.PART_KIND_CLOSE and open_lists:
+            value = _list_of(open_lists.pop())
         else:
             raise _broken(f"a part of kind {part.kind} stands where none may")
-    if not begun or open_lists:
+        (open_lists[-1] if open_lists else found).append(value)
+    if not found or open_lists:
         raise _broken("its end is missing")
-    return whole
+    return found[0]
+
+
+def _list_of(values: list[value_pb2.Value]) -> value_pb2.Value:
+    """Return a list as a value; one of JSON only is JSON again, so that no depth of messages is needed."""
+    if all(value.WhichOneof("kind") in (None, "data") and not value.content_type for value in values):
+        return value_pb2.Value(data=b"[" + b",".join(value.data or b"null" for value in values) + b"]")
+    return value_pb2.Value(list=value_pb2.ValueList(values=values))
 
 
 def _broken(why: str) -> errors.RequestFailed:

@@ -78,6 +78,8 @@ class WorkerStream(Stream):
         #: True once the welcome was sent.
         self.welcomed = False
         self._acknowledged_to = 0
+        #: Values that were read for the message in the making: a message is not to take long.
+        self._leaves = 0
         self._goodbye: tuple[int, asyncio.Future[None]] | None = None
         #: What both sides speak, by the worker's hello.
         self.revision = limits.REVISION
@@ -127,7 +129,8 @@ class WorkerStream(Stream):
         """Add assignments until the message is large enough."""
         size = 0
         templates: dict[int, int] = {}
-        while self.assigned and size < limits.BATCH_BYTES:
+        self._leaves = 0
+        while self.assigned and size < limits.BATCH_BYTES and self._leaves < limits.VALUE_LEAVES:
             assign = self.assigned.popleft()
             run = self._run(assign)
             if run is None:
@@ -199,6 +202,7 @@ class WorkerStream(Stream):
         except values.TooLarge:
             del run.inputs[:]
             run.inputs_apart = True
+        self._leaves += room.taken
 
 
 class ClientStream(Stream):

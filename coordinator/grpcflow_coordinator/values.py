@@ -17,6 +17,9 @@ from grpcflow_protos.v1 import value_pb2
 #: Outcomes that are read at once.
 PAGE: Final = 1_000
 
+#: Lists in lists that travel as one message: protobuf reads messages to a depth of 100, and a list takes two of them.
+DEPTH: Final = 20
+
 #: A list that is open while a value is put together.
 _Lists: TypeAlias = value_pb2.ValueList
 
@@ -35,6 +38,8 @@ class Room:
 
     def __init__(self, size: int, leaves: int = limits.VALUE_LEAVES) -> None:
         self._size, self._leaves = size, leaves
+        #: How many values were taken.
+        self.taken = 0
 
     def take(self, size: int) -> None:
         """Take room for one value.
@@ -42,6 +47,7 @@ class Room:
         Raises:
             TooLarge: There is not so much.
         """
+        self.taken += 1
         self._size -= size + 8
         self._leaves -= 1
         if self._size < 0 or self._leaves < 0:
@@ -103,6 +109,8 @@ def read_value(records: Records, graph: bytes, index: int, room: Room) -> value_
         place = lists[-1].values.add()
         if part.kind == value_pb2.PART_KIND_OPEN:
             room.take(0)
+            if len(lists) > DEPTH:
+                raise TooLarge
             place.list.SetInParent()
             lists.append(place.list)
         else:

@@ -1,5 +1,7 @@
 """Puts the parts of large inputs together to serialized `Value` messages, one after the other.
 
+A value that is JSON throughout becomes one JSON text, whatever its depth; any other becomes lists of messages.
+
 The bytes are laid out by hand: parts are kept as they come, the headers of a list are filled in when it ends, and
 everything is joined once. So a list of any depth and length is copied one time, without recursion and without a tree
 of messages. Pure: this file may NOT do I/O or know attempts.
@@ -40,6 +42,8 @@ class Assembly:
         #: Of each open list: the place of its header among the chunks, and the size when it began.
         self._open: list[tuple[int, int]] = []
         self._values: list[bytes] = []
+        #: The same value as JSON, as long as all of it is; None: it is not.
+        self._json: list[bytes] | None = []
 
     def add(self, parts: Iterable[value_pb2.ValuePart]) -> None:
         """Take the next parts.
@@ -52,6 +56,7 @@ class Assembly:
             if part.kind == value_pb2.PART_KIND_OPEN:
                 self._open.append((len(self._chunks), self._size))
                 self._chunks.append(b"")
+                self._write(b"[", begins=True)
             elif part.kind == value_pb2.PART_KIND_CLOSE:
                 self._close()
             else:
@@ -72,8 +77,12 @@ class Assembly:
     def _leaf(self, part: value_pb2.ValuePart) -> None:
         if part.kind == value_pb2.PART_KIND_DATA:
             value = value_pb2.Value(data=part.data, content_type=part.content_type)
+            if part.content_type:
+                self._json = None
+            self._write(part.data or b"null", begins=True)
         elif part.kind == value_pb2.PART_KIND_FAILED:
             value = value_pb2.Value(failed=part.failed)
+            self._json = None
         else:
             raise BrokenParts(f"a part of the inputs is of the unknown kind {part.kind}; use a newer worker")
         data = value.SerializeToString()
@@ -91,6 +100,7 @@ class Assembly:
             whole = self._size - before + len(header)
             header = _MEMBER_KEY + _varint(whole) + header
         self._chunks[place] = header
+        self._write(b"]", begins=False)
         self._size += len(header)
         self._ended()
 
@@ -100,9 +110,25 @@ class Assembly:
 
     def _ended(self) -> None:
         """Where that was the end of a whole value, put it together."""
-        if not self._open:
-            self._values.append(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
-            self._chunks.clear()
+        if self._open:
+            return
+        if len(self._chunks) == 1:
+            self._values.append(self._chunks[0])
+        elif self._json is not None:
+            self._values.append(value_pb2.Value(data=b"".join(self._json)).SerializeToString())
+        else:
+            self._values.append(b"".join(self._chunks))
+        self._chunks.clear()
+        self._json = []
+
+    def _write(self, text: bytes, *, begins: bool) -> None:
+        """Write the value as JSON beside its messages: those are read to a depth of 100 only, and slowly."""
+        written = self._json
+        if written is None:
+            return
+        if begins and written and written[-1] != b"[":
+            written.append(b",")
+        written.append(text)
 
 
 def _varint(number: int) -> bytes:
