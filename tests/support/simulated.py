@@ -202,7 +202,7 @@ class SimulatedCluster:
         self._start()
         for graph, chunks in list(self.submitted.items()):
             if self.impatient or graph not in self._attached:
-                self.post(*self._events(chunks))
+                self.post(*self.events_of(chunks))
 
     # ------------------------------------------------------------------------------------------ clients
 
@@ -220,10 +220,11 @@ class SimulatedCluster:
         """
         graph = chunks[0].graph
         self.submitted[graph] = chunks
-        self.post(*self._events(chunks), *[RevokeAsked(self, (each,), False, "") for each in revoked])
+        self.post(*self.events_of(chunks), *[RevokeAsked(self, (each,), False, "") for each in revoked])
         return graph
 
-    def _events(self, chunks: Sequence[graph_pb2.GraphChunk]) -> list[Event]:
+    def events_of(self, chunks: Sequence[graph_pb2.GraphChunk]) -> list[Event]:
+        """Returns the pieces of a graph as the coordinator takes them."""
         return [convert.chunk(self, chunk, limits.PAYLOAD_LIMIT, limits.NODE_LIMIT) for chunk in chunks]
 
     def revoke(self, *node_ids: str) -> None:
@@ -315,7 +316,7 @@ class SimulatedCluster:
             self._attached[graph] = (worker, done.ending)
             self.submitted[graph] = done.graph
             if self.impatient or worker.welcomed:
-                self.post(*self._events(done.graph))
+                self.post(*self.events_of(done.graph))
 
     def read(self, worker: SimulatedWorker) -> bool:
         """Lets a worker read all that waits; False where nothing did."""
@@ -333,7 +334,7 @@ class SimulatedCluster:
             self.post(answer)
         for graph in [graph for graph, (sender, _) in self._attached.items() if waited and sender is worker]:
             if worker.welcomed and graph in self.submitted:  # a crash on the way breaks its stream again
-                self.post(*self._events(self.submitted[graph]))
+                self.post(*self.events_of(self.submitted[graph]))
 
     def report(self, worker: SimulatedWorker) -> bool:
         """Lets a worker send all its reports; False where there were none."""
