@@ -6,12 +6,14 @@ What users import. Importing it is light: grpc, protobuf and the codec are loade
 from grpcflow.app import AlwaysEagerIgnored, Grpcflow
 from grpcflow.canvas import (
     Signature,
+    StampingVisitor,
     chain,
     chord,
     chunks,
     group,
     maybe_signature,
     signature,
+    subtask,
     xmap,
     xstarmap,
 )
@@ -67,6 +69,7 @@ __all__ = [
     "Retry",
     "SerializationError",
     "Signature",
+    "StampingVisitor",
     "Task",
     "TaskRevokedError",
     "TimeoutError",
@@ -85,6 +88,7 @@ __all__ = [
     "result_from_tuple",
     "shared_task",
     "signature",
+    "subtask",
     "xmap",
     "xstarmap",
 ]
