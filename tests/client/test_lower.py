@@ -73,6 +73,13 @@ CANVASES: Final[dict[str, Callable[[], Any]]] = {
         chain(noop.s(0), group(noop.s(1), noop.s(2)), noop.s(3), group(noop.s(4), noop.s(5))), error=noop.s("error")
     ),
     "a callback that is a chain": lambda: linked(noop.s(1), chain(noop.s(2), group(noop.s(3), noop.s(4)))),
+    "an errback that is a chord": lambda: linked(noop.s(1), error=chord([noop.s(2), noop.si(3)], noop.s("body"))),
+    "an errback that is a chord with an empty header": lambda: linked(noop.s(1), error=chord([], noop.s("body"))),
+    "limits, stamps and names": lambda: group(
+        noop.signature(time_limit=5, soft_time_limit=2.5, shadow="other", reply_to="me", root_id="r", parent_id="p"),
+        noop.s(1).stamp(user="ann", n=[1, 2]),
+        chain(noop.s(2), noop.s(3)).stamp(user="bob"),
+    ),
     "ids": lambda: (
         group(noop.s(1), noop.signature((2,), task_id="two"), task_id="all")
         | chord([noop.s(3)], noop.s(4), task_id="body")
@@ -114,6 +121,8 @@ def text_of(graph: LoweredGraph) -> str:
             what = f"t{run.template} {' '.join(payload.decode() for payload in run.payloads)}"
         else:
             what = f"join {' '.join(_range(*member) for member in run.members)}".rstrip()
+        if run.group >= 0:
+            what += f" in {'chord' if run.in_chord else 'group'} {run.group}[{run.group_index}]"
         edges = "".join(f" <- {edge.parent} {edge.mode.name} {edge.on_failure.name}" for edge in run.inputs)
         children = f" -> {' '.join(map(str, run.children))}" if run.children else ""
         lines.append(f"  {nodes}: {what}{f' id={run.id}' if run.id else ''}{edges}{children}")
@@ -132,13 +141,13 @@ def shape(outcome: Outcome) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return (
-        value.ToJsonString()
-        if hasattr(value, "ToJsonString")
-        else value.decode()
-        if isinstance(value, bytes)
-        else value
-    )
+    if hasattr(value, "ToJsonString"):
+        return value.ToJsonString()
+    if isinstance(value, (int, str)):
+        return value
+    if isinstance(value, bytes):
+        return value.decode()
+    return " ".join(f"{stamp.name}={','.join(stamp.values)}" for stamp in value)
 
 
 def _range(first: int, count: int) -> str:

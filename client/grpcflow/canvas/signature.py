@@ -299,6 +299,22 @@ class Signature(Described):
         """
         return self.app.submit(self, tuple(args or ()), dict(kwargs or {}), options)
 
+    def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Run it in this process, callbacks included, and return its result, which is at its end.
+
+        Args:
+            args: Put in front of its arguments.
+            kwargs: Merged into its keyword arguments; these win.
+            **options: As for ``grpcflow.eager.apply_canvas``; None leaves its own.
+
+        Raises:
+            The errors of ``grpcflow.eager.apply_canvas``.
+        """
+        from grpcflow.eager import apply_canvas
+
+        given = {name: value for name, value in options.items() if value is not None}
+        return apply_canvas(self, args, kwargs, **given)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the task here and now."""
         if self.immutable:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import codec
-from grpcflow.errors import PayloadTooLarge
+from grpcflow.errors import ContentDisallowed, PayloadTooLarge
 from grpcflow.lower.model import TemplateSpec
 from grpcflow.lower.options import OPTIONS, checked_limits, checked_name, length_of, split_stamps, unknown_option
 from grpcflow_protos.limits import PAYLOAD_LIMIT
@@ -100,8 +100,8 @@ class Calls:
             raise ValueError(f"{name}: the priority is {priority!r}; it must be a whole number from 0 to 9")
         countdown, eta = self._start(name, given.get("countdown"), given.get("eta"))
         expires_in, expires_at = self._end(choose("expires", None))
-        time_limit, soft_time_limit = checked_limits(name, choose("time_limit", None), choose("soft_time_limit", None))
-        content = codec.content_type(choose("serializer", conf.task_serializer))
+        time_limit, soft_time_limit = self._limits(name, choose)
+        content = _content_type(name, choose("serializer", conf.task_serializer), given.get("compression"))
         headers = _headers(name, given, via, stamps)
         return TemplateSpec(
             task=checked_name("name of the task", name),
@@ -151,6 +151,16 @@ class Calls:
             raise ValueError(f"{name}: countdown={countdown!r} and eta={eta!r} name two starts; give one of them")
         return length_of("countdown", countdown) or None, None if eta is None else self._time("eta", eta)
 
+    def _limits(self, name: str, choose: Callable[[str, Any], Any]) -> tuple[timedelta | None, timedelta | None]:
+        """Return the time limits; a soft one that only a setting names never stands above the hard one."""
+        conf = self._app.conf
+        hard, soft = choose("time_limit", conf.task_time_limit), choose("soft_time_limit", None)
+        limits = checked_limits(name, hard, soft)
+        if soft is not None or conf.task_soft_time_limit is None:
+            return limits
+        general = length_of("soft_time_limit", conf.task_soft_time_limit)
+        return (limits[0], general) if limits[0] is None or general is None or general <= limits[0] else limits
+
     def _end(self, expires: Any) -> tuple[timedelta | None, datetime | None]:
         """Return when a call that has not started is given up."""
         if expires is None:
@@ -168,6 +178,17 @@ class Calls:
             raise ValueError(f"{option} is {value!r}; it must be a datetime")
         aware = value if value.tzinfo is not None else value.replace(tzinfo=self._app.conf.tzinfo)
         return aware.astimezone(UTC)
+
+
+def _content_type(name: str, serializer: str, compression: str | None) -> str:
+    """Return the content type of the arguments.
+
+    Raises:
+        ContentDisallowed: There is no such codec.
+    """
+    if compression:
+        raise ContentDisallowed(f"{name}: arguments are not compressed here: leave compression={compression!r} out")
+    return codec.content_type(serializer)
 
 
 def _headers(name: str, given: Mapping[str, Any], via: str, stamps: Mapping[str, list[Any]]) -> dict[str, Any]:

@@ -1,0 +1,186 @@
+"""Options of calls as they travel: limits, stamps, names and ids, and what is refused with a word on what to use."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from grpcflow import Grpcflow, chain, chord, codec, errors, group
+from grpcflow.lower import Calls, LoweredGraph, lower, to_chunks
+from grpcflow_protos.v1 import graph_pb2
+
+WHEN = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+app = Grpcflow("options", set_as_current=False, task_routes={"elsewhere": {"queue": "far"}})
+
+
+@app.task(name="noop")
+def noop(*args: Any) -> None:
+    """Do nothing."""
+
+
+@app.task(name="limited", time_limit=30, soft_time_limit=20)
+def limited() -> None:
+    """Do nothing, quickly."""
+
+
+def templates(canvas: Any, **options: Any) -> list[graph_pb2.Template]:
+    """Returns the templates that a canvas needs, as they travel."""
+    graph = lower(canvas, Calls(app, "parent", "root"), options=options)
+    assert isinstance(graph, LoweredGraph)
+    return [template for chunk in to_chunks(graph, b"g" * 12) for template in chunk.templates]
+
+
+def headers(template: graph_pb2.Template) -> Any:
+    return codec.decode(template.headers)
+
+
+# --- time limits ------------------------------------------------------------------------------------------
+
+
+def test_time_limits_of_task_and_call() -> None:
+    (template,) = templates(limited.s())
+    assert (template.time_limit.seconds, template.soft_time_limit.seconds) == (30, 20)
+    (template,) = templates(limited.s(), time_limit=2.5, soft_time_limit=timedelta(seconds=1))
+    assert (template.time_limit.ToTimedelta(), template.soft_time_limit.seconds) == (timedelta(seconds=2.5), 1)
+    (template,) = templates(noop.s())
+    assert not template.HasField("time_limit")
+
+
+def test_a_soft_limit_of_a_setting_never_stands_above_a_hard_one() -> None:
+    own = Grpcflow("own", set_as_current=False, task_time_limit=60, task_soft_time_limit=50)
+    template = Calls(own).template("f")
+    assert (template.time_limit, template.soft_time_limit) == (timedelta(seconds=60), timedelta(seconds=50))
+    assert Calls(own).template("f", {"time_limit": 10}).soft_time_limit is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time_limit": 1, "soft_time_limit": 2}, "soft_time_limit of 2 s must be at most the time_limit of 1 s"),
+        ({"soft_time_limit": 31}, "soft_time_limit of 31 s"),
+        ({"time_limit": 0}, "above zero"),
+        ({"soft_time_limit": -1}, "above zero"),
+        ({"time_limit": "soon"}, "number of seconds"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        templates(limited.s(), **options)
+
+
+# --- times ------------------------------------------------------------------------------------------------
+
+
+def test_countdown_and_eta_together_are_refused() -> None:
+    with pytest.raises(ValueError, match="name two starts"):
+        templates(noop.s(), countdown=5, eta=WHEN)
+    with pytest.raises(ValueError, match="name two starts"):
+        templates(noop.signature(countdown=5, eta=WHEN))
+
+
+def test_a_later_start_takes_the_place_of_an_earlier_one() -> None:
+    (template,) = templates(noop.signature(eta=WHEN), countdown=5)
+    assert template.countdown.seconds == 5
+    assert not template.HasField("eta")
+    (template,) = templates(group(noop.signature(countdown=5)).set(eta=WHEN))
+    assert template.HasField("eta")
+    assert not template.HasField("countdown")
+    assert noop.signature(eta=WHEN).set(countdown=1).options == {"countdown": 1}
+    assert noop.signature(countdown=1).clone(eta=WHEN).options == {"eta": WHEN}
+
+
+# --- what travels in headers ------------------------------------------------------------------------------
+
+
+def test_shadow_reply_to_and_headers_travel_together() -> None:
+    (template,) = templates(noop.signature(headers={"a": 1, "b": 1}), headers={"b": 2}, shadow="other", reply_to="me")
+    assert headers(template) == {"a": 1, "b": 2, "shadow": "other", "reply_to": "me"}
+
+
+def test_the_header_of_map_belongs_to_map() -> None:
+    with pytest.raises(ValueError, match="'via' belongs to map"):
+        templates(noop.s(), headers={"via": "map"})
+
+
+def test_stamps_travel_as_text_for_revoking_and_as_values_for_the_task() -> None:
+    (template,) = templates(noop.s(), stamped_headers=["user", "nums"], user="ann", nums=[1, 2.5])
+    assert [(stamp.name, list(stamp.values)) for stamp in template.stamps] == [
+        ("user", ["ann"]),
+        ("nums", ["1", "2.5"]),
+    ]
+    assert headers(template) == {"stamps": {"user": ["ann"], "nums": [1, 2.5]}}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stamped_headers": ["queue"], "queue": "q"}, "cannot be called 'queue'"),
+        ({"stamped_headers": ["gone"]}, "there is no value for it"),
+        ({"stamped_headers": ["s"], "s": "x" * 256}, "over 255 bytes"),
+        ({"stamped_headers": ["s" * 256], "s" * 256: 1}, "over 255 bytes"),
+    ],
+)
+def test_stamps_that_cannot_travel_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        templates(noop.s(), **options)
+
+
+# --- ids and names ----------------------------------------------------------------------------------------
+
+
+def test_root_and_parent_ids_hold_for_the_whole_canvas() -> None:
+    canvas = chord([noop.s(1), chain(noop.s(2), noop.signature((3,), root_id="own"))], noop.s())
+    found = templates(canvas, root_id="r", parent_id="p")
+    assert {(template.root_id, template.parent_id) for template in found} == {("r", "p"), ("own", "p")}
+    assert [(template.root_id, template.parent_id) for template in templates(noop.s())] == [("root", "parent")]
+
+
+def test_route_name_is_what_the_route_is_chosen_by() -> None:
+    (template,) = templates(noop.s(), route_name="elsewhere")
+    assert (template.task, template.queue) == ("noop", "far")
+
+
+def test_replacements_above_a_call_are_counted() -> None:
+    assert templates(noop.s(), replaced_task_nesting=3)[0].replaced_nesting == 3
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("exchange", "name the queue with queue="),
+        ("exchange_type", "name the queue with queue="),
+        ("routing_key", "name the queue with queue="),
+        ("delivery_mode", "kept on disk"),
+        ("producer", "connection of its app"),
+        ("connection", "connection of its app"),
+        ("chain", r"a \| b"),
+        ("chord", r"chord\(header, body\)"),
+        ("group_id", r"group\(\.\.\.\)"),
+        ("group_index", r"group\(\.\.\.\)"),
+        ("interval", "nothing polls"),
+        ("countdwn", "did you mean 'countdown'"),
+        ("xyzzy", "there are acks_late"),
+    ],
+)
+def test_an_option_without_a_place_here_says_what_to_use(option: str, message: str) -> None:
+    options: dict[str, Any] = {option: 1}
+    for given in (noop.s().set(**options), group(noop.s()).set(**options)):
+        with pytest.raises(TypeError, match=message):
+            templates(given)
+
+
+def test_none_is_no_option() -> None:
+    assert templates(noop.signature(exchange=None, group_id=None), chord=None, countdown=None) == templates(noop.s())
+
+
+def test_compression_is_never_passed_over_in_silence() -> None:
+    try:
+        (template,) = templates(noop.s(), compression="gzip")
+    except errors.ContentDisallowed as error:
+        assert "compression" in str(error)  # noqa: PT017 - either it is refused or it is done
+    else:
+        assert template.content_type.endswith("+gzip")
