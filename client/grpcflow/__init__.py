@@ -3,6 +3,7 @@
 What users import. Importing it is light: grpc, protobuf and the codec are loaded when something is sent.
 """
 
+from grpcflow import states
 from grpcflow.app import AlwaysEagerIgnored, Grpcflow
 from grpcflow.canvas import (
     Signature,
@@ -33,13 +34,14 @@ from grpcflow.errors import (
     RemoteError,
     Retry,
     SerializationError,
+    StaleAttempt,
     TaskRevokedError,
     TimeoutError,  # noqa: A004 - Celery's name, and a subclass of the builtin
     UnknownDestination,
     WorkerLostError,
 )
 from grpcflow.registration import DuplicateTaskName
-from grpcflow.result import AsyncResult, GroupResult, result_from_tuple
+from grpcflow.result import AsyncResult, GroupResult, ResultSet, result_from_tuple
 from grpcflow.shared import shared_task
 from grpcflow.state import allow_join_result, current_app, current_task, denied_join_result
 from grpcflow.task import Context, Task
@@ -66,9 +68,11 @@ __all__ = [
     "PayloadTooLarge",
     "Reject",
     "RemoteError",
+    "ResultSet",
     "Retry",
     "SerializationError",
     "Signature",
+    "StaleAttempt",
     "StampingVisitor",
     "Task",
     "TaskRevokedError",
@@ -88,6 +92,7 @@ __all__ = [
     "result_from_tuple",
     "shared_task",
     "signature",
+    "states",
     "subtask",
     "xmap",
     "xstarmap",

@@ -16,7 +16,8 @@ from grpcflow.canvas.parts import CALLBACKS, as_list
 from grpcflow.canvas.signature import Signature, as_signature
 from grpcflow.errors import NotRegistered
 from grpcflow.registration import DuplicateTaskName, main_name, make_task, origin, prepare
-from grpcflow.result import AsyncResult, GroupResult, result_of
+from grpcflow.result import AsyncResult, ResultSet, result_of
+from grpcflow.result.bound import BoundGroupResult
 from grpcflow.setting_values import POLICY
 from grpcflow.task import Task
 
@@ -34,7 +35,7 @@ R = TypeVar("R")
 
 #: The classes under names that the app's methods do not hide.
 _AnyResult = AsyncResult[Any]
-_Group = GroupResult
+_Set = ResultSet
 
 _Base = type[Task[..., Any]] | None
 
@@ -330,11 +331,14 @@ class Grpcflow(AppShortcuts):
         """Return the result of the call with this id."""
         return AsyncResult(task_id, app=self)
 
-    def GroupResult(  # noqa: N802 - Celery's name
-        self, group_id: str, results: Sequence[_AnyResult | _Group] = ()
-    ) -> _Group:
-        """Return the result of a group with these members."""
-        return GroupResult(group_id, results, app=self)
+    @property
+    def GroupResult(self) -> BoundGroupResult:  # noqa: N802 - Celery's name
+        """``GroupResult`` for this app: called with the group's id and its members; ``restore(id)`` too."""
+        return BoundGroupResult(self)
+
+    def ResultSet(self, results: Iterable[_AnyResult | _Set] = ()) -> _Set:  # noqa: N802 - Celery's name
+        """Return the results of several calls as one."""
+        return ResultSet(results, self)
 
     @property
     def connection(self) -> "Connection":

@@ -6,7 +6,7 @@ protobuf; it may read protobuf messages that others hand to it.
 """
 
 import pickle
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -244,7 +244,7 @@ def decode_value(value: "value_pb2.Value", accept: Collection[str] = DEFAULT_ACC
     """Return what a value on the wire stands for.
 
     Bytes are decoded; the list of a join becomes a list; a failed node is returned as its protobuf message;
-    a value that holds nothing is None.
+    a value that holds nothing is None. Any depth.
 
     Args:
         value: The ``Value`` message.
@@ -254,11 +254,21 @@ def decode_value(value: "value_pb2.Value", accept: Collection[str] = DEFAULT_ACC
         ContentDisallowed: A content type in it is not accepted.
         SerializationError: A part of it is not what its content type says.
     """
-    kind = value.WhichOneof("kind")
-    if kind == "data":
-        return decode(value.data, value.content_type, accept=accept)
-    if kind == "list":
-        return [decode_value(item, accept) for item in value.list.values]
-    if kind == "failed":
-        return value.failed
-    return None
+    whole: list[Any] = []
+    open_lists: list[tuple[Iterator[value_pb2.Value], list[Any]]] = [(iter((value,)), whole)]
+    while open_lists:
+        items, decoded = open_lists[-1]
+        for item in items:
+            kind = item.WhichOneof("kind")
+            if kind == "list":
+                inner: list[Any] = []
+                decoded.append(inner)
+                open_lists.append((iter(item.list.values), inner))
+                break
+            if kind == "data":
+                decoded.append(decode(item.data, item.content_type, accept=accept))
+            else:
+                decoded.append(item.failed if kind == "failed" else None)
+        else:
+            open_lists.pop()
+    return whole[0]

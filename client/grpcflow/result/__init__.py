@@ -6,6 +6,7 @@ Importing this is light: grpc, protobuf and the codec are imported when a value 
 from grpcflow.result.base import EXCEPTION_STATES, READY_STATES
 from grpcflow.result.eager import EagerResult
 from grpcflow.result.group import GroupResult
+from grpcflow.result.result_set import ResultSet
 from grpcflow.result.single import AsyncResult
 from grpcflow.result.tree import result_from_tuple, result_of
 
@@ -15,6 +16,7 @@ __all__ = [
     "AsyncResult",
     "EagerResult",
     "GroupResult",
+    "ResultSet",
     "result_from_tuple",
     "result_of",
 ]

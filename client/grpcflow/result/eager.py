@@ -344,8 +344,9 @@ class EagerGroupResult(GroupResult):
         interval: float = 0.5,
         callback: Callable[[str, Any], Any] | None = None,
         no_ack: bool = True,
-        *,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
         disable_sync_subtasks: bool = True,
+        on_interval: Callable[[], Any] | None = None,
     ) -> list[Any]:
         """Return the values of all members in their order; nothing is waited for.
 
@@ -355,7 +356,9 @@ class EagerGroupResult(GroupResult):
             interval: Taken, and of no effect.
             callback: Called with id and value of each member.
             no_ack: The same as ``interval``.
+            on_message: The same as ``interval``.
             disable_sync_subtasks: True: refuse inside a task, as on a worker.
+            on_interval: The same as ``interval``.
 
         Raises:
             RuntimeError: This is called inside a task.
@@ -375,7 +378,12 @@ class EagerGroupResult(GroupResult):
     join = get
 
     def iter_native(
-        self, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True
+        self,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield id and record of each member, in their order; parameters as in ``GroupResult.iter_native``."""
         for member in self.results:

@@ -4,11 +4,12 @@ Twenty thousand members are waited for as one range and make no objects of their
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from grpcflow import ids, state
-from grpcflow.result.base import PROPAGATE_STATES, READY_STATES, Result
+from grpcflow.result.base import Result
+from grpcflow.result.result_set import ResultSet
 from grpcflow.result.single import AsyncResult
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["GroupResult"]
 
 
-class GroupResult(Result):
+class GroupResult(ResultSet):
     """The result of a group: the results of its members, in their order.
 
     Args:
         id: Id of the group.
         results: Results of the members.
-        app: The app whose coordinator knows it; None: the current one.
         parent: The result of what ran before it.
+        app: The app whose coordinator knows it; None: the current one.
 
     Attributes:
         id: Id of the group; as an ``AsyncResult`` it gives the list of values.
@@ -36,26 +37,25 @@ class GroupResult(Result):
     def __init__(
         self,
         id: str,
-        results: "Sequence[AsyncResult[Any] | GroupResult]" = (),
+        results: "Iterable[AsyncResult[Any] | ResultSet]" = (),
+        parent: "AsyncResult[Any] | GroupResult | None" = None,
         *,
         app: "Grpcflow | None" = None,
-        parent: "AsyncResult[Any] | GroupResult | None" = None,
     ) -> None:
-        super().__init__(id, app=app, parent=parent)
-        self._results: list[AsyncResult[Any] | GroupResult] | None = list(results)
-        self._all: list[Settled] | None = None
+        self._take(id, results, app, parent)
         self._linked: list[AsyncResult[Any] | GroupResult] | None = None
 
     # --- members ------------------------------------------------------------------------------------------
 
     def _bind(self, graph: bytes, outcome: "Outcome") -> None:
         super()._bind(graph, outcome)
+        self._by_hand = False
         self._results = None  # made when somebody asks: twenty thousand objects that nobody may want
 
     @property
     def _ranges(self) -> "list[Outcome | tuple[int, int]]":
         """The members as they stand in the graph, where that is known."""
-        return self._outcome.members or [] if self._outcome is not None else []
+        return [] if self._by_hand or self._outcome is None else self._outcome.members or []
 
     @property
     def results(self) -> "list[AsyncResult[Any] | GroupResult]":
@@ -105,187 +105,47 @@ class GroupResult(Result):
         return sum(member[1] if isinstance(member, tuple) else 1 for member in self._ranges)
 
     def __bool__(self) -> bool:
-        # A group has a result also where it has no members.
-        return True
+        # It has a result also where it has no members.
+        return bool(self.id) or len(self) > 0
 
-    def __iter__(self) -> "Iterator[AsyncResult[Any] | GroupResult]":
-        return iter(self.results)
+    def __eq__(self, other: object) -> bool:
+        """Groups are equal where their ids and their members are; one also equals its id as text."""
+        if not isinstance(other, GroupResult):
+            return self.id == (other.id if isinstance(other, Result) else other)
+        if self.id != other.id or len(self) != len(other):
+            return False
+        # What was submitted under one id is one group: no object needs to be made for a member.
+        return not (self._by_hand or other._by_hand) or [each.id for each in self] == [each.id for each in other]
 
-    @overload
-    def __getitem__(self, index: int) -> "AsyncResult[Any] | GroupResult": ...
-    @overload
-    def __getitem__(self, index: slice) -> "list[AsyncResult[Any] | GroupResult]": ...
-    def __getitem__(self, index: int | slice) -> Any:
-        """Return the result of one member, or those of several."""
-        return self.results[index]
+    def __hash__(self) -> int:  # type: ignore[override] # a set has none, as it has no id
+        return hash(self.id)
 
     # --- waiting ------------------------------------------------------------------------------------------
 
-    def get(
-        self,
-        timeout: float | None = None,
-        propagate: bool = True,
-        interval: float = 0.5,
-        callback: Callable[[str, Any], Any] | None = None,
-        no_ack: bool = True,
-        *,
-        disable_sync_subtasks: bool = True,
-    ) -> list[Any]:
-        """Wait for the values of all members and return them in the order of the members.
-
-        A failure is raised as soon as it is certain that it is the first one in their order: those behind it are
-        not waited for.
-
-        Args:
-            timeout: Seconds to wait for all of them together; None: without limit.
-            propagate: True: raise the exception of the first member, in their order, that failed. False: its
-                exception stands in the place of its value.
-            interval: Taken for the sake of code written for Celery; nothing polls.
-            no_ack: Taken likewise.
-            callback: Called with id and value of each member, in their order.
-            disable_sync_subtasks: True: refuse to wait inside a task.
-
-        Raises:
-            TimeoutError: Not all have ended in time; they go on.
-            RuntimeError: This is called inside a task.
-            CoordinatorUnavailable: The coordinator could not be reached.
-            Exception: What the member raised, or ``RemoteError`` where that cannot be rebuilt here.
-        """
-        if disable_sync_subtasks:
-            state.check_join_allowed()
-        everything = self._all_settled(timeout, to_failure=propagate)
-        if propagate:
-            for settled in everything:
-                if settled.state in PROPAGATE_STATES:
-                    raise self._value_of(settled)
-        values = self._values(everything)
-        if callback is not None:
-            for key, value in zip(self._keys(), values, strict=True):
-                callback(key, value)
-        return values
-
-    join = get
-
     def _all_settled(self, timeout: float | None, *, to_failure: bool) -> "list[Settled]":
-        """Wait for all members, or up to the first that failed, and return how each ended."""
-        if self._all is not None:
-            return self._all
         ranges = self._ranges
-        everything: list[Settled]
-        if len(ranges) == 1 and isinstance(ranges[0], tuple):
-            everything = self._connection.wait_range(self._graph, *ranges[0], timeout=timeout, to_failure=to_failure)
-        else:
-            keys = self._keys()
-            settled = self._connection.wait(keys, timeout=timeout, to_failure=to_failure) if keys else {}
-            everything = [settled[key] for key in keys if key in settled]
-        if len(everything) == len(self):
-            self._all = everything
-        return everything
-
-    def _values(self, everything: "Iterable[Settled]") -> list[Any]:
-        """Return what each member ended with."""
-        from grpcflow import codec
-
-        accept = frozenset(codec.content_type(name) for name in self.app.conf.accept_content)
-        decode, success = codec.decode, "SUCCESS"
-        return [
-            decode(settled.data, settled.content_type, accept=accept)
-            if settled.data and settled.state == success
-            else self._value_of(settled)
-            for settled in everything
-        ]
+        if self._all is None and len(ranges) == 1 and isinstance(ranges[0], tuple):
+            first, count = ranges[0]
+            found = self._connection.wait_range(self._graph, first, count, timeout=timeout, to_failure=to_failure)
+            return self._kept(found)
+        return super()._all_settled(timeout, to_failure=to_failure)
 
     # --- where it stands ----------------------------------------------------------------------------------
-
-    def _states(self) -> list[str]:
-        """Return the states of all members now."""
-        if self._all is not None:
-            return [settled.state for settled in self._all]
-        keys = self._keys()
-        found = self._connection.lookup(keys, states_only=True) if keys else []
-        return ["PENDING" if settled is None else settled.state for settled in found]
-
-    def ready(self) -> bool:
-        """Return True where all members have ended, well or not."""
-        return all(found in READY_STATES for found in self._states())
-
-    def successful(self) -> bool:
-        """Return True where all members have ended with a value."""
-        return all(found == "SUCCESS" for found in self._states())
-
-    def failed(self) -> bool:
-        """Return True where a member has ended with an exception."""
-        return any(found == "FAILURE" for found in self._states())
-
-    def waiting(self) -> bool:
-        """Return True where a member has not ended."""
-        return not self.ready()
-
-    def completed_count(self) -> int:
-        """Return how many members have ended with a value."""
-        return sum(found == "SUCCESS" for found in self._states())
 
     @property
     def state(self) -> str:
         """State of the group as one: SUCCESS once all have values, FAILURE once one failed, before that PENDING."""
-        return AsyncResult[Any](self._key, app=self._app).state
+        return self._as_one() if self._by_hand else AsyncResult[Any](self._key, app=self._app).state
 
     # --- what can be done with it -------------------------------------------------------------------------
 
-    def revoke(
-        self,
-        connection: Any = None,
-        terminate: bool = False,
-        signal: str | None = None,
-        wait: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Give all members up, for good; parameters as in ``AsyncResult.revoke``."""
-        self._revoke(self._keys(), terminate, signal, wait, timeout)
-
     def _forget_keys(self) -> list[str]:
-        return [self._key, *self._keys()]
+        return [self._key, *super()._forget_keys()]
 
     def _lose(self) -> None:
-        self._all, self._results = None, None if self._outcome is not None else self._results
-
-    def _then_keys(self) -> list[str]:
-        return self._keys()
-
-    def iter_native(
-        self, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield id and record of each member in the order in which they end; they come by push.
-
-        Args:
-            timeout: Seconds from the first to the last; None: without limit.
-            interval: Taken for the sake of code written for Celery; nothing polls.
-            no_ack: Taken likewise.
-
-        Raises:
-            TimeoutError: Not all have ended in time; they go on.
-        """
-        keys = self._keys()
-        for one in self._connection.arrivals(keys, timeout=timeout) if keys else ():
-            if one is not None:
-                yield one[0], AsyncResult[Any](one[0], app=self._app)._meta(one[1])
-
-    @property
-    def supports_native_join(self) -> bool:
-        """True: results come by push."""
-        return True
-
-    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> None:
-        """Raise the exception of a member that has failed (with ``propagate``); never wait.
-
-        Args:
-            propagate: True: raise. False: do not.
-            callback: Called with id and value of each member that has ended.
-        """
-        for result in self.results:
-            result.maybe_throw(propagate, callback)
-
-    maybe_reraise = maybe_throw
+        super()._lose()
+        if not self._by_hand:
+            self._results = None
 
     def save(self) -> "GroupResult":
         """Keep the description of the group at the coordinator for as long as results are kept; returns this.

@@ -17,6 +17,7 @@ from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATE
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.connection import Settled
+    from grpcflow.result.dependency_graph import DependencyGraph
     from grpcflow.result.group import GroupResult
     from grpcflow_protos.v1 import value_pb2
 
@@ -30,8 +31,13 @@ class AsyncResult(Result, Generic[R]):
 
     Args:
         id: Id of the call.
+        backend: Taken for the sake of Celery's order; must be None.
+        task_name: Name of the task, for ``name`` where the coordinator does not know the call.
         app: The app whose coordinator knows it; None: the current one.
         parent: The result of what ran before it.
+
+    Raises:
+        ValueError: A backend is given: results are the coordinator's.
 
     Attributes:
         id: Id of the call.
@@ -41,11 +47,15 @@ class AsyncResult(Result, Generic[R]):
     def __init__(
         self,
         id: str,
-        *,
+        backend: None = None,
+        task_name: str | None = None,
         app: "Grpcflow | None" = None,
         parent: "AsyncResult[Any] | GroupResult | None" = None,
     ) -> None:
+        if backend is not None:
+            raise ValueError("there are no result backends: pass app=, whose coordinator keeps the results")
         super().__init__(id, app=app, parent=parent)
+        self._task_name = task_name
         self._settled: Settled | None = None
         self._children: list[AsyncResult[Any] | GroupResult] | None = None
         self._ignored: bool | None = None
@@ -186,6 +196,29 @@ class AsyncResult(Result, Generic[R]):
         for _, node in self.iterdeps(intermediate):
             yield node, node.get(**options)
 
+    def build_graph(
+        self, intermediate: bool = False, formatter: Callable[[Any], str] | None = None
+    ) -> "DependencyGraph":
+        """Return this result and all below it as a graph, with an edge from each to those below it.
+
+        Args:
+            intermediate: As in ``iterdeps``.
+            formatter: Returns the text for a result in ``to_dot``; None: its id.
+        """
+        from grpcflow.result.dependency_graph import DependencyGraph
+
+        graph = DependencyGraph(formatter=formatter)
+        for above, node in self.iterdeps(intermediate):
+            graph.add_arc(node)
+            if above is not None:
+                graph.add_edge(above, node)
+        return graph
+
+    @property
+    def graph(self) -> "DependencyGraph":
+        """What ``build_graph`` returns."""
+        return self.build_graph()
+
     def get_leaf(self) -> Any:
         """Wait for this call and all that was linked to it; return the value of the last one."""
         value: Any = None
@@ -312,7 +345,7 @@ class AsyncResult(Result, Generic[R]):
     def name(self) -> str | None:
         """Name of the task; None of a group, and where the call is not known."""
         call = self._call()
-        return None if call is None else call.task or None
+        return self._task_name if call is None else call.task or None
 
     @property
     def args(self) -> list[Any] | None:

@@ -69,7 +69,7 @@ def result_from_tuple(r: Sequence[Any], app: "Grpcflow | None" = None) -> AsyncR
 
 def described(result: GroupResult) -> dict[str, Any]:
     """Return a group as plain data, small where its members are calls with nothing around them; for ``restored``."""
-    if result._outcome is None:
+    if result._by_hand or result._outcome is None:
         return {"tuple": tuple_of(result)}
     return {"graph": result._graph.hex(), "line": _outcome_line(result._outcome)}
 

@@ -1,0 +1,477 @@
+"""Results of several calls, as one: what a set made by hand and the result of a group have in common.
+
+Asks the coordinator in one question for all members wherever they are known to it; never one after the other,
+but where a member ran in this process or is a set itself. Importing this is light, as ``base`` is.
+"""
+
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any, overload
+
+from grpcflow import state
+from grpcflow.errors import GrpcflowError
+from grpcflow.result.base import PROPAGATE_STATES, READY_STATES, Result, _ended
+from grpcflow.result.single import AsyncResult
+
+if TYPE_CHECKING:
+    from grpcflow.app import Grpcflow
+    from grpcflow.connection import Settled
+    from grpcflow.result.group import GroupResult
+
+__all__ = ["ResultSet"]
+
+_Member = Any  # AsyncResult[Any] | ResultSet: what is handed out is typed, what is kept need not be
+
+
+class ResultSet(Result):
+    """Results of several calls, as one; it has no id of its own.
+
+    Args:
+        results: Results of the members; each of them once.
+        app: The app whose coordinator knows them; None: the current one.
+    """
+
+    def __init__(self, results: "Iterable[AsyncResult[Any] | ResultSet]" = (), app: "Grpcflow | None" = None) -> None:
+        self._take("", results, app, None)
+
+    def _take(
+        self,
+        id: str,
+        results: Iterable[_Member],
+        app: "Grpcflow | None",
+        parent: "AsyncResult[Any] | GroupResult | None",
+    ) -> None:
+        """Begin with these members."""
+        super().__init__(id, app=app, parent=parent)
+        self._results: list[_Member] | None = list(results)
+        self._all: list[Settled] | None = None
+        self._by_hand = True  # False: the members are those of a place in a graph
+
+    # --- members ------------------------------------------------------------------------------------------
+
+    @property
+    def results(self) -> "list[AsyncResult[Any] | GroupResult]":
+        """Results of the members; change them by ``add``, ``remove`` and the like."""
+        if self._results is None:
+            self._results = []
+        return self._results
+
+    def _change(self) -> "list[_Member]":
+        """Return the members for being changed; what was known of them as a whole holds no longer."""
+        members, self._all, self._by_hand = self.results, None, True
+        return members
+
+    def add(self, result: "AsyncResult[Any] | ResultSet") -> None:
+        """Add a member; one that is there already is not added again.
+
+        What ``then`` still waits for now includes it; where it was called before, a later ``then`` waits for it.
+        """
+        if result not in self.results:
+            self._change().append(result)
+
+    def remove(self, result: "AsyncResult[Any] | ResultSet | str") -> None:
+        """Remove a member, named by its result or its id.
+
+        Raises:
+            KeyError: It is no member.
+        """
+        try:
+            self._change().remove(result)
+        except ValueError:
+            raise KeyError(str(result)) from None
+
+    def discard(self, result: "AsyncResult[Any] | ResultSet | str") -> None:
+        """Remove a member where it is one."""
+        if result in self.results:
+            self.remove(result)
+
+    def update(self, results: "Iterable[AsyncResult[Any] | ResultSet]") -> None:
+        """Add several members; those that are there already are not added again."""
+        for result in results:
+            self.add(result)
+
+    def clear(self) -> None:
+        """Remove all members."""
+        self._change().clear()
+
+    def _keys(self) -> list[str]:
+        """Return the ids to ask for, one for each member."""
+        return [result._key for result in self.results]
+
+    def _is_plain(self) -> bool:
+        """Return True where each member is one node of the coordinator's."""
+        return self._results is None or all(map(_is_node, self._results))
+
+    def _node_keys(self) -> list[str]:
+        """Return the ids of all nodes in it, with those of sets in it; what ran in this process has none."""
+        if not self._by_hand or self._is_plain():
+            return self._keys()
+        keys: list[str] = []
+        waiting: list[_Member] = [self]
+        while waiting:
+            one = waiting.pop()
+            if _is_node(one):
+                keys.append(one._key)
+            elif isinstance(one, ResultSet):
+                waiting.extend(reversed(one.results))
+        return keys
+
+    def __len__(self) -> int:
+        """Return the number of members."""
+        return len(self.results)
+
+    def __iter__(self) -> "Iterator[AsyncResult[Any] | GroupResult]":
+        return iter(self.results)
+
+    @overload
+    def __getitem__(self, index: int) -> "AsyncResult[Any] | GroupResult": ...
+    @overload
+    def __getitem__(self, index: slice) -> "list[AsyncResult[Any] | GroupResult]": ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return the result of one member, or those of several."""
+        return self.results[index]
+
+    def __eq__(self, other: object) -> bool:
+        """Sets are equal where their members are, in their order."""
+        return isinstance(other, ResultSet) and other.id == self.id and other.results == self.results
+
+    __hash__ = None  # type: ignore[assignment] # it can be changed
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: [{', '.join(str(result) for result in self.results)}]>"
+
+    # --- waiting ------------------------------------------------------------------------------------------
+
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        disable_sync_subtasks: bool = True,
+        on_interval: Callable[[], Any] | None = None,
+    ) -> list[Any]:
+        """Wait for the values of all members and return them in the order of the members.
+
+        A failure is raised as soon as it is certain that it is the first one in their order: those behind it are
+        not waited for.
+
+        Args:
+            timeout: Seconds to wait for all of them together; None: without limit.
+            propagate: True: raise the exception of the first member, in their order, that failed. False: its
+                exception stands in the place of its value.
+            interval: Seconds between two calls of ``on_interval``, and between two looks for ``on_message``.
+            callback: Called with id and value of each member, in their order.
+            no_ack: Taken for the sake of code written for Celery.
+            on_message: Called with a mapping (``task_id``, ``status``, ``result``) for each member that ends, and
+                for a state that a member gave itself where it stands at a look.
+            disable_sync_subtasks: True: refuse to wait inside a task.
+            on_interval: Called once in each interval while it waits.
+
+        Raises:
+            TimeoutError: Not all have ended in time; they go on.
+            RuntimeError: This is called inside a task.
+            CoordinatorUnavailable: The coordinator could not be reached.
+            Exception: What the member raised, or ``RemoteError`` where that cannot be rebuilt here.
+        """
+        if disable_sync_subtasks:
+            state.check_join_allowed()
+        if not self._is_plain():
+            values = self._one_by_one(timeout, propagate, interval, on_message, on_interval)
+        else:
+            if self._all is None and (on_message is not None or on_interval is not None):
+                everything = self._watchfully(timeout, propagate, interval, on_message, on_interval)
+            else:
+                everything = self._all_settled(timeout, to_failure=propagate)
+            if propagate:
+                for settled in everything:
+                    if settled.state in PROPAGATE_STATES:
+                        raise self._value_of(settled)
+            values = self._values(everything)
+        if callback is not None:
+            for result, value in zip(self.results, values, strict=True):
+                callback(result.id, value)
+        return values
+
+    join = get
+
+    def join_native(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        disable_sync_subtasks: bool = True,
+    ) -> list[Any]:
+        """Do the same as ``get``, which comes by push too; the last two parameters change places."""
+        return self.get(timeout, propagate, interval, callback, no_ack, on_message, disable_sync_subtasks, on_interval)
+
+    def _one_by_one(
+        self,
+        timeout: float | None,
+        propagate: bool,
+        interval: float,
+        on_message: Callable[[dict[str, Any]], Any] | None,
+        on_interval: Callable[[], Any] | None,
+    ) -> list[Any]:
+        """Wait for each member by its own means."""
+        until = None if timeout is None else time.monotonic() + timeout
+        return [
+            result.get(
+                timeout=None if until is None else max(0.0, until - time.monotonic()),
+                propagate=propagate,
+                interval=interval,
+                on_message=on_message,
+                on_interval=on_interval,
+                disable_sync_subtasks=False,
+            )
+            for result in self.results
+        ]
+
+    def _all_settled(self, timeout: float | None, *, to_failure: bool) -> "list[Settled]":
+        """Wait for all members, or up to the first that failed, and return how each ended."""
+        if self._all is not None:
+            return self._all
+        keys = self._keys()
+        settled = self._connection.wait(keys, timeout=timeout, to_failure=to_failure) if keys else {}
+        return self._kept([settled[key] for key in keys if key in settled])
+
+    def _kept(self, everything: "list[Settled]") -> "list[Settled]":
+        """Remember how all members ended, where they did, and return what was given."""
+        if len(everything) == len(self):
+            self._all = everything
+        return everything
+
+    def _watchfully(
+        self,
+        timeout: float | None,
+        propagate: bool,
+        interval: float,
+        on_message: Callable[[dict[str, Any]], Any] | None,
+        on_interval: Callable[[], Any] | None,
+    ) -> "list[Settled]":
+        """Wait as ``_all_settled`` does, and tell what happens meanwhile."""
+        keys = self._keys()
+        found: dict[str, Settled] = {}
+        told: dict[str, object] = {}
+        first = 0  # the first of which nothing is known
+        coming = self._connection.arrivals(keys, timeout=timeout, interval=interval)
+        with closing(coming):
+            for one in coming if keys else ():
+                if one is None:
+                    if on_message is not None:
+                        self._tell_states([key for key in keys if key not in found], told, on_message)
+                    if on_interval is not None:
+                        on_interval()
+                    continue
+                found[one[0]] = one[1]
+                if on_message is not None:
+                    on_message(self._record(*one))
+                while first < len(keys) and keys[first] in found:
+                    if propagate and found[keys[first]].state in PROPAGATE_STATES:
+                        return [found[keys[first]]]
+                    first += 1
+        return self._kept([found[key] for key in keys])
+
+    def _tell_states(
+        self, keys: Sequence[str], told: dict[str, object], on_message: Callable[[dict[str, Any]], Any]
+    ) -> None:
+        """Tell of the states that members gave themselves since the last look."""
+        for key, now in zip(keys, self._connection.lookup(keys) if keys else [], strict=True):
+            if now is not None and now.custom_state and told.get(key) != (now.custom_state, now.meta):
+                told[key] = (now.custom_state, now.meta)
+                on_message(self._record(key, now))
+
+    def _record(self, key: str, found: "Settled") -> dict[str, Any]:
+        """Return how a member stands as Celery's record of a result."""
+        return AsyncResult[Any](key, app=self._app)._meta(found)
+
+    def _values(self, everything: "Iterable[Settled]") -> list[Any]:
+        """Return what each member ended with."""
+        from grpcflow import codec
+
+        accept = frozenset(codec.content_type(name) for name in self.app.conf.accept_content)
+        decode, success = codec.decode, "SUCCESS"
+        return [
+            decode(settled.data, settled.content_type, accept=accept)
+            if settled.data and settled.state == success
+            else self._value_of(settled)
+            for settled in everything
+        ]
+
+    def iter_native(
+        self,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield id and record of each member in the order in which they end; they come by push.
+
+        Args:
+            timeout: Seconds from the first to the last; None: without limit.
+            interval: Seconds between two calls of ``on_interval``.
+            no_ack: Taken for the sake of code written for Celery; nothing polls.
+            on_message: Called with each record before it is yielded.
+            on_interval: Called once in each interval while it waits.
+
+        Raises:
+            TimeoutError: Not all have ended in time; they go on.
+        """
+        keys = self._node_keys()
+        every = None if on_interval is None else interval
+        for one in self._connection.arrivals(keys, timeout=timeout, interval=every) if keys else ():
+            if one is not None:
+                record = self._record(*one)
+                if on_message is not None:
+                    on_message(record)
+                yield one[0], record
+            elif on_interval is not None:
+                on_interval()
+
+    @property
+    def supports_native_join(self) -> bool:
+        """True: results come by push."""
+        return True
+
+    def then(
+        self, callback: Callable[[Any], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
+    ) -> Any:
+        """Have a function called with this set once all members have ended, also those that are added until then.
+
+        Args:
+            callback: Called once, as by ``AsyncResult.then``; where nothing is to be waited for, here and now.
+            on_error: As by ``AsyncResult.then``.
+            weak: As by ``AsyncResult.then``.
+
+        Returns:
+            This set.
+        """
+        hold: Callable[[], ResultSet | None] = weakref.ref(self) if weak else lambda: self
+        keys = self._node_keys()
+        if keys:
+            self._connection.when_settled(keys, partial(_all_there, hold, keys, callback, on_error))
+        else:
+            _ended(hold, callback, on_error, None)
+        return self
+
+    # --- where it stands ----------------------------------------------------------------------------------
+
+    def _states(self) -> list[str]:
+        """Return the states of all members now."""
+        if self._all is not None:
+            return [settled.state for settled in self._all]
+        if not self._is_plain():
+            return [one._as_one() if isinstance(one, ResultSet) else one.state for one in self.results]
+        keys = self._keys()
+        found = self._connection.lookup(keys, states_only=True) if keys else []
+        return ["PENDING" if settled is None else settled.state for settled in found]
+
+    def _as_one(self) -> str:
+        """Return one state for all members."""
+        found = set(self._states())
+        if "FAILURE" in found:
+            return "FAILURE"
+        if not found <= READY_STATES:
+            return "PENDING"
+        return "SUCCESS" if found <= {"SUCCESS"} else "REVOKED"
+
+    def ready(self) -> bool:
+        """Return True where all members have ended, well or not."""
+        return all(found in READY_STATES for found in self._states())
+
+    def successful(self) -> bool:
+        """Return True where all members have ended with a value."""
+        return all(found == "SUCCESS" for found in self._states())
+
+    def failed(self) -> bool:
+        """Return True where a member has ended with an exception."""
+        return any(found == "FAILURE" for found in self._states())
+
+    def waiting(self) -> bool:
+        """Return True where a member has not ended."""
+        return not self.ready()
+
+    def completed_count(self) -> int:
+        """Return how many members have ended with a value."""
+        return sum(found == "SUCCESS" for found in self._states())
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> None:
+        """Raise the exception of a member that has failed (with ``propagate``); never wait.
+
+        Args:
+            propagate: True: raise. False: do not.
+            callback: Called with id and value of each member that has ended.
+        """
+        for result in self.results:
+            result.maybe_throw(propagate, callback)
+
+    maybe_reraise = maybe_throw
+
+    # --- what can be done with it -------------------------------------------------------------------------
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Give all members up, for good; parameters as in ``AsyncResult.revoke``."""
+        self._revoke(self._node_keys(), terminate, signal, wait, timeout)
+
+    def _forget_keys(self) -> list[str]:
+        """Return the ids of all nodes in it, and of what ran before them."""
+        if not self._by_hand:
+            return self._keys()
+        keys = self._node_keys()
+        for result in self.results:
+            for before in result._line():
+                keys += before._forget_keys()
+        return keys
+
+    def _lose(self) -> None:
+        self._all = None
+        for result in self._results or ():
+            result._lose()
+
+
+def _is_node(result: Any) -> bool:
+    """Return True where a result stands for one node of the coordinator's."""
+    from grpcflow.result.eager import EagerGroupResult, EagerResult  # made from these
+
+    if isinstance(result, ResultSet):
+        return not result._by_hand and not isinstance(result, EagerGroupResult)
+    return not isinstance(result, EagerResult)
+
+
+def _all_there(
+    hold: "Callable[[], ResultSet | None]",
+    known: list[str],
+    callback: Callable[[Any], Any],
+    on_error: Callable[[Exception], Any] | None,
+    error: Exception | None,
+) -> None:
+    """Make the call that ``then`` promised, or wait for what was added meanwhile."""
+    result = hold()
+    if result is not None and error is None and result._by_hand:
+        settled = set(known)
+        more = [key for key in result._node_keys() if key not in settled]
+        if more:
+            call = partial(_all_there, hold, known + more, callback, on_error)
+            try:
+                result._connection.when_settled(more, call)
+            except GrpcflowError as refused:
+                _ended(hold, callback, on_error, refused)
+            return
+    _ended(hold, callback, on_error, error)
