@@ -1,4 +1,6 @@
-"""Values as bytes and back: JSON by default, MessagePack, and pickle where both sides chose it.
+"""Values as bytes and back: JSON by default, MessagePack, and YAML or pickle where both sides chose them.
+
+A content type names a serializer and, behind a plus sign, a compression: ``application/json+gzip``.
 
 The promise: whatever is encoded comes back equal (tuples as lists), or is refused with ``SerializationError``
 and the path of the part that cannot travel. Nothing is ever changed silently. Imports neither grpc nor
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from grpcflow import tags
-from grpcflow.errors import ContentDisallowed, SerializationError
+from grpcflow import compression as compressions
+from grpcflow import tags, yaml_text
+from grpcflow.errors import ContentDisallowed, ImproperlyConfigured, SerializationError
 
 if TYPE_CHECKING:
     from grpcflow_protos.v1 import value_pb2
@@ -23,6 +26,7 @@ __all__ = [
     "MSGPACK",
     "NAMES",
     "PICKLE",
+    "YAML",
     "content_type",
     "decode",
     "decode_call",
@@ -41,10 +45,13 @@ MSGPACK: Final = "application/msgpack"
 #: Content type of Python's pickle: whoever may send it may run any code here, so nobody accepts it unasked.
 PICKLE: Final = "application/x-python-pickle"
 
-#: The short names that settings and options use.
-NAMES: Final[Mapping[str, str]] = {"json": JSON, "msgpack": MSGPACK, "pickle": PICKLE}
+#: Content type of YAML; read with the safe loader only, and slow.
+YAML: Final = "application/x-yaml"
 
-#: What is accepted where nothing is said: everything that cannot run code.
+#: The short names that settings and options use.
+NAMES: Final[Mapping[str, str]] = {"json": JSON, "msgpack": MSGPACK, "yaml": YAML, "pickle": PICKLE}
+
+#: What is accepted where nothing is said: what cannot run code and needs nothing installed.
 DEFAULT_ACCEPT: Final[frozenset[str]] = frozenset({JSON, MSGPACK})
 
 _TAG_BYTES: Final = tags.TAG.encode()
@@ -63,20 +70,26 @@ _read_json: Final = _READERS[JSON]
 _NEEDS_TAG: Final = (ValueError, OverflowError, TypeError)
 
 
-def content_type(name: str) -> str:
+def content_type(name: str, compression: str | None = None) -> str:
     """Return the content type for a short name (``json``), a content type, or nothing (JSON).
 
     Args:
-        name: ``json``, ``msgpack``, ``pickle``, one of their content types, or empty.
+        name: ``json``, ``msgpack``, ``yaml``, ``pickle``, one of their content types, or empty.
+        compression: ``gzip``, ``bzip2``, ``zlib``, ``lzma``, ``brotli`` or ``zstd``; None: that of ``name`` where it
+            is a content type with one, or else none.
 
     Raises:
-        ContentDisallowed: There is no such codec.
+        ContentDisallowed: There is no such codec, or no such compression.
+        ImproperlyConfigured: It needs a package that is not installed.
     """
-    found = NAMES.get(name, name) or JSON
-    if found not in _KNOWN:
-        message = f"there is no serializer {name!r}: use json, msgpack or pickle"
-        raise ContentDisallowed(message)
-    return found
+    serializer, plus, packed = name.partition("+")
+    found = NAMES.get(serializer, serializer) or JSON
+    if found not in _KNOWN or (plus and not packed):
+        raise ContentDisallowed(f"there is no serializer {name!r}: use json, msgpack, yaml or pickle")
+    if found == YAML:
+        yaml_text.load_package()
+    packing = compression or packed
+    return f"{found}+{compressions.canonical(packing)}" if packing else found
 
 
 # --- writing ---------------------------------------------------------------------------------------------
@@ -96,6 +109,9 @@ def encode(value: Any, content: str = JSON, *, path: str = "value") -> bytes:
         ContentDisallowed: There is no such codec.
     """
     write = _write_json if content == JSON else _WRITERS.get(content or JSON)
+    if write is None and "+" in content:
+        serializer, packing = _parts(content)
+        return compressions.compress(encode(value, serializer, path=path), packing)
     if write is not None:
         try:
             if tags.is_plain(value):
@@ -120,6 +136,9 @@ def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any], content: str = J
         ContentDisallowed: There is no such codec.
     """
     write = _write_json if content == JSON else _WRITERS.get(content or JSON)
+    if write is None and "+" in content:
+        serializer, packing = _parts(content)
+        return compressions.compress(encode_call(args, kwargs, serializer), packing)
     if write is not None:
         call = (args, kwargs)
         try:
@@ -158,8 +177,9 @@ def _encode_carefully(parts: Sequence[tuple[Any, str]], content: str, *, single:
         depth = tags.DEPTH_LIMIT - (0 if single else 1)
         native = chosen == MSGPACK
         written = [tags.tagged(value, path, native_bytes=native, depth=depth) for value, path in parts]
-        return _WRITERS[chosen](written[0] if single else written)
-    except SerializationError:
+        plain = written[0] if single else written
+        return yaml_text.write(plain) if chosen == YAML else _WRITERS[chosen](plain)
+    except (SerializationError, ImproperlyConfigured):
         raise
     except RecursionError:
         message = f"{where}: nested too deeply for the {chosen} codec, or a container holds itself; pass it flat"
@@ -183,20 +203,27 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
 
     Raises:
         ContentDisallowed: The content type is not accepted; nothing of the data was read.
-        SerializationError: The data is not what its content type says.
+        SerializationError: The data is not what its content type says, or comes to more than 64 MiB.
+        ImproperlyConfigured: Reading it needs a package that is not installed.
     """
     content = content or JSON
     if content not in accept or content not in _KNOWN:
+        if "+" in content:
+            serializer, packing = _parts(content)
+            _check_accepted(serializer, accept)
+            return decode(compressions.decompress(data, packing), serializer, accept=accept)
         _check_accepted(content, accept)
     try:
         if content == JSON:
             value = _read_json(data)
         elif content == PICKLE:
             return pickle.loads(data)  # noqa: S301 - only where the caller's accept names pickle
+        elif content == YAML:
+            return tags.untagged(yaml_text.read(data))
         else:
             value = _READERS[content](data)
         return tags.untagged(value) if _TAG_BYTES in data else value
-    except SerializationError:
+    except (SerializationError, ImproperlyConfigured):
         raise
     except RecursionError:
         message = f"the {content} data is nested too deeply to be read here"
@@ -207,10 +234,16 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
         raise SerializationError(message) from error
 
 
+def _parts(content: str) -> tuple[str, str]:
+    """Return serializer and compression of a content type that names both; an empty serializer is JSON."""
+    serializer, _, packing = content.partition("+")
+    return serializer or JSON, packing
+
+
 def _check_accepted(content: str, accept: Collection[str]) -> None:
     """Raise ContentDisallowed unless ``accept`` holds the content type, as itself or by its short name."""
     for name in accept:
-        if NAMES.get(name, name) == content and content in _KNOWN:
+        if NAMES.get(name, name).partition("+")[0] == content and content in _KNOWN:
             return
     names = ", ".join(sorted(accept)) or "nothing"
     message = f"data of content type {content} is not accepted here, only {names}; see app.conf.accept_content"

@@ -39,8 +39,17 @@ FAILURE_MESSAGE_LIMIT: Final = 4_096
 #: Longest traceback of a failure, in characters.
 TRACEBACK_LIMIT: Final = 65_536
 
-#: Content types that every coordinator takes; "" on the wire means the first.
-CONTENT_TYPES: Final = ("application/json", "application/msgpack", "application/x-python-pickle")
+#: Serializers, as content types; "" on the wire means the first.
+SERIALIZERS: Final = ("application/json", "application/msgpack", "application/x-python-pickle", "application/x-yaml")
+
+#: Compressions, which a content type names behind a plus sign: "application/json+gzip".
+COMPRESSIONS: Final = ("gzip", "bzip2", "zlib", "lzma", "brotli", "zstd")
+
+#: Content types that every coordinator takes: each serializer, plain and with each compression.
+CONTENT_TYPES: Final = (
+    *SERIALIZERS,
+    *(f"{serializer}+{compression}" for serializer in SERIALIZERS for compression in COMPRESSIONS),
+)
 
 #: States that end a node; no task gives itself one of them.
 TERMINAL_STATES: Final = ("SUCCESS", "FAILURE", "REVOKED", "IGNORED", "REJECTED")

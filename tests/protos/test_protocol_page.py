@@ -99,8 +99,8 @@ def test_the_page_states_the_numbers_of_limits_py() -> None:
     assert f"runs at {limits.RUN_NODES} nodes" in text
     assert f"have 1 to {limits.NAME_LIMIT} bytes" in text
     assert f"the low {limits.TOKEN_NUMBER_BITS} bits" in text
-    for content_type in limits.CONTENT_TYPES:
-        assert content_type in PAGE
+    for part in (*limits.SERIALIZERS, *limits.COMPRESSIONS):
+        assert f"`{part}`" in PAGE
 
 
 def test_the_page_stays_readable() -> None:
