@@ -16,6 +16,7 @@ from grpcflow_protos.v1 import control_service_pb2, graph_pb2, value_pb2
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 LONG = "x" * 256
+REPLACE, MEMBER = graph_pb2.ATTACHMENT_KIND_REPLACE, graph_pb2.ATTACHMENT_KIND_MEMBER
 
 
 async def ask(wire: Wire, method: str, request: Any) -> Any:
@@ -76,11 +77,11 @@ async def test_stamps_that_are_refused(request_message: control_service_pb2.Revo
 @pytest.mark.parametrize(
     ("attachment", "status"),
     [
-        (graph_pb2.Attachment(kind=1, node=b"short"), (INVALID, "MALFORMED")),
+        (graph_pb2.Attachment(kind=REPLACE, node=b"short"), (INVALID, "MALFORMED")),
         (graph_pb2.Attachment(node=b"n" * 16), (INVALID, "MALFORMED")),
-        (graph_pb2.Attachment(kind=1, node=b"n" * 16, final=9), (INVALID, "DANGLING_EDGE")),
-        (graph_pb2.Attachment(kind=1, node=b"n" * 16, token=7), (PRECONDITION, "STALE_ATTEMPT")),
-        (graph_pb2.Attachment(kind=2, node=b"n" * 16, token=7), (PRECONDITION, "STALE_ATTEMPT")),
+        (graph_pb2.Attachment(kind=REPLACE, node=b"n" * 16, final=9), (INVALID, "DANGLING_EDGE")),
+        (graph_pb2.Attachment(kind=REPLACE, node=b"n" * 16, token=7), (PRECONDITION, "STALE_ATTEMPT")),
+        (graph_pb2.Attachment(kind=MEMBER, node=b"n" * 16, token=7), (PRECONDITION, "STALE_ATTEMPT")),
     ],
 )
 async def test_attachments_that_are_refused(
