@@ -65,7 +65,7 @@ class _Drawing:
         #: How often a call fails in one way or another: in most canvases seldom or never.
         self.trouble = rng.choice([0.0, 0.03, 0.08, 0.2])
         self.callbacks = 0
-        self.revoked = not limits.revoking or rng.random() < 0.9
+        self.revoked = not limits.revoking or rng.random() < 0.7
         #: Above 0 while callbacks and replacements are drawn.
         self.later = 0
         #: False within errbacks: one that begins with an empty group would have nothing that holds it back.
@@ -258,7 +258,7 @@ def _may_carry(canvas: Canvas) -> bool:
     if kind in ("chain", "group"):
         return any(_may_carry(part) for part in canvas["kwargs"]["tasks"])
     # The callbacks of a chord are those of its body.
-    return kind != "chord" or not shapes.is_nothing(canvas["kwargs"]["body"])
+    return kind != "chord" or _may_carry(canvas["kwargs"]["body"])
 
 
 def _signed(canvas: Canvas, mark: str) -> Canvas:
