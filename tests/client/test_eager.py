@@ -385,6 +385,11 @@ def test_links_and_errbacks_run_once() -> None:
     assert heard == [result.parent.parent.id]
 
 
+def test_errbacks_behind_a_failing_step_are_silent() -> None:
+    run(chain(fail.s(), add.s(1).on_error(hear.s()), group(add.s(1), add.s(2)).on_error(hear.s())))
+    assert heard == []
+
+
 def test_an_errback_of_three_parameters_is_told_everything() -> None:
     result = fail.apply((7,), link_error=hear_all.s())
     ((request, error, traceback),) = heard

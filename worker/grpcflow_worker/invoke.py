@@ -57,7 +57,7 @@ class Invoker:
         self.progress = progress
         self.tasks: Mapping[str, Task[..., Any]] = app.tasks
         self.accept = frozenset(codec.content_type(name) for name in app.conf.accept_content)
-        self.result_type = codec.content_type(app.conf.result_serializer)
+        self.result_type = codec.content_type(app.conf.result_serializer, app.conf.result_compression)
         self._overriding: dict[str, bool] = {}
 
     def bind(self, run: CallRun) -> Invoke:

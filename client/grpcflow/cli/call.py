@@ -12,11 +12,14 @@ import click
 from grpcflow.cli.invocation import Failed, invocation, json_option, reach_options
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.result import show, wait_for
+from grpcflow.errors import ContentDisallowed, ImproperlyConfigured
 
 #: Seconds that `--wait` waits unless `--timeout` says otherwise.
 WAIT_TIMEOUT: Final = 60.0
 
 _HIGHEST_PRIORITY: Final = 9
+
+_SERIALIZERS: Final = ("json", "msgpack", "yaml", "pickle")
 
 
 def _json_of(kind: type, example: str) -> Any:
@@ -57,6 +60,12 @@ def _expiry(ctx: click.Context, parameter: click.Parameter, text: str | None) ->
     return seconds
 
 
+def _no_exchanges(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> None:
+    """Refuse what only a broker has; a call that went another way in silence would be worse."""
+    if text is not None:
+        raise click.BadParameter("there are no exchanges here: name the queue with --queue.", param=parameter)
+
+
 @click.command("call")
 @click.argument("name")
 @click.option("--args", "-a", default="[]", metavar="JSON", callback=_json_of(list, "'[2, 3]'"), help="A list.")
@@ -68,6 +77,12 @@ def _expiry(ctx: click.Context, parameter: click.Parameter, text: str | None) ->
 @click.option("--expires", metavar="SECONDS|MOMENT", callback=_expiry, help="Not after.")
 @click.option("--queue", "-Q", metavar="NAME", help="The queue; else as the app routes it.")
 @click.option("--priority", metavar="0-9", type=click.IntRange(0, _HIGHEST_PRIORITY), help="9 goes first.")
+@click.option(
+    "--serializer", type=click.Choice(_SERIALIZERS), help="How the arguments are written; else as the app says."
+)
+@click.option("--compression", metavar="NAME", help="gzip, bzip2, zlib, lzma, brotli or zstd; else as the app says.")
+@click.option("--exchange", metavar="NAME", callback=_no_exchanges, expose_value=False, help="Refused: see --queue.")
+@click.option("--routing-key", metavar="KEY", callback=_no_exchanges, expose_value=False, help="Refused: see --queue.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
 @click.option(
     "--timeout", "-t", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True), help="How long. Default 60."
@@ -92,8 +107,8 @@ def call(name: str, args: list[Any], kwargs: dict[str, Any], wait: bool, timeout
         click.echo(f"Note: the app {app.main!r} has no task {name!r}; it waits until a worker knows it.", err=True)
     try:
         task_id = app.send_task(name, args, kwargs, **given).id
-    except TypeError as error:
-        # The app knows the task and its parameters: these arguments would fail on the worker.
+    except (TypeError, ContentDisallowed, ImproperlyConfigured) as error:
+        # These arguments would fail on the worker, or there is no such compression, or its package is missing.
         raise click.UsageError(str(error)) from error
     if not wait:
         echo_json({"id": task_id}) if said.as_json else click.echo(task_id)

@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 from tests.client.cli.fake_coordinator import FakeConnection, FakeSettled
 
+from grpcflow import codec
 from grpcflow.app import Grpcflow
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 
@@ -93,6 +94,29 @@ def test_options_reach_the_call(typed: Type, cluster: FakeConnection) -> None:
     assert template.expires_in.ToTimedelta().total_seconds() == 90.5
 
 
+def test_arguments_are_written_as_the_caller_says(typed: Type, cluster: FakeConnection) -> None:
+    typed("call", "t", "-a", "[1]", "--serializer", "msgpack", "--compression", "gzip")
+    (chunk,) = cluster.submitted
+    assert chunk.templates[0].content_type == "application/msgpack+gzip"
+    assert codec.decode_call(chunk.runs[0].payloads[0], "application/msgpack+gzip") == ([1], {})
+
+
+@pytest.mark.parametrize("option", ["--exchange", "--routing-key"])
+def test_what_only_a_broker_has_is_refused_with_the_way_to_go(
+    typed: Type, cluster: FakeConnection, option: str
+) -> None:
+    result = typed("call", "t", option, "x")
+    assert result.exit_code == 2
+    assert "there are no exchanges here: name the queue with --queue" in " ".join(result.stderr.split())
+    assert cluster.submitted == []
+
+
+def test_an_unknown_compression_is_told_by_name(typed: Type, cluster: FakeConnection) -> None:
+    result = typed("call", "t", "--compression", "rar")
+    assert result.exit_code == 2
+    assert "there is no compression 'rar'" in result.stderr
+
+
 def test_moments_are_read_as_iso_8601(typed: Type, cluster: FakeConnection) -> None:
     typed("call", "t", "--eta", "2030-01-31T12:00:00+02:00", "--expires", "2030-02-01")
     template, _ = only_call(cluster)
@@ -112,6 +136,7 @@ def test_moments_are_read_as_iso_8601(typed: Type, cluster: FakeConnection) -> N
         ("--eta", "tomorrow"),
         ("--expires", "0"),
         ("--timeout", "3"),
+        ("--serializer", "xml"),
     ],
 )
 def test_what_cannot_be_meant_is_exit_code_2(typed: Type, cluster: FakeConnection, words: tuple[str, ...]) -> None:
