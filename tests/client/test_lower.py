@@ -267,7 +267,7 @@ def test_what_cannot_travel_is_refused_with_its_path() -> None:
         ({"eta": 5}, "eta is 5"),
         ({"queue": "q" * 256}, "over 255 bytes"),
         ({"task_id": "ü" * 128}, "over 255 bytes"),
-        ({"serializer": "yaml"}, "no serializer 'yaml'"),
+        ({"serializer": "xml"}, "no serializer 'xml'"),
     ],
 )
 def test_a_wrong_option_is_refused(options: dict[str, Any], message: str) -> None:

@@ -177,10 +177,16 @@ def test_none_is_no_option() -> None:
     assert templates(noop.signature(exchange=None, group_id=None), chord=None, countdown=None) == templates(noop.s())
 
 
-def test_compression_is_never_passed_over_in_silence() -> None:
-    try:
-        (template,) = templates(noop.s(), compression="gzip")
-    except errors.ContentDisallowed as error:
-        assert "compression" in str(error)  # noqa: PT017 - either it is refused or it is done
-    else:
-        assert template.content_type.endswith("+gzip")
+def test_serializer_and_compression_are_one_content_type() -> None:
+    canvas = noop.signature(("x" * 5_000,), compression="gzip")
+    (template,) = templates(canvas)
+    assert template.content_type == "application/json+gzip"
+    graph = lower(canvas, Calls(app))
+    assert graph is not None
+    (payload,) = graph.runs[0].payloads
+    assert len(payload) < 500
+    assert codec.decode_call(payload, template.content_type) == (["x" * 5_000], {})
+    own = Grpcflow("packed", set_as_current=False, task_compression="zlib")
+    assert Calls(own).template("f", {"serializer": "msgpack"}).content_type == "application/msgpack+zlib"
+    with pytest.raises(errors.ContentDisallowed):
+        templates(noop.s(), compression="squeeze")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import codec
-from grpcflow.errors import ContentDisallowed, PayloadTooLarge
+from grpcflow.errors import PayloadTooLarge
 from grpcflow.lower.model import TemplateSpec
 from grpcflow.lower.options import OPTIONS, checked_limits, checked_name, length_of, split_stamps, unknown_option
 from grpcflow_protos.limits import PAYLOAD_LIMIT
@@ -101,7 +101,9 @@ class Calls:
         countdown, eta = self._start(name, given.get("countdown"), given.get("eta"))
         expires_in, expires_at = self._end(choose("expires", None))
         time_limit, soft_time_limit = self._limits(name, choose)
-        content = _content_type(name, choose("serializer", conf.task_serializer), given.get("compression"))
+        content = codec.content_type(
+            choose("serializer", conf.task_serializer), choose("compression", conf.task_compression)
+        )
         headers = _headers(name, given, via, stamps)
         return TemplateSpec(
             task=checked_name("name of the task", name),
@@ -178,17 +180,6 @@ class Calls:
             raise ValueError(f"{option} is {value!r}; it must be a datetime")
         aware = value if value.tzinfo is not None else value.replace(tzinfo=self._app.conf.tzinfo)
         return aware.astimezone(UTC)
-
-
-def _content_type(name: str, serializer: str, compression: str | None) -> str:
-    """Return the content type of the arguments.
-
-    Raises:
-        ContentDisallowed: There is no such codec.
-    """
-    if compression:
-        raise ContentDisallowed(f"{name}: arguments are not compressed here: leave compression={compression!r} out")
-    return codec.content_type(serializer)
 
 
 def _headers(name: str, given: Mapping[str, Any], via: str, stamps: Mapping[str, list[Any]]) -> dict[str, Any]:
