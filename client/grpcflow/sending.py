@@ -3,6 +3,7 @@
 Knows what a receiver is told and when to try again; what is sent is made elsewhere. It may not import grpc or protobuf.
 """
 
+import dataclasses
 import os
 import socket
 import time
@@ -128,7 +129,7 @@ def _with_headers(graph: "LoweredGraph", run: "Run", added: Mapping[int, Mapping
         if position in added:
             index = len(graph.templates)
             headers = codec.encode({**own, **added[position]}, path="headers")
-            graph.templates.append(template._replace(headers=headers))
+            graph.templates.append(dataclasses.replace(template, headers=headers))
         part = replace(run, first=run.first + position, template=index, payloads=[payload], size=len(payload))
         part.group_index = run.group_index + position
         parts.append(part)

@@ -7,7 +7,7 @@ crash leaves either the task or its replacement, never both and never neither.
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attempts, settling
+from grpcflow_coordinator.core import attempts, recovery, settling
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.model import (
     REPLACED_PLACE,
@@ -50,6 +50,11 @@ def refusal(step: Step, attachment: Attachment) -> tuple[str, str] | None:
         attempts.settle_revoked(step, attempt, "REVOKED")
         return "STALE_ATTEMPT", "the task was revoked while it ran: nothing runs in its place"
     return None
+
+
+def may_come_back(step: Step, attachment: Attachment) -> bool:
+    """Return whether the attempt may be held by a worker that has not come back since the coordinator's start."""
+    return _attempt(step, attachment) is None and recovery.may_run(step, *split_node(attachment.node))
 
 
 def attach(step: Step, graph: Graph, attachment: Attachment) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from grpcflow_coordinator.core.effects import Effects
-from grpcflow_coordinator.core.events import WorkerArrived
+from grpcflow_coordinator.core.events import ChunkArrived, WorkerArrived
 from grpcflow_coordinator.core.lines import Lines
 from grpcflow_coordinator.core.loaded import Loaded
 from grpcflow_coordinator.core.model import (
@@ -130,6 +130,8 @@ class Cluster:
     next_timer: int | None = None
     #: Unix milliseconds at which the earliest ended graph is to be deleted; None: none.
     next_prune: int | None = None
+    #: Last pieces of whole graphs whose attempt may be on its way back with its worker, with their staging.
+    parked: list[tuple[ChunkArrived, Staging]] = field(default_factory=list)
     #: True where graphs wait for their ready nodes to be queued.
     releasing: bool = False
     #: Revokes by stamp that are under way, with whoever asked; None: that was before a restart.

@@ -111,6 +111,7 @@ class Machine:
 
     def _tick(self, step: Step) -> None:
         sessions.look_after(step)
+        submission.unpark(step)
         submission.release_ready(step)
         stamping.work(step)
         timers.fire(step)

@@ -33,13 +33,30 @@ def on_chunk(step: Step, event: ChunkArrived) -> None:
             return
         staging = found
     problem = _add(step, staging, event)
-    if problem is None and event.last:
-        problem = _complete(step, staging, event)
-        if problem is None:
-            _accept(step, staging, event)
-            return
     if problem is not None:
         _refuse(step, event, *problem)
+    elif event.last:
+        _conclude(step, staging, event)
+
+
+def _conclude(step: Step, staging: Staging, event: ChunkArrived) -> None:
+    """Accept or refuse a graph whose last piece is there; park one whose attempt may still come back."""
+    if staging.attachment is not None and attaching.may_come_back(step, staging.attachment):
+        step.cluster.parked.append((event, staging))
+        return
+    problem = _complete(step, staging, event)
+    if problem is None:
+        _accept(step, staging, event)
+    else:
+        _refuse(step, event, *problem)
+
+
+def unpark(step: Step) -> None:
+    """Look again at the graphs whose attempts were on their way back."""
+    parked, step.cluster.parked = step.cluster.parked, []
+    for event, staging in parked:
+        if step.cluster.staging.get(event.graph) is staging:  # else its client left, or sends it anew
+            _conclude(step, staging, event)
 
 
 def _refuse_headless(step: Step, event: ChunkArrived) -> None:

@@ -230,3 +230,29 @@ def test_a_failure_behind_a_chord_keeps_its_cause_across_graphs(bench: Bench) ->
     assert failure.cause is not None
     assert failure.cause.kept_in == inner.id
     bench.finish(worker, inner.id, 0)
+
+
+def test_a_replacement_that_comes_before_its_worker_is_back_waits_for_it(bench: Bench) -> None:
+    outer, inner = one(), one()
+    worker = started(bench, outer)
+    token = worker.token(outer.id, 0)
+    bench.restart()
+    [piece] = inner.chunks(None)
+    bench.step(replace(piece, attachment=Attachment(REPLACE, node_id(outer.id, 0), token, 0)))
+    assert not bench.take(Accepted)
+    bench.arrive(worker)
+    assert [send.graph for send in bench.take(Accepted)] == [inner.id]
+    bench.finish(worker, inner.id, 0)
+    assert bench.state(outer.id, 0) is NodeState.SUCCESS
+
+
+def test_a_replacement_whose_worker_does_not_come_back_is_refused(bench: Bench) -> None:
+    outer, inner = one(), one()
+    worker = started(bench, outer)
+    token = worker.token(outer.id, 0)
+    bench.restart()
+    [piece] = inner.chunks(None)
+    bench.step(replace(piece, attachment=Attachment(REPLACE, node_id(outer.id, 0), token, 0)))
+    bench.pass_time(60)
+    assert [send.code for send in bench.take(Refused)] == ["STALE_ATTEMPT"]
+    assert bench.records.graph(inner.id) is None
