@@ -18,7 +18,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Worke
         return 0
 
     monkeypatch.setattr(program, "run", run)
-    monkeypatch.setattr(program, "set_up_log", lambda _: None)
+    monkeypatch.setattr(program, "set_up_log", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     for name in ("GRPCFLOW_APP", "GRPCFLOW_COORDINATOR"):
         monkeypatch.delenv(name, raising=False)

@@ -10,6 +10,7 @@ from tests.worker.test_worker_inputs import CLOSE, OPEN, leaf
 from tests.worker.test_worker_supervisor import Cluster, cluster
 from tests.worker.worker_fakes import SECRET, WorkerStream, assignment, no_pauses, settle
 
+from grpcflow import codec
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker import fetching, inputs
@@ -36,8 +37,7 @@ async def test_inputs_come_in_parts_before_the_attempt_starts() -> None:
         it.service.inputs.put_nowait(PARTS)
         await it.executor.holds(1)
         run = it.executor.attempts[1]
-        value = value_pb2.Value.FromString(run.inputs[0])
-        assert [each.data for each in value.list.values] == [b"1", b"2"]
+        assert codec.decode_value(value_pb2.Value.FromString(run.inputs[0])) == [1, 2]
         assert not run.inputs_apart
         assert it.service.asked == [(SECRET, 1)]
 

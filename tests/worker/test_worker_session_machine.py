@@ -29,6 +29,9 @@ class SessionMachine(RuleBasedStateMachine):
         #: token -> how the coordinator heard that it ended, and how it did end.
         self.heard: dict[int, str] = {}
         self.ended: dict[int, str] = {}
+        #: token -> how often it told of progress, and the newest of it that the coordinator heard.
+        self.said: dict[int, int] = {}
+        self.noted: dict[int, int] = {}
         #: Messages on the way to the coordinator, and the last number it took from this stream.
         self.wire: list[pb.WorkRequest] = []
         self.taken = 0
@@ -82,6 +85,13 @@ class SessionMachine(RuleBasedStateMachine):
         else:
             self.session.ended(Ended(token, kind), self.now)  # type: ignore[arg-type]
 
+    @precondition(lambda self: self.executing)
+    @rule(data=st.data())
+    def progress(self, data: st.DataObject) -> None:
+        token = data.draw(st.sampled_from(sorted(self.executing)))
+        self.said[token] = self.said.get(token, 0) + 1
+        self.session.progressed(token, f"{self.said[token]}", b"", "")
+
     @precondition(lambda self: self.connected())
     @rule()
     def write(self) -> None:
@@ -97,7 +107,13 @@ class SessionMachine(RuleBasedStateMachine):
         self.taken = message.sequence
         ends = [(token, "values") for token in message.values.tokens]
         ends += [(report.token, report.WhichOneof("outcome") or "") for report in message.reports]
+        for report in message.reports:
+            if report.HasField("progressed"):
+                assert report.token not in self.heard or self.noted[report.token] == int(report.progressed.state)
+                self.noted[report.token] = int(report.progressed.state)
+        ends = [(token, "values" if how == "value" else how) for token, how in ends if how != "progressed"]
         for token, how in ends:
+            assert self.noted.get(token, 0) == self.said.get(token, 0), "its progress comes before its end"
             assert token not in self.superseded or token in self.heard or token not in self.out
             if token in self.out:
                 self.out.discard(token)

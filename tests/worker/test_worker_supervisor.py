@@ -347,3 +347,37 @@ async def test_the_app_may_name_the_coordinator(said: object, address: str, capl
     await asyncio.gather(running, return_exceptions=True)
     assert f"coordinator {address}, executor fake" in caplog.text
     assert "acks_late=False: a lost task fails and never runs twice" in caplog.text
+
+
+async def test_receivers_are_told_when_it_is_ready_and_when_it_leaves() -> None:
+    async with cluster() as it:
+        stream, _ = await it.service.greeted()
+        assert await it.ask(stream, "ping") == {"ok": "pong"}
+        assert it.executor.emitted == [("worker_ready", 0)]
+        stream.refuse(grpc.StatusCode.UNAVAILABLE, "gone")
+        await stream.over()
+        async with no_pauses(it.timer):
+            stream, _ = await it.service.greeted(resumed=True)
+        assert await it.ask(stream, "ping") == {"ok": "pong"}
+        it.supervisor.signalled(signal.SIGTERM)
+        message = await stream.until(lambda each: each.drain)
+        stream.acknowledge(message)
+        await stream.until(lambda each: each.goodbye)
+        stream.end()
+        assert await it.code() == 0
+        names = ["worker_ready", "worker_shutting_down", "worker_shutdown"]
+        assert [name for name, _ in it.executor.emitted] == names
+        assert it.executor.emitted[1][1] == signal.SIGTERM
+
+
+async def test_progress_of_a_task_is_told_and_what_cannot_be_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with cluster() as it:
+        stream, _ = await it.service.greeted()
+        stream.send(assignment(1))
+        await it.executor.holds(1)
+        it.supervisor.progressed(1, "", b"1", "")
+        it.supervisor.progressed(1, "STEP", b"1", "application/msgpack")
+        message = await stream.until(lambda each: bool(each.reports))
+        told = message.reports[0].progressed
+        assert (told.state, told.meta.data, told.meta.content_type) == ("STEP", b"1", "application/msgpack")
+        assert "is not told" in caplog.text

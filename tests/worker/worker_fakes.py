@@ -252,6 +252,7 @@ class FakeExecutor:
         self.wanted = 2
         self.put_something = asyncio.Event()
         self.taken_back: list[int] = []
+        self.emitted: list[tuple[str, int]] = []
         self._start_error = start_error
         self.conf: dict[str, Any] = {"task_acks_late": True}
 
@@ -333,6 +334,9 @@ class FakeExecutor:
 
     def stats(self) -> dict[str, Any]:
         return {"processes": [{"pid": 77}], "tasks": {"t.add": {"done": 5}}}
+
+    def emit(self, name: str, number: int = 0) -> None:
+        self.emitted.append((name, number))
 
     async def close(self, *, drain: bool, deadline: float) -> None:
         self.closed.append(drain)

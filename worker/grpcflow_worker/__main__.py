@@ -6,16 +6,15 @@ This file reads options and sets up the log; it may NOT hold anything that runs 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 
 import click
 
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow_worker.config import LOG_LEVELS, POOLS, ConfigError, WorkerConfig, build_config
+from grpcflow_worker.logs import set_up_log
 
 #: Exit codes, as in sysexits.h.
 EXIT_USAGE = 64
@@ -95,7 +94,7 @@ def command(
     if named is None:
         text = 'no app is named; use -A MODULE[:APP], GRPCFLOW_APP, or app = "..." in [tool.grpcflow] of pyproject.toml'
         return _fail(text, EXIT_CONFIG)
-    set_up_log(config)
+    set_up_log(config.log_level, config.name)
     # The loader adds the folder of a pyproject.toml to the path only where it finds the name there itself.
     return run(config, app)
 
@@ -118,6 +117,7 @@ def run(config: WorkerConfig, app: str | None) -> int:
         concurrency=config.concurrency,
         time_limit=config.time_limit,
         soft_time_limit=config.soft_time_limit,
+        log_level=config.log_level,
     )
 
     async def work() -> int:
@@ -127,20 +127,6 @@ def run(config: WorkerConfig, app: str | None) -> int:
         return asyncio.run(work())
     except ExecutorError as error:
         return _fail(str(error), EXIT_CONFIG)
-
-
-def set_up_log(config: WorkerConfig) -> None:
-    """Log readable lines with time (UTC), level and worker name to standard error."""
-    name = config.name.replace("%", "%%")
-    formatter = logging.Formatter(f"%(asctime)s.%(msecs)03dZ %(levelname)-7s {name}: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(max(logging.getLevelName(config.log_level), logging.INFO))
-    # DEBUG is for our own lines; that of asyncio and gRPC would drown them.
-    logging.getLogger("grpcflow").setLevel(config.log_level)
 
 
 def _fail(text: str, code: int) -> int:

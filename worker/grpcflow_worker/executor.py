@@ -190,6 +190,7 @@ class ExecutorSettings(msgspec.Struct):
         start_timeout: seconds within which the app must be imported and every child be there.
         time_limit: seconds for calls that say none of their own; None: as the app's task_time_limit says.
         soft_time_limit: the same for the soft limit.
+        log_level: name of the log level where the app is; "": the log is left as it is.
     """
 
     app: str | None = None
@@ -200,6 +201,7 @@ class ExecutorSettings(msgspec.Struct):
     start_timeout: float = 60.0
     time_limit: float | None = None
     soft_time_limit: float | None = None
+    log_level: str = ""
 
 
 class Listener(Protocol):
@@ -292,6 +294,14 @@ class Executor(Protocol):
     def stats(self) -> dict[str, Any]:
         """Plain JSON figures for people: processes or threads, held, done by task name, durations."""
         ...
+
+    def emit(self, name: str, number: int = 0) -> None:
+        """Tell the app's receivers of a signal of the worker, where they are; costs nothing where nobody listens.
+
+        Args:
+            name: "worker_ready", "worker_shutting_down", "worker_shutdown" or "heartbeat_sent".
+            number: for "worker_shutting_down" the number of the signal that caused it, 0 for a command.
+        """
 
     async def close(self, *, drain: bool, deadline: float) -> None:
         """End it within `deadline` seconds (and a second of grace for the killing).

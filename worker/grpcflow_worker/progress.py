@@ -49,12 +49,12 @@ class Progress:
             message.reports.append(report)
         return bool(moved)
 
-    def acknowledge(self, sequence: int) -> None:
-        """Drop what was sent in messages up to ``sequence``."""
-        if self._flying:
-            arrived = [token for token, (sent, _) in self._flying.items() if sent <= sequence]
-            for token in arrived:
-                del self._flying[token]
+    def acknowledge(self, sequence: int) -> list[int]:
+        """Drop what was sent in messages up to ``sequence``; returns its tokens."""
+        arrived = [token for token, (sent, _) in self._flying.items() if sent <= sequence]
+        for token in arrived:
+            del self._flying[token]
+        return arrived
 
     def rewind(self) -> None:
         """The stream is gone: what was not acknowledged is sent again, unless something newer waits."""

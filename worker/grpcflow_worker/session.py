@@ -208,11 +208,13 @@ class Session:
         effects = Effects(commands=list(message.commands))
         if greeted:
             self._welcomed(message.welcome, effects)
-        self._progress.acknowledge(message.acknowledged)
+        arrived = self._progress.acknowledge(message.acknowledged)
         for token in self._outbox.acknowledge(message.acknowledged):
             self._told.pop(token, None)
         if self._drain_sequence is not None and message.acknowledged >= self._drain_sequence:
             self._drain_sequence = None
+        # A task that was replaced goes on for a moment, and its progress came too late: it ends by itself.
+        self._forget([token for token in message.superseded if token in arrived], Effects())
         self._forget(message.superseded, effects)
         for stop in message.stops:
             if stop.superseded:

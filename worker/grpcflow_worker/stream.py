@@ -127,6 +127,7 @@ class StreamDriver:
         session: what to carry.
         addresses: ``HOST:PORT`` of each coordinator; tried in turn.
         deliver: takes what a message asked for; called on the event loop, must not block or raise.
+        beaten: called after each heartbeat that the silence asked for.
         connect: opens a stream; replaced in tests.
         timing: the clock; replaced in tests.
     """
@@ -137,12 +138,14 @@ class StreamDriver:
         addresses: Sequence[str],
         deliver: Callable[[Effects], None],
         *,
+        beaten: Callable[[], None] = lambda: None,
         connect: Connect = connect,
         timing: Timing | None = None,
     ) -> None:
         self._session = session
         self._addresses = tuple(addresses)
         self._deliver = deliver
+        self._beaten = beaten
         self._connect = connect
         self._timing = timing or Timing()
         self._something = asyncio.Event()
@@ -273,6 +276,7 @@ class StreamDriver:
             rest = self._said_at + self._session.heartbeat - self._timing.now()
             if rest <= 0:
                 self._session.beat()
+                self._beaten()
                 self._something.set()
                 rest = self._session.heartbeat
             await self._timing.sleep(rest)

@@ -157,7 +157,12 @@ class Supervisor:
         )
         session = Session(identity, config.queues)
         driver = StreamDriver(
-            session, self._addresses(registered), self._deliver, connect=self._connect, timing=self._timing
+            session,
+            self._addresses(registered),
+            self._deliver,
+            beaten=lambda: self._executor.emit("heartbeat_sent"),
+            connect=self._connect,
+            timing=self._timing,
         )
         fetcher = Fetcher(session, driver, self, fetch=self._fetch, timing=self._timing)
         facts = Facts(
@@ -207,6 +212,8 @@ class Supervisor:
             )
 
     async def _close_executor(self, *, drain: bool) -> None:
+        if self._session is not None:
+            self._executor.emit("worker_shutdown")
         try:
             await self._executor.close(drain=drain, deadline=KILL_WAIT)
         except ExecutorError as error:
@@ -255,16 +262,21 @@ class Supervisor:
         if self._signals == 1:
             running = self._session.open if self._session is not None else 0
             _log.info("%s: finishing %d tasks, then stopping; once more stops at once", name, running)
-            self.drain()
+            self.drain(number)
         elif self._over is not None and not self._over.done():
             _log.warning("%s again: stopping at once", name)
             self._over.set_result(128 + number)
 
-    def drain(self) -> None:
-        """Begin to leave: no new work, what has not started goes back, what runs finishes."""
+    def drain(self, number: int = 0) -> None:
+        """Begin to leave: no new work, what has not started goes back, what runs finishes.
+
+        Args:
+            number: number of the signal that says so; 0: a command does.
+        """
         self._asked_to_leave.set()
         if self._session is not None and not self._session.draining:
             self._session.drain()
+            self._executor.emit("worker_shutting_down", number)
             self._executor.take_back_waiting(0)
             self._hand_back_fetching()
             self._wake()
@@ -280,6 +292,8 @@ class Supervisor:
         assert self._session is not None
         assert self._control is not None
         assert self._fetcher is not None
+        if effects.welcome is not None and self._session.streams == 1:
+            self._executor.emit("worker_ready")
         for token in effects.forget:
             self._forget(token)
         for run in effects.runs:

@@ -23,6 +23,7 @@ import msgspec
 import setproctitle
 
 from grpcflow.state import running_task
+from grpcflow_worker import hooks
 from grpcflow_worker.executor import Call, CallRun
 from grpcflow_worker.executors import frames, loading, parent
 from grpcflow_worker.executors.frames import MARK, Batch, FrameReader, Output, Preload, TakeBack
@@ -123,12 +124,14 @@ class Child:
         """Say that it is ready and work until told to finish or until the supervisor is gone."""
         os.register_at_fork(after_in_child=self._stray)
         self._soft.install()
+        hooks.process_begins()
         threading.Thread(target=self._listen, name="grpcflow-urgent", daemon=True).start()
         self._outbox.flush(Output(ready=True))
         with running_task():
             while (batch := self._next()) is not None:
                 self._run_batch(batch)
         self._outbox.flush()
+        hooks.process_ends()
 
     def _stray(self) -> None:
         """Mark a process that user code forked: it must never go on as if it were this child."""
@@ -279,7 +282,7 @@ def main(arguments: list[str]) -> None:
         return  # the supervisor went away
     mark = enter(work, urgent, int(arguments[2]), preload.hostname)
     try:
-        child = Child(work, urgent, mark, loading.load(preload).app, preload)
+        child = Child(work, urgent, mark, loading.load(preload, first=False).app, preload)
     except BaseException:  # noqa: BLE001 - whatever user code raises at import is told to the supervisor
         work.sendall(frames.frame(Output(error=traceback.format_exc())))
         leave(1)

@@ -16,7 +16,7 @@ import msgspec
 
 from grpcflow_worker.executor import ExecutorError
 from grpcflow_worker.executors import frames
-from grpcflow_worker.executors.frames import COMMAND, FORK, KILL, Answer, FrameReader, Preload
+from grpcflow_worker.executors.frames import COMMAND, EMIT, FORK, KILL, Answer, FrameReader, Preload
 
 _MODULE = "grpcflow_worker.executors.forkserver"
 _decode = msgspec.msgpack.Decoder(Answer).decode
@@ -94,6 +94,10 @@ class Forker:
     def kill(self, number: int, signal_number: int) -> None:
         """Send a signal to child `number`, if it is still there."""
         self._send(COMMAND.pack(KILL, number, signal_number), [])
+
+    def emit(self, index: int, argument: int) -> None:
+        """Have the app's receivers told of a late signal, by its place in the list of these."""
+        self._send(COMMAND.pack(EMIT, index, argument), [])
 
     async def close(self, seconds: float = 1.0) -> None:
         """End the process; it is killed after `seconds`."""

@@ -19,9 +19,11 @@ from typing import Final
 
 import setproctitle
 
+from grpcflow_worker import hooks
 from grpcflow_worker.executors import child as child_module
 from grpcflow_worker.executors import frames, loading, parent
-from grpcflow_worker.executors.frames import COMMAND, FORK, KILL, Answer, Preload
+from grpcflow_worker.executors.frames import COMMAND, EMIT, FORK, KILL, Answer, Preload
+from grpcflow_worker.executors.herald import ForkHerald, ThreadHerald
 
 #: Descriptors that come with FORK: the work socket, the urgent socket, the shared page.
 _DESCRIPTORS: Final = 3
@@ -44,6 +46,8 @@ class Forkserver:
         self._loaded = loaded
         self._spawn = spawn
         self._children: dict[int, int] = {}  # process id to the supervisor's number of the child
+        self._facts = hooks.WorkerFacts(preload.hostname, loaded.app, preload.concurrency)
+        self._herald = ThreadHerald(self._facts) if spawn else ForkHerald(self._facts, self._let_go)
         self._spawned: dict[int, subprocess.Popen[bytes]] = {}  # kept, or Popen would complain of a running child
 
     def serve(self) -> None:
@@ -63,6 +67,7 @@ class Forkserver:
                     if key.fileobj is awake:
                         awake.recv(4096)
                     elif not self._obey():
+                        self._herald.close()
                         return
                 self._reap()
 
@@ -78,6 +83,8 @@ class Forkserver:
             pid = self._make(descriptors)
             self._children[pid] = number
             self._say(Answer(child=number, pid=pid))
+        elif what == EMIT:
+            self._herald.tell(frames.LATE[number], argument)
         elif what == KILL:
             for pid, child in self._children.items():
                 if child == number:
@@ -86,6 +93,7 @@ class Forkserver:
 
     def _make(self, descriptors: list[int]) -> int:
         """Make one child that owns the descriptors; returns its process id."""
+        hooks.before_process(self._facts)
         if self._spawn:
             return self._start_interpreter(descriptors)
         pid = os.fork()
@@ -107,10 +115,7 @@ class Forkserver:
         """In the fork: run as a child and never come back."""
         code = 1
         try:
-            signal.set_wakeup_fd(-1)
-            self._selector.close()
-            for own in self._own:
-                own.close()
+            self._let_go()
             work, urgent = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
             mark = child_module.enter(work, urgent, descriptors[2], self._preload.hostname)
             gc.enable()
@@ -120,6 +125,13 @@ class Forkserver:
             traceback.print_exc()
         finally:
             child_module.leave(code)
+
+    def _let_go(self) -> None:
+        """In a fork: close what belongs to this process alone."""
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        for own in self._own:
+            own.close()
 
     def _reap(self) -> None:
         """Tell of every child that has ended."""
@@ -169,7 +181,12 @@ def main(arguments: list[str]) -> int:
     gc.collect()
     gc.freeze()
     answer = Answer(
-        loaded=True, spawns=bool(reasons), tasks=list(loaded.tasks), conf=dict(loaded.conf), warnings=warnings
+        loaded=True,
+        spawns=bool(reasons),
+        tasks=list(loaded.tasks),
+        conf=dict(loaded.conf),
+        warnings=warnings,
+        listens=hooks.listens(),
     )
     control.sendall(frames.frame(answer))
     Forkserver(control, preload, loaded, spawn=bool(reasons)).serve()

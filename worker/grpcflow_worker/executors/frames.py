@@ -21,6 +21,11 @@ PREFIX: Final = struct.Struct("<I")
 COMMAND: Final = struct.Struct("<III")
 FORK: Final = 1
 KILL: Final = 2
+#: Tell the app's receivers: number of the signal (in `LATE`), and its argument.
+EMIT: Final = 3
+
+#: Signals of the worker that come after its start; their places are their numbers between processes.
+LATE: Final = ("worker_ready", "worker_shutting_down", "worker_shutdown", "heartbeat_sent")
 
 #: The page a child shares with the supervisor: monotonic time (s) and token of the attempt it started last.
 #: Native layout, so that each field is one aligned store and is never read half written.
@@ -122,6 +127,8 @@ class Preload(msgspec.Struct, array_like=True):
         includes: further modules to import.
         hostname: name of the worker.
         payload_limit: largest value in bytes.
+        concurrency: how many tasks run at once.
+        log_level: name of the log level; "": leave the log as it is.
     """
 
     sys_path: list[str]
@@ -129,6 +136,8 @@ class Preload(msgspec.Struct, array_like=True):
     includes: tuple[str, ...]
     hostname: str
     payload_limit: int
+    concurrency: int = 1
+    log_level: str = ""
 
 
 class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -141,6 +150,7 @@ class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
         tasks: registered names.
         conf: plain JSON settings of the app.
         warnings: what the user should know.
+        listens: names of the late signals that the app has receivers for.
         child: number of the child that the rest is about.
         pid: its process id when it was made; 0 otherwise.
         exited: True: it is gone, and `status` is as waitpid gave it.
@@ -153,6 +163,7 @@ class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
     tasks: list[str] = []
     conf: dict[str, object] = {}
     warnings: list[str] = []
+    listens: list[str] = []
     child: int = 0
     pid: int = 0
     exited: bool = False

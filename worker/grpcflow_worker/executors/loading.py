@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from grpcflow_worker import hooks
 from grpcflow_worker.executors.frames import Preload
 from grpcflow_worker.invoke import Invoker
 
@@ -29,8 +30,12 @@ class Loaded(msgspec.Struct):
     conf: dict[str, Any]
 
 
-def load(preload: Preload) -> Loaded:
-    """Import the app and its modules.
+def load(preload: Preload, *, first: bool = True) -> Loaded:
+    """Import the app and its modules, and send the signals of that.
+
+    Args:
+        preload: what to import.
+        first: False in a child that imports the app once more.
 
     Raises whatever the user's modules raise, SystemExit included; ImproperlyConfigured where no app is found.
     """
@@ -40,10 +45,12 @@ def load(preload: Preload) -> Loaded:
     from grpcflow.loading import find_app
 
     app = find_app(preload.app)
+    hooks.before_modules(app, preload)
     for module in preload.includes:
         importlib.import_module(module)
     app.load_includes()
     app.finalize()
+    hooks.after_modules(app, preload, first=first)
     return Loaded(app=app, tasks=tuple(sorted(app.tasks)), conf=_plain(app))
 
 

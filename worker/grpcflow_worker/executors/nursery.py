@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
 
+#: Seconds that a forkserver gets to end whose app listens to the last signals of a worker.
+_RECEIVERS: Final = 6.0
+
 #: How often in a row a dead forkserver is replaced before the executor gives up.
 _FORKSERVERS: Final = 3
 
@@ -62,9 +65,12 @@ class Nursery:
             settings.includes,
             settings.hostname,
             settings.payload_limit,
+            settings.concurrency,
+            settings.log_level,
         )
         self._forker = Forker(self)
         self._spawns = False
+        self._listens: tuple[str, ...] = ()
         self._made = 0
         self._unused_deaths = 0
         self._closing = False
@@ -83,7 +89,7 @@ class Nursery:
         deadline = time.monotonic() + self._settings.start_timeout
         try:
             answer = await self._forker.launch(self._preload, self._settings.start_timeout)
-            self._spawns = answer.spawns
+            self._spawns, self._listens = answer.spawns, tuple(answer.listens)
             self._all_ready = asyncio.get_running_loop().create_future()
             for _ in range(self._settings.concurrency):
                 self._make()
@@ -104,6 +110,11 @@ class Nursery:
         """Send a signal to a child, if it is still there."""
         self._forker.kill(child.number, signal_number)
 
+    def emit(self, name: str, number: int) -> None:
+        """Tell the app's receivers of a late signal of the worker, if there are any."""
+        if name in self._listens:
+            self._forker.emit(frames.LATE.index(name), number)
+
     async def close(self, patience: float) -> None:
         """End all children: asked to finish, killed after `patience` seconds; then the forkserver."""
         self._closing = True
@@ -119,7 +130,8 @@ class Nursery:
             await self._wait_empty(1.0)
         for child in list(self.children.values()):
             self._forget(child, "signal 9")
-        await self._forker.close()
+        # Receivers of the last signals may still be at work.
+        await self._forker.close(_RECEIVERS if self._listens else 1.0)
 
     async def _wait_empty(self, seconds: float) -> bool:
         self._empty.clear()

@@ -315,6 +315,10 @@ class Prefork:
             "tasks": self._pace.stats(),
         }
 
+    def emit(self, name: str, number: int = 0) -> None:
+        """See `Executor.emit`."""
+        self.nursery.emit(name, number)
+
     async def close(self, *, drain: bool, deadline: float) -> None:
         """See `Executor.close`."""
         end = time.monotonic() + deadline

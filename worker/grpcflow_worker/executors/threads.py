@@ -78,18 +78,30 @@ class Threads:
 
     async def start(self, listener: Listener) -> Registered:
         """See `Executor.start`."""
+        from grpcflow_worker import hooks
         from grpcflow_worker.executors import loading
+        from grpcflow_worker.executors.herald import ThreadHerald
 
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         settings = self._settings
         try:
-            preload = Preload([], settings.app, settings.includes, settings.hostname, settings.payload_limit)
+            preload = Preload(
+                [],
+                settings.app,
+                settings.includes,
+                settings.hostname,
+                settings.payload_limit,
+                self._places,
+                settings.log_level,
+            )
             loaded = loading.load(preload)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
                 raise
             raise ExecutorError(f"the app cannot be imported:\n{traceback.format_exc()}") from error
+        self._herald = ThreadHerald(hooks.WorkerFacts(settings.hostname, loaded.app, self._places))
+        self._listens = hooks.listens()
         self._invoker = loading.invoker(loaded.app, preload, self._said)
         for number in range(self._places):
             worker = _Worker()
@@ -271,6 +283,11 @@ class Threads:
                 "tasks": self._pace.stats(),
             }
 
+    def emit(self, name: str, number: int = 0) -> None:
+        """See `Executor.emit`."""
+        if name in self._listens:
+            self._herald.tell(name, number)
+
     async def close(self, *, drain: bool, deadline: float) -> None:
         """See `Executor.close`."""
         self.take_back_waiting(0)
@@ -295,6 +312,8 @@ class Threads:
             for worker in self._workers:
                 worker.run = None
         self._report()
+        if self._listens:
+            await asyncio.to_thread(self._herald.close)
 
 
 class Solo(Threads):

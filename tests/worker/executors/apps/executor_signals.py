@@ -1,0 +1,64 @@
+"""An app that writes down which signals of the worker it was told of, in which process, and what it was given."""
+
+import logging
+import os
+import threading
+from typing import Any
+
+from grpcflow import Grpcflow, signals
+
+app = Grpcflow("executor_signals")
+PATH = os.environ["EXECUTOR_SIGNALS_PATH"]
+NAMES = (
+    "celeryd_init",
+    "import_modules",
+    "worker_init",
+    "after_setup_logger",
+    "after_setup_task_logger",
+    "celeryd_after_setup",
+    "worker_before_create_process",
+    "worker_process_init",
+    "worker_ready",
+    "heartbeat_sent",
+    "worker_shutting_down",
+    "worker_shutdown",
+    "worker_process_shutdown",
+)
+
+
+def note(signal: signals.Signal, sender: Any = None, **arguments: Any) -> None:
+    hostname = getattr(sender, "hostname", sender if isinstance(sender, str) else "")
+    with open(PATH, "a") as file:
+        file.write(f"{signal.name} {os.getpid()} {hostname or '-'} {','.join(sorted(arguments)) or '-'}\n")
+
+
+def fail(**_: Any) -> None:
+    raise ValueError("a receiver that fails")
+
+
+def leave(**_: Any) -> None:
+    raise SystemExit(9)
+
+
+def configure(conf: Any = None, **_: Any) -> None:
+    conf.update(task_default_queue="by_signal")
+
+
+def start_a_thread(**_: Any) -> None:
+    threading.Thread(target=threading.Event().wait, daemon=True, name="of_the_receiver").start()
+
+
+for name in NAMES:
+    getattr(signals, name).connect(fail, weak=False)
+    getattr(signals, name).connect(note, weak=False)
+signals.celeryd_init.connect(configure, weak=False)
+signals.worker_ready.connect(start_a_thread, weak=False)
+for name in NAMES:
+    if name != "import_modules":  # that one belongs to the import, which a SystemExit does end
+        getattr(signals, name).connect(leave, weak=False)
+
+
+@app.task
+def where() -> int:
+    logging.getLogger("grpcflow.task").debug("seen")
+    return os.getpid()
