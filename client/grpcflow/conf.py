@@ -61,7 +61,7 @@ class Settings:
         task_soft_time_limit: Seconds after which SoftTimeLimitExceeded is raised in a task; None: no limit.
         task_always_eager: True: calls run in place, in this process, and nothing is sent.
         task_eager_propagates: True: what a call in place raises is raised to its caller.
-        task_store_eager_result: True: results of calls in place can be asked for by their id, in this process.
+        task_store_eager_result: False, the only value: the result of a call in place is what the call returns.
         task_annotations: Attributes of tasks by task name, with "*" for all; also a list of such.
         task_publish_retry: True: a submission that found no coordinator is tried again.
         task_publish_retry_policy: How: ``max_retries`` (None: without end), ``interval_start``, ``interval_step``,

@@ -132,7 +132,10 @@ TESTS: Final[Mapping[str, Test]] = {
     "task_soft_time_limit": _SECONDS,
     "task_always_eager": _FLAG,
     "task_eager_propagates": _FLAG,
-    "task_store_eager_result": _FLAG,
+    "task_store_eager_result": (
+        lambda value: value is False,
+        "False: the result of a call in place is the object that it returns, and no coordinator knows it",
+    ),
     "task_annotations": (_is_annotations, "a mapping of task names to attributes, a list of such, or None"),
     "task_publish_retry": _FLAG,
     "task_publish_retry_policy": (
