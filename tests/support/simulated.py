@@ -104,7 +104,7 @@ class SimulatedCluster:
         #: Graphs that belong to an attempt: its worker, and what that reports once they are accepted.
         self._attached: dict[bytes, tuple[SimulatedWorker, Finished]] = {}
         #: Where True, graphs that belong to an attempt are sent also while their worker's stream is broken.
-        self.impatient = False
+        self.impatient = True
         #: Clients' questions that were answered.
         self.answers: list[RevokeDone | Answer] = []
         #: What was told to have settled; nothing is told twice.
