@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.cluster import cluster_tasks as tasks
-from tests.cluster.harness import Cluster, wait_for
+from tests.cluster.harness import Cluster, alive, wait_for
 
 from grpcflow import ChordError, ImproperlyConfigured, Signature, chain, chord, group
 
@@ -51,7 +51,9 @@ def test_a_replacement_goes_on_though_the_worker_of_all_of_it_is_killed(
     door = cluster.folder / "door"
     results = replaced(tasks.instead, door)
     wait_for("all gates to run", lambda: cluster.count("start-") == GATES)
+    children = killed.children()
     killed.kill()
+    wait_for("its children to end with it", lambda: not alive(children))
     door.touch()
     cluster.start_worker("w2")
     assert_as_wanted(cluster, results)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.cluster import cluster_tasks as tasks
@@ -14,6 +15,7 @@ from grpcflow import AsyncResult, GroupResult, Grpcflow, NotFound, TaskRevokedEr
 
 #: Seconds that a result may take.
 SOON = 20.0
+BINARIES = Path(sys.executable).parent
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +120,19 @@ def test_a_wait_for_an_id_that_another_client_submits_later_ends(cluster: Cluste
         assert waits.result(SOON) == 3
 
 
+def test_what_ran_a_call_and_how_often_is_known_after_its_value_too(cluster: Cluster) -> None:
+    cluster.start_coordinator()
+    cluster.start_worker("w1")
+    flag = cluster.folder / "flag"
+    result = tasks.until.delay(str(flag), 1)
+    wait_for("two attempts", lambda: cluster.count("until") >= 2)
+    flag.touch()
+    assert result.get(timeout=SOON) == 1
+    assert (result.worker, result.name) == ("w1", "t.until")
+    assert result.retries >= 2
+    assert result.date_done is not None
+
+
 def test_a_retry_in_a_header_goes_on_over_a_kill_of_the_coordinator(cluster: Cluster) -> None:
     coordinator = cluster.start_coordinator()
     cluster.start_worker("w1")
@@ -153,3 +168,35 @@ def test_calls_in_place_need_no_daemon(cluster: Cluster) -> None:
         [sys.executable, "-W", "error", "-c", EAGER], env=environment, capture_output=True, text=True, timeout=SOON
     )
     assert done.stdout == "done\n", done.stderr
+
+
+def test_a_call_from_the_shell_takes_the_options_of_a_call(cluster: Cluster) -> None:
+    cluster.start_coordinator()
+    cluster.start_worker("w1", queues="default,urgent")
+    for options, code, words in [
+        (["--countdown", "0.1", "--queue", "urgent", "--serializer", "msgpack", "--compression", "gzip"], 0, "3"),
+        (["--expires", "60", "--priority", "9"], 0, "3"),
+        (["--exchange", "logs"], 2, "queue"),
+        (["--routing-key", "logs"], 2, "queue"),
+    ]:
+        command = [
+            str(BINARIES / "grpcflow"),
+            "-A",
+            "cluster_tasks",
+            "call",
+            "t.add",
+            "-a",
+            "[1, 2]",
+            "--wait",
+            *options,
+        ]
+        told = subprocess.run(
+            [*command, *options],
+            env=cluster.environment(),
+            capture_output=True,
+            text=True,
+            timeout=SOON,
+            cwd=cluster.folder,
+        )
+        assert told.returncode == code, told.stderr
+        assert words in told.stdout + told.stderr

@@ -6,6 +6,7 @@ Nothing polls: waiting is a watch on the connection's stream.
 import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -299,22 +300,32 @@ class AsyncResult(Result, Generic[R]):
         found = self._look()
         return found.failure.traceback if found is not None and found.failure is not None else None
 
+    def _record(self) -> "Settled | None":
+        """Return where the call stands with what the news of an end leave out: when, where, after how many retries."""
+        found = self._look()
+        if found is not None and found.state in READY_STATES and not found.worker and found.settled_at is None:
+            told = self._connection.lookup([self._key], states_only=True)[0]
+            if told is not None:
+                found = replace(found, settled_at=told.settled_at, worker=told.worker, retries=told.retries)
+                self._settled = found
+        return found
+
     @property
     def date_done(self) -> datetime | None:
         """When the call ended, in UTC."""
-        found = self._look()
+        found = self._record()
         return None if found is None else found.settled_at
 
     @property
     def worker(self) -> str | None:
         """Name of the worker that ran it; None before the end, or where none did."""
-        found = self._look()
+        found = self._record()
         return (found.worker or None) if found is not None else None
 
     @property
     def retries(self) -> int:
         """How often it was retried."""
-        found = self._look()
+        found = self._record()
         return 0 if found is None else found.retries
 
     @property
