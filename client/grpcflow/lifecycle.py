@@ -27,7 +27,8 @@ __all__ = ["HANDLERS", "Lifecycle", "lifecycle_of"]
 #: Methods that a task may override to hear of its calls also where they end well.
 HANDLERS: Final = ("before_start", "on_success", "after_return")
 
-_log: Final = logging.getLogger("grpcflow.task")
+#: Of its own, beside the parent of the users' task loggers: a line for each task is not always wanted.
+_log: Final = logging.getLogger("grpcflow.trace")
 
 
 def lifecycle_of(task: Task[..., Any]) -> "Lifecycle | None":

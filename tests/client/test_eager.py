@@ -42,7 +42,7 @@ from grpcflow.result.eager import EagerResult
 def silence() -> Iterator[None]:
     """Forgets what earlier tests heard; failures that are meant need no line in the log."""
     heard.clear()
-    log = logging.getLogger("grpcflow.task")
+    log = logging.getLogger("grpcflow.trace")
     before, log.disabled = log.disabled, True
     yield
     log.disabled = before

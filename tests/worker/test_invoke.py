@@ -314,7 +314,7 @@ def test_a_failure_is_logged_with_its_traceback_and_an_expected_one_without(capl
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "Traceback" in caplog.text
     caplog.clear()
-    caplog.set_level(logging.INFO, "grpcflow.task")
+    caplog.set_level(logging.INFO, "grpcflow.trace")
     plain.max_retries = 0
     assert failure(invoke("plain", "retry", "gone")).type_name == "KeyError"
     plain.max_retries = 1
@@ -326,7 +326,7 @@ def test_a_failure_is_logged_with_its_traceback_and_an_expected_one_without(capl
 def test_a_success_is_logged_at_info_with_its_time(caplog: pytest.LogCaptureFixture) -> None:
     invoke("plain", "give", "v")
     assert not caplog.records
-    caplog.set_level(logging.INFO, "grpcflow.task")
+    caplog.set_level(logging.INFO, "grpcflow.trace")
     invoke("plain", "give", "v" * 5000)
     assert f"plain[{ID}] succeeded after 0." in caplog.text
     assert len(caplog.text) < 2000

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import mmap
 import os
 import signal
@@ -16,6 +17,7 @@ import psutil
 import pytest
 from tests.worker.executors.executor_kit import APPS, Gate, Start
 
+from grpcflow_protos.v1 import value_pb2
 from grpcflow_worker.executor import Call
 from grpcflow_worker.executors import frames
 from grpcflow_worker.executors.forker import shared_page
@@ -250,3 +252,12 @@ async def test_no_child_outlives_a_killed_supervisor(gate: Gate, free_port: Call
         await asyncio.to_thread(supervisor.wait, 10)
     for pid in [*pids, forkserver]:
         await gone(pid)
+
+
+async def test_inputs_of_many_megabytes_reach_the_task(start: Start) -> None:
+    one = await start("prefork", concurrency=1)
+    size = 48 * 1024 * 1024
+    value = value_pb2.Value(data=json.dumps("x" * size).encode()).SerializeToString()
+    behind = [one.put("length", inputs=[value]), one.put("add", 1, 2)]
+    await one.heard.all_of(behind)
+    assert [one.heard.value(token) for token in behind] == [size, 3]

@@ -44,6 +44,11 @@ def leave(how: str) -> None:
 
 
 @app.task
+def length(value: str) -> int:
+    return len(value)
+
+
+@app.task
 def text(length: int) -> str:
     return "x" * length
 
