@@ -173,8 +173,14 @@ class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
 _encoder = msgspec.msgpack.Encoder()
 
 
-def frame(content: msgspec.Struct) -> bytearray:
-    """Return a struct as one frame, prefix included; written in place, since a frame may have hundreds of megabytes."""
+def frame(content: msgspec.Struct) -> bytes:
+    """Return a struct as one frame, prefix included."""
+    body = _encoder.encode(content)
+    return PREFIX.pack(len(body)) + body
+
+
+def large_frame(content: msgspec.Struct) -> bytearray:
+    """The same for one that may have hundreds of megabytes: slower for small ones, and nothing is copied."""
     buffer = bytearray(PREFIX.size)
     _encoder.encode_into(content, buffer, PREFIX.size)
     PREFIX.pack_into(buffer, 0, len(buffer) - PREFIX.size)

@@ -122,7 +122,7 @@ class ChildProcess:
             run.group_index,
             run.in_chord,
         )
-        self._write(frames.frame(batch))
+        self._write(frames.large_frame(batch) if run.inputs else frames.frame(batch))
 
     def finish(self) -> None:
         """Tell it to end when it has done what it has."""
