@@ -181,7 +181,7 @@ class Evaluation:
             traced.value,
             traced.error if failed else None,
             request,
-            node.id if failed else "",
+            "" if traced.error is None else node.id,
             hands_on=not node.template.ignore_result,
             date_done=datetime.now(UTC),
         )

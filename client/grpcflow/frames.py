@@ -128,8 +128,9 @@ def failed_by(parent: End, mode: OnFailure | None) -> End:
     is_member = mode is None
     if mode is None or not parent.fires:
         mode = OnFailure.PASS
-    if parent.state == "IGNORED" and (not parent.fires or (mode is not OnFailure.CHORD and not is_member)):
-        return End("IGNORED", fires=False)
+    if parent.state == "IGNORED" and not (is_member and parent.fires):
+        # Of a spared errback `fires` is false. What a task ignored stays told along its chain, for a join at its end.
+        return End("IGNORED", origin=parent.origin, fires=parent.fires)
     error = parent.error or errors.RemoteError("Ignored")
     if mode is OnFailure.CHORD:
         chord = errors.ChordError(f"Dependency {parent.origin} raised {_shown(error)}")

@@ -6,6 +6,7 @@ GRPCFLOW_TEST_CANVASES sets how many canvases are drawn.
 
 import json
 import os
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, assume, given, note, settings
 from tests.support import functions as names
 from tests.support.canvases import Drawn, build, submissions
 from tests.support.functions import FUNCTIONS
+from tests.support.random_canvases import Range, draw
 from tests.support.reference import (
     EMPTY_REPLACEMENT,
     FAILED_ERROR,
@@ -118,8 +120,29 @@ def plain(runs: Counter[str]) -> Counter[str]:
 def test_a_random_canvas_comes_to_the_same_in_this_process(drawn: Drawn) -> None:
     text = json.dumps(drawn.canvas)
     assume(not any(word in text for word in ELSEWHERE))
-    wanted = evaluate(drawn.canvas, FUNCTIONS, drawn.args, drawn.kwargs)
     note(f"built: {drawn.built()!r}")
+    check(drawn)
+
+
+SEED = int(os.environ.get("GRPCFLOW_TEST_SEED") or random.SystemRandom().randrange(2**32))
+
+
+def test_everything_that_composes_comes_to_the_same_in_this_process() -> None:
+    print(f"GRPCFLOW_TEST_SEED={SEED}")
+    rng = random.Random(SEED)
+    judged = 0
+    for _ in range(CANVASES * 2):
+        drawn = draw(rng, Range(depth=4, revoking=False))
+        text = json.dumps(drawn.canvas)
+        if not any(word in text for word in ELSEWHERE):
+            check(drawn)
+            judged += 1
+    assert judged > CANVASES // 4
+
+
+def check(drawn: Drawn) -> None:
+    """Runs a canvas and compares what it came to, and what it called, with the reference."""
+    wanted = evaluate(drawn.canvas, FUNCTIONS, drawn.args, drawn.kwargs)
     calls.clear()
     result = apply_canvas(drawn.built(), drawn.args, drawn.kwargs, app=app, throw=False)
     assert isinstance(result, EagerResult | EagerGroupResult)

@@ -35,7 +35,7 @@ class End:
         value: Its value; None where it has none.
         error: The exception that it ended with; None where it ended well.
         request: The request of its last attempt; None where it never ran.
-        origin: Id of the node where the failure began; empty where it did not fail.
+        origin: Id of the node where the failure began, or what was ignored; empty where it has a value.
         fires: True where it failed on its own account, so that errbacks fire.
         hands_on: False where what waits for it gets None, because its value is not kept.
         date_done: When it ended, in UTC.
