@@ -148,6 +148,9 @@ def check(drawn: Drawn) -> None:
     assert isinstance(result, EagerResult | EagerGroupResult)
     assert calls == plain(wanted.runs)
     end = ended(result)
+    if wanted.value is not None and names.GROWS not in json.dumps(drawn.canvas):
+        # The results of a group are those of its members as written; what a member added is in its own list only.
+        assert canonical(result.get()) == wanted.value
     if wanted.errors:
         assert isinstance(end, BaseException)
         assert error_of(end) in wanted.errors
@@ -159,8 +162,9 @@ def check(drawn: Drawn) -> None:
 
 def ended(result: EagerResult[Any] | EagerGroupResult) -> Any:
     """Returns the value, or the exception, that a canvas ended with; a group's as one, not that of its first member."""
-    if isinstance(result, EagerGroupResult) and result._end is not None and result._end.error is not None:
-        return result._end.error
+    end = result._end
+    if isinstance(result, EagerGroupResult) and end is not None:
+        return end.value if end.error is None else end.error
     try:
         return result.get()
     except Exception as error:
