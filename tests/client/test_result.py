@@ -156,6 +156,7 @@ def test_a_group_raises_the_error_of_its_first_failing_member(fake: Any) -> None
 
 def test_an_empty_group(fake: Any) -> None:
     many = group()()
+    fake.settle_list(0, [])
     assert (many.get(), len(many), many.ready(), many.successful(), bool(many)) == ([], 0, True, True, True)
 
 

@@ -75,6 +75,26 @@ def test_a_group_raises_its_first_failure_and_waits_for_none_behind_it(fake: Any
     assert [type(value) for value in many.get(propagate=False)] == [int, ValueError, int]
 
 
+def test_a_group_without_members_behind_a_failed_step_fails_too(fake: Any) -> None:
+    sig = add.s(1)
+    sig.link(group())
+    bare = sig.delay().children[0]
+    with pytest.raises(errors.TimeoutError):
+        bare.get(timeout=1)
+    assert not bare.ready()
+    got: list[Any] = []
+    bare.then(got.append)
+    assert (got, fake.calls[-1][0]) == ([], [fake.node(1)])
+    fake.fail(1, ValueError("before it"))
+    for ask in (bare.get, bare.join_native, lambda: bare.get(on_interval=lambda: None), bare.maybe_throw):
+        with pytest.raises(ValueError, match="before it"):
+            ask()
+    assert (bare.ready(), bare.failed(), bare.successful(), bare.completed_count()) == (True, True, False, 0)
+    assert bare.get(propagate=False) == []
+    fake.settle_list(1, [])
+    assert (bare.get(), bare.successful(), bare.completed_count()) == ([], True, 0)
+
+
 def test_members_come_in_the_order_of_their_ends(fake: Any) -> None:
     many = group(add.s(i) for i in range(2))()
     fake.succeed(1, "b")

@@ -4,11 +4,11 @@ Twenty thousand members are waited for as one range and make no objects of their
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from grpcflow import ids, state
-from grpcflow.result.base import Result
+from grpcflow.result.base import PROPAGATE_STATES, Result
 from grpcflow.result.result_set import ResultSet
 from grpcflow.result.single import AsyncResult
 
@@ -122,20 +122,55 @@ class GroupResult(ResultSet):
 
     # --- waiting ------------------------------------------------------------------------------------------
 
+    @property
+    def _is_bare(self) -> bool:
+        """True where it stands in a graph without members: then its join alone knows how it ended."""
+        return not (self._by_hand or self._ranges)
+
     def _all_settled(self, timeout: float | None, *, to_failure: bool) -> "list[Settled]":
         ranges = self._ranges
+        if self._is_bare:
+            ended = self._connection.wait([self._key], timeout=timeout)[self._key]
+            return [ended] if to_failure and ended.state in PROPAGATE_STATES else []
         if self._all is None and len(ranges) == 1 and isinstance(ranges[0], tuple):
             first, count = ranges[0]
             found = self._connection.wait_range(self._graph, first, count, timeout=timeout, to_failure=to_failure)
             return self._kept(found)
         return super()._all_settled(timeout, to_failure=to_failure)
 
+    def _then_keys(self) -> list[str]:
+        return [self._key] if self._is_bare else super()._then_keys()
+
     # --- where it stands ----------------------------------------------------------------------------------
 
     @property
     def state(self) -> str:
         """State of the group as one: SUCCESS once all have values, FAILURE once one failed, before that PENDING."""
-        return self._as_one() if self._by_hand else AsyncResult[Any](self._key, app=self._app).state
+        return self._as_one() if self._by_hand else self._join().state
+
+    def _join(self) -> AsyncResult[Any]:
+        """Return the result of the node that collects the members."""
+        return AsyncResult(self._key, app=self._app)
+
+    def _states(self) -> list[str]:
+        return [self._join().state] if self._is_bare else super()._states()
+
+    def completed_count(self) -> int:
+        """Return how many members have ended with a value."""
+        return 0 if self._is_bare else super().completed_count()
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> None:
+        """Raise the exception of a member that has failed (with ``propagate``); never wait.
+
+        Args:
+            propagate: True: raise. False: do not.
+            callback: Called with id and value of each member that has ended.
+        """
+        if self._is_bare:
+            self._join().maybe_throw(propagate)
+        super().maybe_throw(propagate, callback)
+
+    maybe_reraise = maybe_throw
 
     # --- what can be done with it -------------------------------------------------------------------------
 

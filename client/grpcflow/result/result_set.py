@@ -184,7 +184,7 @@ class ResultSet(Result):
         if not self._is_plain():
             values = self._one_by_one(timeout, propagate, interval, on_message, on_interval)
         else:
-            if self._all is None and (on_message is not None or on_interval is not None):
+            if len(self) and self._all is None and (on_message is not None or on_interval is not None):
                 everything = self._watchfully(timeout, propagate, interval, on_message, on_interval)
             else:
                 everything = self._all_settled(timeout, to_failure=propagate)
@@ -357,12 +357,15 @@ class ResultSet(Result):
             This set.
         """
         hold: Callable[[], ResultSet | None] = weakref.ref(self) if weak else lambda: self
-        keys = self._node_keys()
+        keys = self._then_keys()
         if keys:
             self._connection.when_settled(keys, partial(_all_there, hold, keys, callback, on_error))
         else:
             _ended(hold, callback, on_error, None)
         return self
+
+    def _then_keys(self) -> list[str]:
+        return self._node_keys()
 
     # --- where it stands ----------------------------------------------------------------------------------
 
