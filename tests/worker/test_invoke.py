@@ -187,6 +187,11 @@ def test_progress_goes_to_the_worker_with_the_token_of_the_attempt() -> None:
     assert told == [(40, "PROGRESS", b'{"done":3}', codec.JSON)]
 
 
+def test_a_failure_is_kept_where_the_value_is_not_wanted() -> None:
+    assert invoke("plain", "give", "v", ignore_result=True) == b""
+    assert failure(invoke("plain", "fail", "bad", ignore_result=True)).message == "bad"
+
+
 # --- handlers --------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +304,25 @@ def test_signals_of_each_end(what: str, names: list[str], state: str, told: list
     if what == "retry":
         assert told[1][1]["request"].id == ID
         assert isinstance(told[1][1]["reason"], errors.Retry)
+
+
+def test_an_attempt_that_arrived_is_told_of_before_it_starts() -> None:
+    order: list[Any] = []
+
+    def received(sender: Any, request: Any, **_: Any) -> None:
+        order.append(("received", sender.hostname, request.id, request.args))
+
+    def prerun(task_id: str, **_: Any) -> None:
+        order.append(("prerun", task_id))
+
+    signals.task_received.connect(received)
+    signals.task_prerun.connect(prerun)
+    try:
+        assert value(invoke("plain", "give", 1)) == 1
+    finally:
+        signals.task_received.disconnect(received)
+        signals.task_prerun.disconnect(prerun)
+    assert order == [("received", "w1", ID, ["give", 1]), ("prerun", ID)]
 
 
 def test_a_task_that_nobody_registered_is_told_of(told: list[Any]) -> None:

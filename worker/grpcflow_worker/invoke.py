@@ -135,6 +135,8 @@ class _Bound:
             if self.run.inputs:
                 args = self._with_inputs(args)
             request = self.context(offset, args, kwargs)
+            if signals.task_received.receivers:
+                signals.task_received.send(self.invoker, request=request)
             task.push_request(request)
             if self.tells:
                 life = Lifecycle(task)
