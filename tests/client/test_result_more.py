@@ -57,6 +57,13 @@ def test_how_a_call_was_made(fake: Any) -> None:
     assert (unknown.name, unknown.args, unknown.queue, unknown.group_id) == (None, None, None, None)
 
 
+def test_the_stamps_of_a_call_are_known_to_its_result(fake: Any) -> None:
+    headers = codec.encode({"mine": 1, "stamps": {"order": [17]}})
+    fake.settled["x"] = Settled("PENDING", details=value_pb2.CallDetails(task="add", headers=headers))
+    fake.settled["y"] = Settled("PENDING", details=value_pb2.CallDetails(task="add"))
+    assert [app.AsyncResult(name).stamps for name in ("x", "y", "nobody")] == [{"order": [17]}, {}, {}]
+
+
 def test_a_result_that_is_not_wanted_is_none_at_once(fake: Any) -> None:
     result = add.delay(1)
     result.ignored = True

@@ -391,6 +391,17 @@ class AsyncResult(Result, Generic[R]):
         return None if call is None else call.parent_id or None
 
     @property
+    def stamps(self) -> dict[str, list[Any]]:
+        """The stamps of the call, each a list of values; empty where it has none, or is not known."""
+        from grpcflow import codec
+
+        call = self._call()
+        if call is None or not call.headers:
+            return {}
+        headers = codec.decode(call.headers, call.headers_content_type, accept=self.app.conf.accept_content)
+        return dict(headers.get("stamps") or {})
+
+    @property
     def children(self) -> "list[AsyncResult[Any] | GroupResult]":
         """Results of what was linked to the call, in that order; known where the call was submitted."""
         if self._children is None:
