@@ -51,3 +51,25 @@ def test_the_client_works_before_and_after_a_fork(
     assert done.stdout.splitlines()[-1] == "done"
     assert "Traceback" not in done.stderr, done.stderr
     assert "did not end" not in done.stderr, done.stderr
+
+
+AFTER_FORK = """
+import os
+from grpcflow import Grpcflow
+
+told = []
+app = Grpcflow("forked", set_as_current=False)
+app.on_after_fork.connect(lambda sender, **_: told.append(sender.main), weak=False)
+child = os.fork()
+if child == 0:
+    os._exit(7 if told == ["forked"] else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert told == []
+"""
+
+
+def test_an_app_is_told_in_the_child_that_it_was_forked() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", AFTER_FORK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -162,6 +162,7 @@ def test_replacements_above_a_call_are_counted() -> None:
         ("group_id", r"group\(\.\.\.\)"),
         ("group_index", r"group\(\.\.\.\)"),
         ("interval", "nothing polls"),
+        ("result_cls", "another object of its id"),
         ("countdwn", "did you mean 'countdown'"),
         ("xyzzy", "there are acks_late"),
     ],

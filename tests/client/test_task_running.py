@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.client.fake_connection import FakeApp, FakeConnection, lowered_calls
 
-from grpcflow import Context, chain, chord, codec, errors, group
+from grpcflow import AsyncResult, Context, chain, chord, codec, errors, group
 from grpcflow.contrib.abortable import AbortableAsyncResult, AbortableTask
 from grpcflow_protos.v1 import graph_pb2
 
@@ -277,6 +277,14 @@ def test_the_signature_of_the_running_call(running: Any) -> None:
     assert (sig.task, sig.args, sig.kwargs) == ("work", (1,), {"a": 2})
     assert sig.options == {"task_id": "the-id", "queue": "other", "priority": 9, "time_limit": 4.0}
     assert work.signature_from_request(args=(5,), kwargs={}).args == (5,)
+
+
+def test_a_task_makes_results_and_runs_itself_in_place(running: Any) -> None:
+    running()
+    result = work.AsyncResult("another")
+    assert (type(result), result.id, result.app) == (AsyncResult, "another", app)
+    assert add.apply((1, 2)).get() == 3
+    assert not app.fake.graphs
 
 
 def test_a_task_without_trail_notes_no_children(running: Any) -> None:
