@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 #: Events that one batch takes at most, and writes after which it takes no more.
 BATCH_EVENTS: Final = 512
-BATCH_WRITES: Final = 5_000
+BATCH_WRITES: Final = 2_000
 
 #: Seconds between two tries of a batch that found the disk full.
 FULL_RETRY: Final = 0.5

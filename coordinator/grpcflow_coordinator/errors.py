@@ -17,6 +17,7 @@ STATUS_OF: Final[dict[str, grpc.StatusCode]] = {
     "DANGLING_EDGE": _INVALID,
     "DUPLICATE_ID": _INVALID,
     "NODE_LIMIT": _INVALID,
+    "CHUNK_TOO_LONG": _INVALID,
     "PAYLOAD_TOO_LARGE": _INVALID,
     "NAME_TOO_LONG": _INVALID,
     "ID_TOO_LONG": _INVALID,

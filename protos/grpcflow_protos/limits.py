@@ -27,6 +27,11 @@ BATCH_BYTES: Final = 1024 * 1024
 #: Nodes after which a sender cuts a run.
 RUN_NODES: Final = 500
 
+#: Runs after which a sender cuts a piece of a graph, and most that a coordinator takes in one: a piece is read and
+#: written down in one go, and everybody else waits for as long.
+CHUNK_RUNS: Final = 500
+CHUNK_RUNS_MOST: Final = 2_000
+
 #: Most nodes in one graph.
 NODE_LIMIT: Final = 200_000
 

@@ -14,7 +14,7 @@ import pytest
 
 from grpcflow import Grpcflow, chain, chord, errors, group
 from grpcflow.lower import Calls, LoweredGraph, Outcome, lower, to_chunks
-from grpcflow_protos.limits import BATCH_BYTES, PAYLOAD_LIMIT, RUN_NODES
+from grpcflow_protos.limits import BATCH_BYTES, CHUNK_RUNS, PAYLOAD_LIMIT, RUN_NODES
 from grpcflow_protos.v1 import graph_pb2
 
 GOLDEN: Final = Path(__file__).parent / "golden_lowered.txt"
@@ -242,6 +242,11 @@ def test_chunks_are_cut_by_bytes_and_hold_every_run_once() -> None:
     assert {(chunk.graph, chunk.node_count) for chunk in chunks} == {(b"g" * 12, 11)}
     assert [len(chunk.templates) for chunk in chunks] == [1] + [0] * (len(chunks) - 1)
     assert all(chunk.ByteSize() <= BATCH_BYTES + 1000 for chunk in chunks)
+
+
+def test_chunks_are_cut_by_the_number_of_runs() -> None:
+    chunks = to_chunks(lowered(chain(noop.s() for _ in range(2 * CHUNK_RUNS + 1))), b"g" * 12)
+    assert [len(chunk.runs) for chunk in chunks] == [CHUNK_RUNS, CHUNK_RUNS, 1]
 
 
 def test_a_payload_at_the_limit_passes_and_one_byte_more_does_not() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from grpcflow.ids import node_bytes
 from grpcflow.lower.model import Attachment, LoweredGraph, Run, TemplateSpec
-from grpcflow_protos.limits import BATCH_BYTES
+from grpcflow_protos.limits import BATCH_BYTES, CHUNK_RUNS
 from grpcflow_protos.v1 import graph_pb2
 
 __all__ = ["to_chunks"]
@@ -29,7 +29,7 @@ _KINDS: Final = {
 
 
 def to_chunks(graph: LoweredGraph, graph_id: bytes, attachment: Attachment | None = None) -> list[graph_pb2.GraphChunk]:
-    """Return the pieces of a graph, in order, cut by bytes.
+    """Return the pieces of a graph, in order, cut by bytes and by runs.
 
     Args:
         graph: The lowered canvas.
@@ -69,7 +69,7 @@ def _cut(
         needed = [_template(template, nesting) for template in graph.templates[sent : run.template + 1]]
         sent += len(needed)
         run_size = _size(run) + sum(template.ByteSize() + _TEMPLATE_BYTES for template in needed)
-        if runs and size + run_size > BATCH_BYTES:
+        if runs and (size + run_size > BATCH_BYTES or len(runs) >= CHUNK_RUNS):
             yield runs, templates
             runs, templates, size = [], [], 0
         message = _run(run, graph_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
 from grpcflow_coordinator import values
@@ -92,17 +92,17 @@ class ClientService(Upkeep, client_service_pb2_grpc.ClientServiceServicer):
         requests: AsyncIterator[client_service_pb2.SessionRequest],
     ) -> None:
         try:
-            self._take(stream, first)
+            await self._take(stream, first)
             async for message in requests:
                 if message.HasField("hello"):
                     raise Refusal("HELLO_EXPECTED", "a session has one hello, in its first message")
-                self._take(stream, message)
+                await self._take(stream, message)
         finally:
             stream.wake()
 
-    def _take(self, stream: ClientStream, message: client_service_pb2.SessionRequest) -> None:
+    async def _take(self, stream: ClientStream, message: client_service_pb2.SessionRequest) -> None:
         """Act on one message of a session."""
-        for piece in message.submits:
+        async for piece in _unhurried(message.submits):
             try:
                 self._submit(stream, piece)
                 stream.coming[piece.graph] = piece.node_count
@@ -176,7 +176,7 @@ class ClientService(Upkeep, client_service_pb2_grpc.ClientServiceServicer):
             raise Refusal("MALFORMED", "the last piece of the graph is not there, or not marked as the last")
         answer: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
         try:
-            for piece in request.chunks:
+            async for piece in _unhurried(request.chunks):
                 self._submit(answer, piece)
             refused = await answer
         finally:
@@ -238,6 +238,17 @@ class ClientService(Upkeep, client_service_pb2_grpc.ClientServiceServicer):
                 f"the answer has {size} bytes; {most} are allowed: ask for fewer nodes, or for a join's members",
             )
         return answer
+
+
+async def _unhurried(pieces: Iterable[graph_pb2.GraphChunk]) -> AsyncIterator[graph_pb2.GraphChunk]:
+    """Yield the pieces of one message, and let others have their turn between large ones."""
+    runs = 0
+    for piece in pieces:
+        runs += len(piece.runs)
+        if runs > limits.CHUNK_RUNS:
+            await asyncio.sleep(0)
+            runs = len(piece.runs)
+        yield piece
 
 
 def common_revision(theirs: int) -> int:

@@ -147,6 +147,11 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         raise Refusal("EMPTY_GRAPH", "the graph has no nodes: there is nothing to run")
     if message.node_count > node_limit:
         raise Refusal("NODE_LIMIT", f"the graph has {message.node_count} nodes; {node_limit} are allowed: split it")
+    if len(message.runs) > limits.CHUNK_RUNS_MOST:
+        raise Refusal(
+            "CHUNK_TOO_LONG",
+            f"the piece holds {len(message.runs)} runs; {limits.CHUNK_RUNS_MOST} are allowed: cut the graph into more pieces",
+        )
     return ChunkArrived(
         client=client,
         graph=message.graph,

@@ -478,7 +478,7 @@ class GraphChunk(_message.Message):
 
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeRun]:
-        """The runs of this piece, at most 1 MiB of them unless one payload alone is larger."""
+        """The runs of this piece: at most 2,000, better 500, and at most 1 MiB of them unless one payload alone is larger."""
 
     @_builtins.property
     def attachment(self) -> Global___Attachment:

@@ -66,6 +66,7 @@ GRAPHS: list[tuple[str, Mutation]] = [
         all_of(lambda chunk: setattr(chunk, "node_count", 2), lambda chunk: setattr(chunk.runs[0], "first", 1)),
     ),
     ("NODE_LIMIT", lambda chunk: setattr(chunk, "node_count", limits.NODE_LIMIT + 1)),
+    ("CHUNK_TOO_LONG", lambda chunk: chunk.runs.extend([Run(count=1)] * limits.CHUNK_RUNS_MOST)),
     ("GRAPH_CYCLE", lambda chunk: chunk.runs[0].children.append(0)),
     ("GRAPH_CYCLE", lambda chunk: chunk.runs[0].inputs.append(Edge(parent=0, mode=1))),
     ("GRAPH_CYCLE", lambda chunk: two(chunk, edge=Edge(parent=1, mode=1))),
