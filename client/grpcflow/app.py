@@ -259,8 +259,9 @@ class Grpcflow(AppShortcuts):
         if graph is None:
             return None
         graph_id = ids.mint_graph()
-        # Options of the whole: those of the canvas, and over them those of this submission.
-        whole = {**canvas["options"], **options} if options or canvas["options"] else _NO_OPTIONS
+        # Options of the whole: those of the canvas, and over them those of this submission; None is no option.
+        given = {name: value for name, value in options.items() if value is not None} if options else _NO_OPTIONS
+        whole = {**canvas["options"], **given} if given or canvas["options"] else _NO_OPTIONS
         if whole or self._is_observed():
             self._publish(graph, graph_id, whole, attachment)
         else:
@@ -293,7 +294,7 @@ class Grpcflow(AppShortcuts):
         """Return True where somebody listens, or the settings ask for other tries than the connection's own."""
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return True
-        return self.conf.task_publish_retry and self.conf.task_publish_retry_policy != POLICY
+        return not self.conf.task_publish_retry or self.conf.task_publish_retry_policy != POLICY
 
     def _callbacks(self, value: Any) -> list[Signature]:
         """Return callbacks that were given as options as signatures."""

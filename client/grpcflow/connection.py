@@ -63,7 +63,9 @@ class Connection(Kept, Commands):
 
     # --- graphs and results -------------------------------------------------------------------------------
 
-    def submit(self, chunks: Sequence[graph_pb2.GraphChunk], *, timeout: float | None = None) -> None:
+    def submit(
+        self, chunks: Sequence[graph_pb2.GraphChunk], *, timeout: float | None = None, retry: bool = True
+    ) -> None:
         """Submit a graph; returns when it is durable.
 
         Those of many threads leave in one message. Where the stream breaks, the same chunks are sent again; the
@@ -72,6 +74,7 @@ class Connection(Kept, Commands):
         Args:
             chunks: All pieces of one graph, in order.
             timeout: Seconds to wait for the acknowledgement; None: 60.
+            retry: False: where no address can be reached, that is told at once. Default True.
 
         Raises:
             PayloadTooLarge: A call is larger than the coordinator takes.
@@ -88,7 +91,8 @@ class Connection(Kept, Commands):
             if len(piece) > limits.PAYLOAD_LIMIT:
                 _check_size(chunk, len(piece))
             pieces.append(piece)
-        self._session.submit(chunks[0].graph, pieces, time.monotonic() + (timeout or ACKNOWLEDGE_TIME))
+        deadline = time.monotonic() + (timeout or ACKNOWLEDGE_TIME)
+        self._session.submit(chunks[0].graph, pieces, deadline, once=not retry)
 
     def wait(
         self,

@@ -232,6 +232,7 @@ class Evaluation:
             replaced_task_nesting=template.replaced_nesting + node.frame.nesting,
             stamps=headers.get("stamps") or {},
             shadow=headers.get("shadow"),
+            reply_to=headers.get("reply_to"),
             _hand_over=handed_over,
             **self._about,
         )

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["emit_after", "emit_before", "publish", "retry_policy"]
 
+#: The policy of a submission that is not tried again.
+_ONCE: Final[Mapping[str, Any]] = {**POLICY, "max_retries": 0}
+
 _TRIED_AGAIN: Final[tuple[type[BaseException], ...]] = (CoordinatorUnavailable,)
 
 
@@ -37,13 +40,13 @@ def retry_policy(app: "Grpcflow", options: Mapping[str, Any]) -> Mapping[str, An
     Raises:
         ImproperlyConfigured: It is no policy.
     """
-    wanted = options.get("retry")
-    if not (app.conf.task_publish_retry if wanted is None else wanted):
-        return None
     given = options.get("retry_policy")
     holds, words = TESTS["task_publish_retry_policy"]
     if given is not None and not holds(given):
         raise ImproperlyConfigured(f"the option retry_policy is {given!r}; it must be {words}.", code="BAD_OPTION")
+    wanted = options.get("retry")
+    if not (app.conf.task_publish_retry if wanted is None else wanted):
+        return _ONCE
     policy = {**POLICY, **app.conf.task_publish_retry_policy, **(given or {})}
     return None if policy == POLICY else policy
 
@@ -54,7 +57,7 @@ def publish(app: "Grpcflow", chunks: Sequence[Any], policy: Mapping[str, Any] | 
     Args:
         app: Whose connection is used.
         chunks: The graph.
-        policy: How often, and after which time; None: once.
+        policy: How often, and after which time; None: as the connection does.
 
     Raises:
         CoordinatorUnavailable: No try reached a coordinator.
@@ -62,6 +65,9 @@ def publish(app: "Grpcflow", chunks: Sequence[Any], policy: Mapping[str, Any] | 
     """
     if policy is None:
         app.connection.submit(chunks)
+        return
+    if policy["max_retries"] == 0:
+        app.connection.submit(chunks, retry=False)
         return
     again = (*_TRIED_AGAIN, *(policy.get("retry_errors") or ()))
     failures = 0
@@ -102,7 +108,7 @@ def emit_before(app: "Grpcflow", graph: "LoweredGraph", graph_id: bytes, policy:
             for position in range(run.count):
                 about = _described(graph, graph_id, run, position)
                 known = set(about["headers"])
-                properties = {"correlation_id": about["headers"]["id"], "reply_to": None}
+                properties = {"correlation_id": about["headers"]["id"], "reply_to": about["headers"].get("reply_to")}
                 before_task_publish.send(name, **about, declare=[], retry_policy=told, properties=properties)
                 if more := {key: value for key, value in about["headers"].items() if key not in known}:
                     added[position] = more
@@ -154,7 +160,7 @@ def _described(graph: "LoweredGraph", graph_id: bytes, run: "Run", position: int
         "expires": template.expires_at and template.expires_at.isoformat(),
         "retries": 0,
         "timelimit": [template.time_limit, template.soft_time_limit],
-        "argsrepr": repr(args),
+        "argsrepr": repr(tuple(args)),
         "kwargsrepr": repr(kwargs),
         "ignore_result": template.ignore_result,
         "origin": f"{os.getpid()}@{socket.gethostname()}",

@@ -46,11 +46,11 @@ _AGAIN: Final = 0.05
 class _Submission(Operation):
     """A graph on its way: its encoded pieces are kept until the coordinator has it."""
 
-    __slots__ = ("graph", "pieces", "since", "tries")
+    __slots__ = ("graph", "once", "pieces", "since", "tries")
 
-    def __init__(self, graph: bytes, pieces: Sequence[bytes]) -> None:
+    def __init__(self, graph: bytes, pieces: Sequence[bytes], once: bool) -> None:
         super().__init__()
-        self.graph, self.pieces = graph, pieces
+        self.graph, self.pieces, self.once = graph, pieces, once
         self.tries = 0
         self.since = time.monotonic()
 
@@ -90,18 +90,19 @@ class Session:
 
     # --- operations ---------------------------------------------------------------------------------------
 
-    def submit(self, graph: bytes, pieces: Sequence[bytes], deadline: float) -> None:
+    def submit(self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool = False) -> None:
         """Send a graph and wait until it is durable.
 
         Args:
             graph: The graph's id.
             pieces: Encoded ``SessionRequest`` messages, one for each chunk.
             deadline: Monotonic time to give up at.
+            once: True: give up as soon as no address could be reached.
 
         Raises:
             GrpcflowError: The coordinator refused it, could not be reached, or did not answer in time.
         """
-        submission = _Submission(graph, pieces)
+        submission = _Submission(graph, pieces, once)
         with self._changed:
             self._submissions.setdefault(graph, []).append(submission)
             if self._ensure_link() and self._link is not None:
@@ -359,7 +360,8 @@ class Session:
             submission.tries = 0 if worked else submission.tries + 1
             if worked:
                 submission.since = time.monotonic()
-            if self.policy.is_over(submission.tries, submission.since):
+            most = len(self.addresses) if submission.once else self.policy.tries
+            if submission.tries >= most or self.policy.is_over(submission.tries, submission.since):
                 self._forget(submission)
                 submission.finish(self.unavailable())
         if not self._goes_on():

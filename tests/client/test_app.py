@@ -145,9 +145,11 @@ class Failing:
     def __init__(self, error: Exception, times: int) -> None:
         self.error, self.left = error, times
         self.tries: list[bytes] = []
+        self.retries: list[bool] = []
 
-    def submit(self, chunks: Any) -> None:
+    def submit(self, chunks: Any, *, retry: bool = True) -> None:
         self.tries.append(chunks[0].graph)
+        self.retries.append(retry)
         if self.left:
             self.left -= 1
             raise self.error
@@ -179,6 +181,31 @@ def test_past_the_limit_the_error_is_raised_and_without_retry_at_once(pauses: li
     with pytest.raises(errors.CoordinatorUnavailable):
         add.apply_async((1, 1), retry=False)
     assert (len(connection.tries), len(pauses)) == (3, 1)
+    assert connection.retries == [True, True, False], "and the connection does not try again either"
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_what_a_signature_says_of_its_submission_holds_and_the_submission_may_say_otherwise(
+    pauses: list[float], setting: bool
+) -> None:
+    app, add = app_with_add(task_publish_retry=setting)
+    connection = app.fake = Failing(errors.CoordinatorUnavailable("away"), 99)  # type: ignore[assignment]
+    once = add.s(1, 1).set(retry=False)
+    twice = add.s(1, 1).set(retry=True, retry_policy={"max_retries": 1})
+    for sent, tries in (
+        (lambda: once.delay(), 1),
+        (lambda: twice.delay(), 2),
+        (lambda: twice.apply_async(retry=None, retry_policy=None), 2),
+        (lambda: twice.apply_async(retry=False), 1),
+        (lambda: (add.s(1, 1) | add.s(1)).set(retry=True, retry_policy={"max_retries": 2}).delay(), 3),
+    ):
+        connection.tries.clear()
+        with pytest.raises(errors.CoordinatorUnavailable):
+            sent()
+        assert len(connection.tries) == tries
+    with pytest.raises(errors.CoordinatorUnavailable):
+        add.delay(1, 1)
+    assert connection.retries[-1] is setting
 
 
 def test_retry_errors_names_more_errors(pauses: list[float]) -> None:
@@ -208,7 +235,7 @@ def test_both_signals_tell_of_every_call_of_a_canvas() -> None:
 
     signals.before_task_publish.connect(hear, sender=add)
     signals.after_task_publish.connect(hear, sender="appt.add")
-    app.group([add.s(i, i) for i in range(3)]).delay()
+    app.group([add.s(i, i) for i in range(3)]).apply_async(reply_to="me")
     assert [name for name, _, _ in heard] == ["before_task_publish"] * 3 + ["after_task_publish"] * 3
     _, sender, told = heard[1]
     assert sender == "appt.add"
@@ -216,6 +243,8 @@ def test_both_signals_tell_of_every_call_of_a_canvas() -> None:
     assert (told["exchange"], told["routing_key"], told["declare"]) == ("", "q", [])
     assert told["headers"]["id"] == told["properties"]["correlation_id"] == app.fake.node(1)
     assert told["headers"]["task"] == "appt.add"
+    assert (told["headers"]["argsrepr"], told["headers"]["kwargsrepr"]) == ("(1, 1)", "{}")
+    assert told["properties"]["reply_to"] == "me"
     assert told["retry_policy"]["max_retries"] == 3
 
 
@@ -275,6 +304,7 @@ def test_add_to_parent_false_leaves_no_child() -> None:
     add.push_request(request)
     try:
         add.apply_async((1, 1), add_to_parent=False)
+        add.s(1, 1).set(add_to_parent=False).delay()
         kept = add.apply_async((1, 1))
     finally:
         add.pop_request()

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.client.fake_coordinator import FakeCoordinator, SilentPort
+from tests.client.fake_coordinator import FakeCoordinator, SilentPort, chunk
 from tests.client.served import FAST, T, submitted
 
 from grpcflow import connection as connection_module
@@ -32,6 +32,15 @@ def test_an_unreachable_coordinator_is_named_after_the_retry_policy(free_port: C
             ask()
         assert isinstance(caught.value, ConnectionError)
         assert caught.value.__context__ is None  # an error that is kept must keep nothing of grpc
+    connection.close()
+
+
+def test_a_submission_that_is_not_to_be_retried_tries_each_address_once(free_port: Callable[[], int]) -> None:
+    addresses = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
+    connection = Connection(addresses, retry_policy=RetryPolicy(tries=9, window=60, first_delay=0.01))
+    with pytest.raises(errors.CoordinatorUnavailable):
+        connection.submit(chunk(ids.mint_graph(), 1), retry=False)
+    assert connection._session._opened == 2
     connection.close()
 
 

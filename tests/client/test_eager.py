@@ -152,12 +152,21 @@ def test_ignore_and_reject_are_ends(kind: str, state: str) -> None:
 
 def test_the_request_of_an_eager_call() -> None:
     request = look.apply(
-        (1,), task_id="mine", headers={"h": 1}, retries=2, logfile="f", loglevel=20, queue="q", priority=3
+        (1,),
+        task_id="mine",
+        headers={"h": 1},
+        retries=2,
+        logfile="f",
+        loglevel=20,
+        queue="q",
+        priority=3,
+        reply_to="me",
     ).get()
     assert request.id == request.root_id == "mine"
     assert (request.task, request.retries, list(request.args)) == ("look", 2, [1])
     assert (request.is_eager, request.called_directly) == (True, False)
     assert (request.headers, request.logfile, request.loglevel) == ({"h": 1}, "f", 20)
+    assert (request.reply_to, request.argsrepr) == ("me", "(1,)")
     info = request.delivery_info
     assert (info["is_eager"], info["queue"], info["priority"]) == (True, "q", 3)
 
