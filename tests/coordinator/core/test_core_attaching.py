@@ -125,6 +125,20 @@ def test_an_added_member_is_waited_for_and_one_that_fails_fails_the_chord(bench:
         bench.gone(worker)
 
 
+def test_a_task_that_is_lost_after_it_added_adds_again_when_it_runs_again(bench: Bench) -> None:
+    outer, once, again = chord(2), one(), one()
+    worker = started(bench, outer)
+    attach(bench, worker, once, outer.id, 0, MEMBER)
+    bench.gone(worker)
+    worker = bench.worker("second@host")
+    attach(bench, worker, again, outer.id, 0, MEMBER)
+    for graph, index in ((outer.id, 0), (outer.id, 1), (once.id, 0)):
+        bench.finish(worker, graph, index)
+    assert bench.state(outer.id, 2) is None
+    bench.finish(worker, again.id, 0)
+    assert bench.state(outer.id, 2) is NodeState.SUCCESS
+
+
 def test_a_member_added_by_a_replacement_of_a_member(bench: Bench) -> None:
     outer, inner, added = chord(2), one(), one()
     worker = started(bench, outer)
