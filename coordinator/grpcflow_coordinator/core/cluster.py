@@ -132,6 +132,8 @@ class Cluster:
     next_prune: int | None = None
     #: Last pieces of whole graphs whose attempt may be on its way back with its worker, with their staging.
     parked: list[tuple[ChunkArrived, Staging]] = field(default_factory=list)
+    #: Graphs that were staged and will never be real, in order: what is left of them is deleted piece by piece.
+    abandoned: dict[bytes, None] = field(default_factory=dict)
     #: True where graphs wait for their ready nodes to be queued.
     releasing: bool = False
     #: Revokes by stamp that are under way, with whoever asked; None: that was before a restart.

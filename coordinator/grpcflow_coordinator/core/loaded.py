@@ -56,8 +56,8 @@ class Loaded(Protocol):
         """Make a staged graph real."""
         ...
 
-    def drop_staged(self, graph: bytes) -> None:
-        """Delete the runs of a graph that never got its root."""
+    def drop_staged(self, graph: bytes, limit: int) -> int:
+        """Delete up to `limit` runs of a graph that never got its root; return how many, fewer: all are gone."""
         ...
 
     def staged_graphs(self) -> list[bytes]:

@@ -112,6 +112,7 @@ class Machine:
     def _tick(self, step: Step) -> None:
         sessions.look_after(step)
         submission.unpark(step)
+        submission.sweep(step)
         submission.release_ready(step)
         stamping.work(step)
         timers.fire(step)

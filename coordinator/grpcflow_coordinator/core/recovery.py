@@ -31,8 +31,7 @@ def start(step: Step) -> None:
         line.more = True
         cluster.lines.next_sequence = max(cluster.lines.next_sequence, behind, line.mark)
         cluster.lines.activate(line)
-    for graph in loaded.staged_graphs():
-        loaded.drop_staged(graph)
+    cluster.abandoned = dict.fromkeys(loaded.staged_graphs())
     cluster.next_timer, cluster.next_prune = loaded.next_timer(), loaded.next_prune()
     cluster.releasing = bool(loaded.releasing_graphs(1))
     cluster.recovery = Recovery(set(cluster.sessions))

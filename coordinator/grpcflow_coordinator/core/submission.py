@@ -75,7 +75,7 @@ def on_refused(step: Step, event: ChunkRefused) -> None:
     staging = step.cluster.staging.get(event.graph)
     if staging is not None and staging.client is event.client:
         del step.cluster.staging[event.graph]
-        step.loaded.drop_staged(event.graph)
+        step.cluster.abandoned[event.graph] = None
     if event.graph not in step.cluster.refused:
         step.effects.sends.append(Refused(event.client, event.graph, event.code, event.message))
     if event.last:
@@ -86,8 +86,9 @@ def on_refused(step: Step, event: ChunkRefused) -> None:
 
 def _begin(step: Step, event: ChunkArrived) -> Staging:
     step.cluster.refused.pop(event.graph, None)
-    if event.graph in step.cluster.staging:
-        step.loaded.drop_staged(event.graph)
+    if event.graph in step.cluster.staging or event.graph in step.cluster.abandoned:
+        step.loaded.drop_staged(event.graph, 1 << 30)  # none of what was sent before may stand between the new runs
+        step.cluster.abandoned.pop(event.graph, None)
     graph = Graph(event.graph, event.node_count, (), step.now.wall_ms, event.attachment)
     staging = Staging(event.client, event.node_count, graph, 0, 0, 0, 0, [], [], attachment=event.attachment)
     step.cluster.staging[event.graph] = staging
@@ -205,7 +206,7 @@ def _settle_empty_join(step: Step, graph: Graph, index: int) -> None:
 def _refuse(step: Step, event: ChunkArrived, code: str, message: str) -> None:
     step.cluster.staging.pop(event.graph, None)
     if event.sequence:
-        step.loaded.drop_staged(event.graph)
+        step.cluster.abandoned[event.graph] = None
     if not event.last:
         step.cluster.refused[event.graph] = event.client
     step.effects.sends.append(Refused(event.client, event.graph, code, message))
@@ -216,9 +217,22 @@ def on_client_left(step: Step, client: object) -> None:
     for graph, staging in list(step.cluster.staging.items()):
         if staging.client is client:
             del step.cluster.staging[graph]
-            step.loaded.drop_staged(graph)
+            step.cluster.abandoned[graph] = None
     for graph in [graph for graph, sender in step.cluster.refused.items() if sender is client]:
         del step.cluster.refused[graph]
+
+
+def sweep(step: Step) -> None:
+    """Delete a batch of what was staged of graphs that will never be real."""
+    abandoned = step.cluster.abandoned
+    left = step.cluster.limits.batch
+    while abandoned and left > 0:
+        graph = next(iter(abandoned))
+        dropped = step.loaded.drop_staged(graph, left)
+        if dropped < left:
+            del abandoned[graph]
+        left -= max(dropped, 1)
+    step.effects.again |= bool(abandoned)
 
 
 def release_ready(step: Step) -> None:

@@ -150,7 +150,7 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
     if len(message.runs) > limits.CHUNK_RUNS_MOST:
         raise Refusal(
             "CHUNK_TOO_LONG",
-            f"the piece holds {len(message.runs)} runs; {limits.CHUNK_RUNS_MOST} are allowed: cut the graph into more pieces",
+            f"the piece holds {len(message.runs)} runs; {limits.CHUNK_RUNS_MOST} are allowed: send more pieces",
         )
     return ChunkArrived(
         client=client,

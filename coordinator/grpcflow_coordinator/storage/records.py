@@ -97,11 +97,14 @@ class Records(Keeping):
         self._overlay.put(keys.GRAPH + graph.id, formats.write_graph(graph, None))
         self._keep_small(graph.id, None)
 
-    def drop_staged(self, graph: bytes) -> None:
+    def drop_staged(self, graph: bytes, limit: int) -> int:
         """See `Loaded`."""
-        self._overlay.delete(keys.STAGED + graph)
-        for key in self._overlay.keys(keys.RUN + graph, keys.after(keys.RUN + graph), 1 << 30):
+        found = self._overlay.keys(keys.RUN + graph, keys.after(keys.RUN + graph), limit)
+        for key in found:
             self._overlay.delete(key)
+        if len(found) < limit:
+            self._overlay.delete(keys.STAGED + graph)
+        return len(found)
 
     def staged_graphs(self) -> list[bytes]:
         """See `Loaded`."""

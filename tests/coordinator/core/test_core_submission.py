@@ -5,9 +5,9 @@ from dataclasses import replace
 from tests.coordinator.support.bench import Bench
 from tests.coordinator.support.graphs import PLAIN, Sketch, chord, graph_id, one, value
 
-from grpcflow_coordinator.core.cluster import GRAPH_CACHE
+from grpcflow_coordinator.core.cluster import GRAPH_CACHE, Limits
 from grpcflow_coordinator.core.effects import Accepted, Refused
-from grpcflow_coordinator.core.events import ChunkArrived, ChunkRefused, ClientLeft, Tick
+from grpcflow_coordinator.core.events import ChunkArrived, ChunkRefused, ClientLeft, Event, Tick
 from grpcflow_coordinator.core.model import Run
 
 
@@ -66,6 +66,47 @@ def test_what_was_staged_is_swept_after_a_restart(bench: Bench) -> None:
     assert not [key for key in bench.store._map if graph in key]
     bench.send_chunks(chunks)
     assert len(bench.take(Accepted)) == 1
+
+
+def left(bench: Bench, graph: bytes) -> int:
+    """Return how many records there are of a graph."""
+    return len([key for key in bench.store._map if graph in key])
+
+
+def turn(bench: Bench, event: Event) -> None:
+    """Step this event and no other."""
+    bench._conclude(bench.machine.step(event, bench.records, bench.now))
+
+
+def test_what_a_client_left_behind_goes_piece_by_piece() -> None:
+    bench = Bench(Limits(batch=5))
+    graph, chunks = pieces(24)
+    for chunk in chunks[:-1]:
+        bench.step(chunk)
+    before = left(bench, graph)
+    turn(bench, ClientLeft("client"))
+    for gone in (5, 10, 15):
+        turn(bench, Tick())
+        assert left(bench, graph) == before - gone
+    bench.tick()
+    assert left(bench, graph) == 0
+
+
+def test_a_graph_that_begins_again_while_it_is_swept_has_nothing_of_before() -> None:
+    bench = Bench(Limits(batch=5))
+    worker = bench.worker()
+    graph, chunks = pieces(24, runs_each=1)
+    for chunk in chunks[:-1]:
+        bench.step(chunk)
+    turn(bench, ClientLeft("client"))
+    whole = pieces(24, runs_each=24)[1][0]
+    turn(bench, Tick())
+    assert left(bench, graph) > 0
+    bench.step(replace(whole, graph=graph, runs=[(Run(0, 24, 0), [b"[]"] * 24)]))
+    assert len(bench.take(Accepted)) == 1
+    assert worker.indexes() == list(range(24))
+    bench.values_of(worker)
+    assert bench.ended == [graph]
 
 
 def test_a_graph_may_begin_again_from_its_first_piece(bench: Bench) -> None:
