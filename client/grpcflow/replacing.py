@@ -44,13 +44,10 @@ def replacement(task: "Task[..., Any]", sig: Mapping[str, Any]) -> Signature:
 
 
 def send_replacement(task: "Task[..., Any]", sig: Signature) -> Any:
-    """Run ``sig`` in the place of the running call: submit it and raise Ignore; run it here in an eager call.
-
-    Returns:
-        The value of ``sig``, in an eager call only.
+    """Run ``sig`` in the place of the running call: submit it, or have it run here where the call is eager.
 
     Raises:
-        Ignore: It was submitted; its end is the end of this call.
+        Ignore: That is done; its end is the end of this call.
         ImproperlyConfigured: There is nothing to run in it.
     """
     request = _running(task, "replace()")

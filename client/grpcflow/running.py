@@ -117,7 +117,7 @@ class RunningTask(Handlers):
             sig: Any canvas; the value of a group is the list of its members' values.
 
         Returns:
-            The value of ``sig`` where the task runs eagerly; otherwise it does not return.
+            Nothing, unless ``on_replace`` was overridden to return something: it raises, in an eager call too.
 
         Raises:
             Ignore: It was submitted; let it pass.

@@ -192,6 +192,19 @@ def test_a_failing_replacement_fires_the_errbacks_of_the_replaced_call_once() ->
     assert heard == [result.id]
 
 
+def test_nothing_behind_a_replacement_runs() -> None:
+    @app.task(name="goes_on", bind=True)
+    def goes_on(self: Any) -> None:
+        try:
+            self.replace(add.s(1, 1))
+        finally:
+            heard.append("behind")
+        heard.append("never")
+
+    assert goes_on.apply().get() == 2
+    assert heard == ["behind"]
+
+
 def test_an_empty_replacement_is_refused_in_the_task() -> None:
     assert isinstance(run(become.si(into=chain())).result, ImproperlyConfigured)
 
