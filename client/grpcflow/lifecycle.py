@@ -22,7 +22,7 @@ from grpcflow.task import Task
 if TYPE_CHECKING:
     from grpcflow.context import Context
 
-__all__ = ["HANDLERS", "Lifecycle", "lifecycle_of"]
+__all__ = ["HANDLERS", "Lifecycle", "is_logged", "lifecycle_of"]
 
 #: Methods that a task may override to hear of its calls also where they end well.
 HANDLERS: Final = ("before_start", "on_success", "after_return")
@@ -44,6 +44,11 @@ def is_heard() -> bool:
         or signals.task_success.receivers
         or _log.isEnabledFor(logging.INFO)
     )
+
+
+def is_logged(state: str) -> bool:
+    """Return True where an end with this state is in the log of this process, as far as it is to be in any."""
+    return state == "FAILURE" or _log.isEnabledFor(logging.INFO)
 
 
 def overrides(task: Task[..., Any]) -> bool:

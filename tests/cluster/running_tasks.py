@@ -26,3 +26,8 @@ def replaced(self: Any, n: int) -> Any:
 def adding(self: Any, n: int) -> int:
     self.add_to_chord(add.s(n, 100))
     return n
+
+
+@app.task(name="r.fails")
+def fails(word: str) -> None:
+    raise ValueError(word)

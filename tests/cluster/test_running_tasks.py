@@ -42,3 +42,17 @@ def test_behind_a_revoked_step_later_ones_fail_alike_however_it_was_revoked(clus
         line = [last.parent.parent, last.parent, last]
         assert [step.state for step in line] == ["REVOKED", "FAILURE", "FAILURE"]
         assert {type(step.result) for step in line} == {TaskRevokedError}
+
+
+def test_a_failure_is_logged_once_with_name_and_id_and_traceback(cluster: Cluster) -> None:
+    cluster.start_coordinator()
+    worker = cluster.start_worker("w1", "-A", "running_tasks")
+    tasks.app.conf.update(coordinator=cluster.address)
+    result = tasks.fails.delay("no funds")
+    with pytest.raises(ValueError, match="no funds"):
+        result.get(timeout=20)
+    worker.terminate()
+    text = worker.log.read_text()
+    assert text.count(f"r.fails[{result.id}] failed: ValueError('no funds')") == 1
+    assert text.count("Traceback") == 1
+    assert text.count(result.id) == 1

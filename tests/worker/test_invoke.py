@@ -334,8 +334,11 @@ def test_a_task_that_nobody_registered_is_told_of(told: list[Any]) -> None:
 
 
 def test_a_failure_is_logged_with_its_traceback_and_an_expected_one_without(caplog: pytest.LogCaptureFixture) -> None:
-    invoke("plain", "fail", "bad")
+    end = invoke("plain", "fail", "bad")
+    assert isinstance(end, Ended)
+    assert end.logged, "so that the supervisor need not"
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert f"plain[{ID}] failed: ValueError('bad')" in caplog.text
     assert "Traceback" in caplog.text
     caplog.clear()
     caplog.set_level(logging.INFO, "grpcflow.trace")
@@ -358,8 +361,25 @@ def test_a_success_is_logged_at_info_with_its_time(caplog: pytest.LogCaptureFixt
 
 def test_a_call_that_cannot_be_read_fails_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     run = CallRun(call=Call(task="plain"), graph=GRAPH, first=3, token=40, payloads=[b"{"])
-    assert failure(Invoker(app, hostname="w1").bind(run)(0)).type_name == "SerializationError"
-    assert len(caplog.records) == 1
+    end = Invoker(app, hostname="w1").bind(run)(0)
+    assert failure(end).type_name == "SerializationError"
+    assert isinstance(end, Ended)
+    assert (end.logged, len(caplog.records)) == (True, 1)
+    assert f"plain[{ID}] failed" in caplog.text
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+def test_an_end_that_this_log_does_not_show_is_left_to_the_supervisor(
+    level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(level, "grpcflow.trace")
+    end = invoke("plain", "retry", "again")
+    assert isinstance(end, Ended)
+    assert end.kind == "retry"
+    assert end.logged is (level == logging.INFO) is bool(caplog.records)
+    unknown = invoke("nowhere")
+    assert isinstance(unknown, Ended)
+    assert not unknown.logged
 
 
 def test_an_exception_whose_text_fails_is_still_a_failure() -> None:

@@ -311,6 +311,11 @@ async def test_the_log_tells_what_fails_and_how_lost_tasks_are_treated(caplog: p
         it.executor.end(Ended(1, "failure", failure=failure.SerializeToString()))
         assert (await stream.next()).reports[0].failure.message == "too small"
         assert "failed: t.add[mine]: ValueError: too small\nthe traceback" in caplog.text
+        stream.send(assignment(2, id="told"))
+        await it.executor.holds(2)
+        it.executor.end(Ended(2, "failure", failure=failure.SerializeToString(), logged=True))
+        assert (await stream.next()).reports[0].failure.message == "too small"
+        assert "told" not in caplog.text, "the process that ran it has said so"
         assert "acks_late=True: a lost task runs again" in caplog.text
         assert "a warning" in caplog.text
         assert "worker w1 starts: queues default" in caplog.text

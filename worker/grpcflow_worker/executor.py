@@ -133,6 +133,7 @@ class Ended(msgspec.Struct, array_like=True, omit_defaults=True):
         countdown_ms: not before this many milliseconds from now.
         requeue: True: the task asked to be handed out again.
         message: for people, how its process died, for example "signal 9" or "exit code 3".
+        logged: True: the process that ran it has logged its end, traceback and all, so that nobody else need.
     """
 
     token: int
@@ -143,6 +144,7 @@ class Ended(msgspec.Struct, array_like=True, omit_defaults=True):
     countdown_ms: int = 0
     requeue: bool = False
     message: str = ""
+    logged: bool = False
 
 
 class Registered(msgspec.Struct):

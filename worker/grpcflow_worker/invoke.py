@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import codec, errors, ids, signals
 from grpcflow.context import Context
-from grpcflow.lifecycle import Lifecycle, is_heard, log_failure, overrides
+from grpcflow.lifecycle import Lifecycle, is_heard, is_logged, log_failure, overrides
 from grpcflow.task import Task
 from grpcflow.tracing import takes_failure
 from grpcflow_protos.limits import PAYLOAD_LIMIT
@@ -159,7 +159,9 @@ class _Bound:
         if life is None:
             life = Lifecycle(self.task)
         if request is None:
-            log_failure(self.task, Context(task=self.task.name, id=self.run.id or None), error)
+            node = self.run.id or ids.node_id(self.run.graph, self.run.first + end.token - self.token)
+            log_failure(self.task, Context(task=self.task.name, id=node), error)
+            life.state = "FAILURE"
         elif isinstance(error, errors.Retry) and end.kind == "retry":
             life.retried(request, error)
         elif end.kind == "ignored":
@@ -168,6 +170,7 @@ class _Bound:
             life.rejected(request, error)
         else:
             life.failed(request, error)
+        end.logged = is_logged(life.state)
         return life
 
     def _close(self, life: Lifecycle | None, request: Context) -> None:

@@ -408,6 +408,9 @@ class Supervisor:
         return f"{run.call.task}[{id_of(run, token)}]" if run is not None else f"attempt {token}"
 
     def _log_end(self, end: Ended) -> None:
+        """Log an end that the process which ran it has not logged, or could not."""
+        if end.logged:
+            return
         match end.kind:
             case "failure":
                 _log.error("failed: %s: %s", self._story(end.token), _failure_text(end.failure))
