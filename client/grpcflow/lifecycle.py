@@ -5,7 +5,7 @@ none: ``lifecycle_of`` returns None, and a call that ends well costs nothing mor
 the codec.
 
 A handler that raises changes nothing about how the call ended, for that has been decided: it is logged, and
-``task_internal_error`` is sent. ``before_start`` is the exception, since nothing has been decided then: what it raises
+``task_internal_error`` is sent; so is a receiver of a signal that raises SystemExit. ``before_start`` is the exception, since nothing has been decided then: what it raises
 is what the task raised.
 """
 
@@ -87,7 +87,7 @@ class Lifecycle:
         self.state, self.outcome = "SUCCESS", value
         self._guarded(request, lambda: task.on_success(value, _id(request), request.args, request.kwargs))
         if signals.task_success.receivers:
-            signals.task_success.send(task, result=value)
+            self._send(request, signals.task_success, result=value)
         if _log.isEnabledFor(logging.INFO):
             _log.info("%s succeeded after %.6f s with %s", _name(request), seconds, _shown(value, task))
         self._after(request, None)
@@ -100,7 +100,7 @@ class Lifecycle:
         einfo = ExceptionInfo(reason)
         self._guarded(request, lambda: task.on_retry(reason, _id(request), request.args, request.kwargs, einfo))
         if signals.task_retry.receivers:
-            signals.task_retry.send(task, request=request, reason=retry, einfo=einfo)
+            self._send(request, signals.task_retry, request=request, reason=retry, einfo=einfo)
         if _log.isEnabledFor(logging.INFO):
             _log.info("%s is tried again in %g s: %s", _name(request), retry.countdown, _shown(reason, task))
         self._after(request, einfo)
@@ -112,8 +112,9 @@ class Lifecycle:
         einfo = ExceptionInfo(error)
         self._guarded(request, lambda: task.on_failure(error, _id(request), request.args, request.kwargs, einfo))
         if signals.task_failure.receivers:
-            signals.task_failure.send(
-                task,
+            self._send(
+                request,
+                signals.task_failure,
                 task_id=request.id,
                 exception=error,
                 args=request.args,
@@ -128,7 +129,7 @@ class Lifecycle:
         """Tell that the task rejected its call."""
         self.state, self.outcome = "REJECTED", error
         if signals.task_rejected.receivers:
-            signals.task_rejected.send(self.task, message=request, exc=error)
+            self._send(request, signals.task_rejected, message=request, exc=error)
         if _log.isEnabledFor(logging.INFO):
             _log.info("%s was rejected: %s", _name(request), _shown(error, self.task))
 
@@ -140,8 +141,9 @@ class Lifecycle:
     def close(self, request: "Context") -> None:
         """Tell that the call is over, however it ended."""
         if signals.task_postrun.receivers:
-            signals.task_postrun.send(
-                self.task,
+            self._send(
+                request,
+                signals.task_postrun,
                 task_id=request.id,
                 task=self.task,
                 args=request.args,
@@ -150,6 +152,10 @@ class Lifecycle:
                 state=self.state,
             )
 
+    def _send(self, request: "Context", signal: signals.Signal, /, **arguments: Any) -> None:
+        """Send a signal of an end that has been decided."""
+        self._guarded(request, lambda: signal.send(self.task, **arguments))
+
     def _after(self, request: "Context", einfo: ExceptionInfo | None) -> None:
         task, state, outcome = self.task, self.state, self.outcome
         self._guarded(
@@ -157,10 +163,12 @@ class Lifecycle:
         )
 
     def _guarded(self, request: "Context", handler: Callable[[], Any]) -> None:
-        """Call a handler; what it raises changes nothing about how the call ended."""
+        """Call a handler, or send a signal; what it raises changes nothing about how the call ended."""
         try:
             handler()
         except BaseException as error:  # noqa: BLE001 - a handler is a guest: also its SystemExit is only its own end
+            if request.is_eager and isinstance(error, KeyboardInterrupt):
+                raise  # it is meant for the program that made the call
             _log.exception("a handler of %s failed; the task's own end (%s) stands", _name(request), self.state)
             internal_error(self.task, request, error)
 

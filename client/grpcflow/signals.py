@@ -1,6 +1,6 @@
 """Signals: what user code connects to, to be told of what happens in the client and in the worker.
 
-Names and arguments are Celery's. A receiver can never break its sender: what it raises is logged. Nothing is sent
+Names and arguments are Celery's. A receiver can never break its sender: the exceptions that it raises are logged. Nothing is sent
 from here; the parts that send check ``receivers`` first, so that a signal nobody listens to costs one look.
 It may not import grpc, protobuf, the codec or any other part of grpcflow.
 """
@@ -145,6 +145,10 @@ class Signal:
 
         Returns:
             Each receiver with what it returned, or with the exception that it raised, which is logged.
+
+        Raises:
+            BaseException: SystemExit, KeyboardInterrupt and the like, which a receiver raises for the whole process:
+                they go to the sender, as in Celery, and further receivers are not told. A worker goes on all the same.
         """
         if not self.receivers:
             return []

@@ -33,6 +33,7 @@ from grpcflow import (
     chord,
     group,
     ids,
+    signals,
 )
 from grpcflow.eager import apply_task
 from grpcflow.result.eager import EagerResult
@@ -300,3 +301,15 @@ def test_eager_results_are_stored_nowhere_and_the_setting_says_so() -> None:
     with pytest.raises(ImproperlyConfigured, match="no coordinator knows it"):
         app.conf.task_store_eager_result = True
     app.conf.task_store_eager_result = False
+
+
+def test_an_interrupt_in_a_receiver_of_an_eager_call_reaches_the_program() -> None:
+    def interrupted(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    signals.task_success.connect(interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            same.apply((1,))
+    finally:
+        signals.task_success.disconnect(interrupted)

@@ -174,3 +174,17 @@ def test_what_could_not_be_called_is_refused() -> None:
         signal.connect(5)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="dispatch_uid"):
         signal.disconnect()
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_what_a_receiver_raises_for_the_whole_process_goes_to_the_sender(end: type[BaseException]) -> None:
+    signal, ear = Signal("s"), Ear()
+
+    def leaves(**_: Any) -> None:
+        raise end
+
+    signal.connect(leaves)
+    signal.connect(ear.hear)
+    with pytest.raises(end):
+        signal.send("me")
+    assert not ear.heard

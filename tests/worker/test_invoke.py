@@ -171,7 +171,7 @@ def test_a_request_has_the_fields_of_its_call() -> None:
 def test_a_call_in_no_group_and_without_limits_says_so() -> None:
     names = ("group", "group_index", "chord", "time_limit", "soft_time_limit", "eta", "expires", "parent_id", "stamps")
     assert value(invoke("request", *names)) == [None] * 8 + [{}]
-    assert value(invoke("request", "root_id")) == [ID]
+    assert value(invoke("request", "root_id")) == [f"{ID[:-1]}0"], "the first call of its graph"
 
 
 def test_progress_goes_to_the_worker_with_the_token_of_the_attempt() -> None:
@@ -323,6 +323,26 @@ def test_an_attempt_that_arrived_is_told_of_before_it_starts() -> None:
         signals.task_received.disconnect(received)
         signals.task_prerun.disconnect(prerun)
     assert order == [("received", "w1", ID, ["give", 1]), ("prerun", ID)]
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("success", "give"), ("failure", "fail"), ("retry", "retry"), ("rejected", "reject")]
+)
+def test_a_receiver_that_leaves_ends_neither_the_task_nor_its_process(
+    name: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def leaves(**_: Any) -> None:
+        raise SystemExit(3)
+
+    heard_by = (getattr(signals, f"task_{name}"), signals.task_postrun)
+    for signal in heard_by:
+        signal.connect(leaves)
+    end = invoke("plain", what, "x")
+    for signal in heard_by:
+        signal.disconnect(leaves)
+    assert value(end) == "x" if what == "give" else isinstance(end, Ended) and end.kind in (name, "failure")
+    assert caplog.text.count("the task's own end") == 2
+    assert not bool(current_task)
 
 
 def test_a_task_that_nobody_registered_is_told_of(told: list[Any]) -> None:
