@@ -210,7 +210,7 @@ class Evaluation:
             task=template.task,
             args=args,
             kwargs=kwargs,
-            root_id=template.root_id or node.id,
+            root_id=template.root_id or node.frame.id_of(0),
             parent_id=template.parent_id or None,
             retries=retries,
             hostname=self._hostname,

@@ -146,6 +146,7 @@ def _described(graph: "LoweredGraph", graph_id: bytes, run: "Run", position: int
     """Return what both signals tell of a call, under the names of Celery's messages."""
     template = graph.templates[run.template]
     task_id = run.id or ids.node_id(graph_id, run.first + position)
+    root_id = template.root_id or graph.runs[0].id or ids.node_id(graph_id, 0)
     content = template.content_type or codec.JSON
     args, kwargs = codec.decode_call(run.payloads[position], content, accept=(content,))
     own = codec.decode(template.headers) if template.headers else {}
@@ -154,7 +155,7 @@ def _described(graph: "LoweredGraph", graph_id: bytes, run: "Run", position: int
         "lang": "py",
         "task": template.task,
         "id": task_id,
-        "root_id": template.root_id or task_id,
+        "root_id": root_id,
         "parent_id": template.parent_id or None,
         "eta": template.eta and template.eta.isoformat(),
         "expires": template.expires_at and template.expires_at.isoformat(),

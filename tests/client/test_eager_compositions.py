@@ -59,6 +59,13 @@ def test_a_chain_walks_back_by_its_parents() -> None:
     assert result.parent is result.parent
 
 
+def test_the_first_call_is_the_root_of_all() -> None:
+    seen = run(chord([look.s(), chain(look.si(), look.si())], same.s())).get()
+    first = seen[0].id
+    assert [request.root_id for request in seen] == [first, first]
+    assert run(chain(look.si(), look.si()), root_id="mine").get().root_id == "mine"
+
+
 def test_a_group_gives_a_group_of_results() -> None:
     result = run(group(add.s(1), group(add.s(2)), chain(add.s(3), add.s(4))), 10)
     assert isinstance(result, EagerGroupResult)

@@ -111,6 +111,15 @@ def test_templates_travel_with_the_runs_that_need_them_first() -> None:
     assert [template.countdown.seconds for chunk in chunks for template in chunk.templates][:3] == [1, 2, 3]
 
 
+def test_an_id_of_the_users_on_the_first_call_is_the_root_of_all() -> None:
+    def roots(canvas: Any) -> list[str]:
+        return [one.root_id for chunk in to_chunks(lowered(canvas), GRAPH) for one in chunk.templates]
+
+    assert roots(chain(noop.signature(task_id="first"), noop.signature(queue="q"))) == ["first", "first"]
+    assert roots(chain(noop.s(), noop.signature(task_id="second", queue="q"))) == ["", ""]
+    assert roots(chain(noop.signature(task_id="first"), noop.signature(queue="q", root_id="own"))) == ["first", "own"]
+
+
 def test_equal_calls_share_a_template() -> None:
     canvas = group(noop.signature((i,), queue="q", headers={"a": [1]}, stamped_headers=["s"], s="x") for i in range(9))
     graph = lowered(canvas)

@@ -33,7 +33,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
         headers: one encoded mapping, b"" for none; holds `via` for map and starmap.
         headers_content_type: of the headers; "" means application/json.
         parent_id: id of the task that submitted the call, "" for none.
-        root_id: id of the root of its work, "" where the call is its own root.
+        root_id: id of the root of its work, "" where that is the first call of its graph.
         eta: ISO 8601 time before which it was not to run, or None.
         expires: ISO 8601 time after which it is not to run, or None.
         ignore_result: True where nobody wants the value; it is dropped and reported as b"".

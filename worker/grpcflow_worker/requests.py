@@ -55,6 +55,9 @@ def request_maker(
     prefix = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
     graph, first, token, root_id = run.graph, run.first, run.token, run.call.root_id
     own_id, group, group_index = run.id, run.group, run.group_index
+    # Where the submission says nothing, the root is the first call of the graph; only that one may have an own id then.
+    if not root_id:
+        root_id = own_id if own_id and first == 0 else f"{prefix}{0:08x}"
 
     def make(offset: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Context:
         index = first + offset
@@ -63,7 +66,7 @@ def request_maker(
         fields["id"] = node
         fields["args"] = args
         fields["kwargs"] = kwargs
-        fields["root_id"] = root_id or node
+        fields["root_id"] = root_id
         fields["_node"] = graph + index.to_bytes(4, "big")
         fields["_token"] = token + offset
         if group:

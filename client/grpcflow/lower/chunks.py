@@ -62,11 +62,13 @@ def _cut(
     One run is never cut again: its payloads alone may be over the limit.
     """
     nesting = 0 if attachment is None else attachment.nesting
+    # The first call is the root of all; who runs another one knows it by its place, but not by an id of the user's.
+    root = graph.runs[0].id if len(graph.runs) > 1 else ""
     runs: list[graph_pb2.NodeRun] = []
     templates: list[graph_pb2.Template] = []
     size = sent = 0
     for run in graph.runs:
-        needed = [_template(template, nesting) for template in graph.templates[sent : run.template + 1]]
+        needed = [_template(template, nesting, root) for template in graph.templates[sent : run.template + 1]]
         sent += len(needed)
         run_size = _size(run) + sum(template.ByteSize() + _TEMPLATE_BYTES for template in needed)
         if runs and (size + run_size > BATCH_BYTES or len(runs) >= CHUNK_RUNS):
@@ -118,8 +120,14 @@ def _run(run: Run, graph_id: bytes) -> graph_pb2.NodeRun:
     return message
 
 
-def _template(template: TemplateSpec, nesting: int) -> graph_pb2.Template:
-    """Return a template as a message; ``nesting``: how many replacements lie above the graph."""
+def _template(template: TemplateSpec, nesting: int, root: str) -> graph_pb2.Template:
+    """Return a template as a message.
+
+    Args:
+        template: What is to be said.
+        nesting: How many replacements lie above the graph.
+        root: Id of the graph's first call where that is the user's own.
+    """
     message = graph_pb2.Template(
         task=template.task,
         queue=template.queue,
@@ -130,7 +138,7 @@ def _template(template: TemplateSpec, nesting: int) -> graph_pb2.Template:
         content_type=template.content_type,
         headers=template.headers,
         parent_id=template.parent_id,
-        root_id=template.root_id,
+        root_id=template.root_id or root,
         track_started=template.track_started,
         replaced_nesting=max(template.replaced_nesting, nesting),
         stamps=[graph_pb2.Stamp(name=name, values=values) for name, values in template.stamps],
