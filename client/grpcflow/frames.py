@@ -24,10 +24,6 @@ class Kept(bytes):
 class KeptCalls(lower.Calls):
     """Makes calls whose arguments stay the objects that they are, and are checked by the call itself."""
 
-    def under(self, parent_id: str | None, root_id: str | None) -> lower.Calls:
-        """Return the same for a submission that belongs to another parent, or root; None: to the same."""
-        return KeptCalls(self._app, parent_id or self._parent_id, root_id or self._root_id)
-
     def payload(self, template: TemplateSpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """Return the call as it is."""
         kept = Kept()

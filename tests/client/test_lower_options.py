@@ -191,3 +191,16 @@ def test_serializer_and_compression_are_one_content_type() -> None:
     assert Calls(own).template("f", {"serializer": "msgpack"}).content_type == "application/msgpack+zlib"
     with pytest.raises(errors.ContentDisallowed):
         templates(noop.s(), compression="squeeze")
+
+
+def test_calls_under_another_parent_are_of_the_same_class_and_priority() -> None:
+    class Mine(Calls):
+        pass
+
+    calls = Mine(app, "p", "r", 7)
+    assert calls.under(None, None) is calls
+    under = calls.under("other", None)
+    assert type(under) is Mine
+    made = under.template("noop")
+    assert (made.parent_id, made.root_id, made.priority) == ("other", "r", 7)
+    assert calls.template("noop").parent_id == "p"

@@ -4,8 +4,9 @@ Pure: reads the app's settings and tasks, touches nothing. It may not import grp
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from grpcflow import codec
 from grpcflow.errors import PayloadTooLarge
@@ -48,11 +49,13 @@ class Calls:
         self._root_id = root_id
         self._priority = priority
 
-    def under(self, parent_id: str | None, root_id: str | None) -> "Calls":
+    def under(self, parent_id: str | None, root_id: str | None) -> Self:
         """Return the same for a submission that belongs to another parent, or root; None: to the same."""
         if not (parent_id or root_id):
             return self
-        return Calls(self._app, parent_id or self._parent_id, root_id or self._root_id, self._priority)
+        moved = copy(self)  # also of a class that is made from this one
+        moved._parent_id, moved._root_id = parent_id or self._parent_id, root_id or self._root_id
+        return moved
 
     def template(self, name: str, options: Mapping[str, Any] = _NO_OPTIONS, via: str = "") -> TemplateSpec:
         """Return the template of a call.
