@@ -5,8 +5,8 @@ none: ``lifecycle_of`` returns None, and a call that ends well costs nothing mor
 the codec.
 
 A handler that raises changes nothing about how the call ended, for that has been decided: it is logged, and
-``task_internal_error`` is sent; so is a receiver of a signal that raises SystemExit. ``before_start`` is the exception, since nothing has been decided then: what it raises
-is what the task raised.
+``task_internal_error`` is sent; likewise for a receiver of a signal that raises SystemExit. ``before_start`` is the
+exception, since nothing has been decided then: what it raises is what the task raised.
 """
 
 import logging
@@ -166,7 +166,7 @@ class Lifecycle:
         """Call a handler, or send a signal; what it raises changes nothing about how the call ended."""
         try:
             handler()
-        except BaseException as error:  # noqa: BLE001 - a handler is a guest: also its SystemExit is only its own end
+        except BaseException as error:  # a handler is a guest: also its SystemExit is only its own end
             if request.is_eager and isinstance(error, KeyboardInterrupt):
                 raise  # it is meant for the program that made the call
             _log.exception("a handler of %s failed; the task's own end (%s) stands", _name(request), self.state)

@@ -1,8 +1,8 @@
 """Signals: what user code connects to, to be told of what happens in the client and in the worker.
 
-Names and arguments are Celery's. A receiver can never break its sender: the exceptions that it raises are logged. Nothing is sent
-from here; the parts that send check ``receivers`` first, so that a signal nobody listens to costs one look.
-It may not import grpc, protobuf, the codec or any other part of grpcflow.
+Names and arguments are Celery's. A receiver can never break its sender: the exceptions that it raises are logged.
+Nothing is sent from here; the parts that send check ``receivers`` first, so that a signal nobody listens to costs one
+look. It may not import grpc, protobuf, the codec or any other part of grpcflow.
 """
 
 import inspect

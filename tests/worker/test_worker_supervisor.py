@@ -215,6 +215,8 @@ async def test_a_second_signal_does_not_wait_for_the_coordinator(caplog: pytest.
         await stream.until(lambda each: bool(each.reports))
         await it.timer.advance(2.1)
         assert await it.code() == 128 + signal.SIGINT
+        told = [number for name, number in it.executor.emitted if name == "worker_shutting_down"]
+        assert told == [signal.SIGINT, 128 + signal.SIGINT], "warm, then cold"
         assert "1 reports" in caplog.text
 
 

@@ -8,7 +8,7 @@ that loop too. Each attempt that was put ends in exactly one report: a value, or
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -16,6 +16,10 @@ from grpcflow_protos.limits import PAYLOAD_LIMIT
 
 #: How an attempt can end; see `Ended`.
 Kind = Literal["value", "failure", "retry", "ignored", "rejected", "lost", "returned", "revoked"]
+
+
+#: A worker that a signal stops at once exits with its number and so much more.
+STOP: Final = 128
 
 
 class ExecutorError(Exception):
@@ -302,7 +306,8 @@ class Executor(Protocol):
 
         Args:
             name: "worker_ready", "worker_shutting_down", "worker_shutdown" or "heartbeat_sent".
-            number: for "worker_shutting_down" the number of the signal that caused it, 0 for a command.
+            number: for "worker_shutting_down" the number of the signal that caused it, 0 for a command; `STOP` more
+                where the worker stops at once.
         """
 
     async def close(self, *, drain: bool, deadline: float) -> None:

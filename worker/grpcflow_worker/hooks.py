@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from grpcflow import signals
+from grpcflow_worker.executor import STOP
 from grpcflow_worker.executors.frames import LATE
 from grpcflow_worker.logs import set_up_app_log
 
@@ -82,11 +83,14 @@ def late(facts: WorkerFacts, name: str, number: int) -> None:
     Args:
         facts: the worker.
         name: one of `frames.LATE`.
-        number: for `worker_shutting_down` the number of the signal that caused it, 0 for a command.
+        number: for `worker_shutting_down` the number of the signal that caused it, 0 for a command; with `STOP` more,
+            that is as the exit code, where it stops at once.
     """
     if name == "worker_shutting_down":
-        cause = numbers.Signals(number).name if number else "shutdown"
-        tell(signals.worker_shutting_down, facts.hostname, sig=cause, how="Warm", exitcode=0)
+        cold = number >= STOP
+        cause = numbers.Signals(number % STOP).name if number else "shutdown"
+        arguments = {"sig": cause, "how": "Cold" if cold else "Warm", "exitcode": number if cold else 0}
+        tell(signals.worker_shutting_down, facts.hostname, **arguments)
     else:
         tell(getattr(signals, name), facts)
 

@@ -29,7 +29,7 @@ from google.protobuf.message import DecodeError
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
-from grpcflow_worker.executor import CallRun, Ended, Executor, ExecutorError, Registered
+from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorError, Registered
 from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
 from grpcflow_worker.session import Effects, Identity, Session
 from grpcflow_worker.stream import Connect, Refused, StreamDriver, Timing, connect
@@ -265,7 +265,9 @@ class Supervisor:
             self.drain(number)
         elif self._over is not None and not self._over.done():
             _log.warning("%s again: stopping at once", name)
-            self._over.set_result(128 + number)
+            if self._session is not None:
+                self._executor.emit("worker_shutting_down", STOP + number)
+            self._over.set_result(STOP + number)
 
     def drain(self, number: int = 0) -> None:
         """Begin to leave: no new work, what has not started goes back, what runs finishes.

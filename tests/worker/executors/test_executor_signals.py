@@ -10,6 +10,7 @@ import pytest
 from tests.worker.executors.executor_kit import Running, Start
 
 from grpcflow import signals
+from grpcflow_worker.executor import STOP
 
 SETUP = ["celeryd_init", "import_modules", "worker_init"]
 LOGS = ["after_setup_logger", "after_setup_task_logger"]
@@ -41,6 +42,7 @@ async def live(one: Running) -> int:
     pid = await one.get("where", app="executor_signals")
     one.executor.emit("heartbeat_sent")
     one.executor.emit("worker_shutting_down", numbers.SIGTERM)
+    one.executor.emit("worker_shutting_down", STOP + numbers.SIGINT)
     one.executor.emit("worker_shutdown")
     await one.close(drain=True)
     assert isinstance(pid, int)
@@ -61,10 +63,11 @@ async def test_prefork_sends_each_signal_in_its_process(start: Start, notes: Pat
     ]
     assert [name for name, pid, *_ in told if pid == child] == ["worker_process_init", "worker_process_shutdown"]
     herald = [(name, sender) for name, pid, sender, _ in told if pid not in (main, child)]
-    late = ["worker_ready", "heartbeat_sent", "worker_shutting_down", "worker_shutdown"]
+    late = ["worker_ready", "heartbeat_sent", *["worker_shutting_down"] * 2, "worker_shutdown"]
     assert herald == [(name, "w@test") for name in late]
     assert len({pid for _, pid, *_ in told} | {os.getpid()}) == 4
-    assert ("worker_shutting_down", "exitcode,how,sig") in [(name, arguments) for name, _, _, arguments in told]
+    shutting = Path(f"{notes}.shutting").read_text().splitlines()
+    assert shutting == ["Warm SIGTERM 0", f"Cold SIGINT {STOP + numbers.SIGINT}"]
 
 
 @pytest.mark.parametrize("kind", ["threads", "solo"])
@@ -73,7 +76,7 @@ async def test_threads_and_solo_send_all_in_the_worker(start: Start, notes: Path
     assert await live(one) == os.getpid()
     told = read(notes)
     assert {pid for _, pid, *_ in told} == {os.getpid()}
-    late = ["worker_ready", "heartbeat_sent", "worker_shutting_down", "worker_shutdown"]
+    late = ["worker_ready", "heartbeat_sent", *["worker_shutting_down"] * 2, "worker_shutdown"]
     assert [name for name, *_ in told] == [*SETUP, "celeryd_after_setup", *late]
 
 

@@ -30,6 +30,9 @@ def note(signal: signals.Signal, sender: Any = None, **arguments: Any) -> None:
     hostname = getattr(sender, "hostname", sender if isinstance(sender, str) else "")
     with open(PATH, "a") as file:
         file.write(f"{signal.name} {os.getpid()} {hostname or '-'} {','.join(sorted(arguments)) or '-'}\n")
+    if signal is signals.worker_shutting_down:
+        with open(PATH + ".shutting", "a") as file:
+            file.write(f"{arguments['how']} {arguments['sig']} {arguments['exitcode']}\n")
 
 
 def fail(**_: Any) -> None:
