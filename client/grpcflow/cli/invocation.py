@@ -55,9 +55,10 @@ class Invocation:
     as_json: bool = False
     connect: "Callable[[Sequence[str]], Connection] | None" = None
     _connection: "Connection | None" = field(default=None, repr=False)
+    _told: bool = field(default=False, repr=False)
 
     def load_app(self) -> "Grpcflow":
-        """Import the app that `-A`, the environment or pyproject.toml names.
+        """Import the app that `-A`, the environment or pyproject.toml names, and tell it of the options.
 
         `--coordinator` wins over the address that the app has.
 
@@ -69,7 +70,19 @@ class Invocation:
         app = find_app(self.app)
         if self.coordinator:
             app.conf.update(coordinator=self.coordinator)
+        self._tell(app)
         return app
+
+    def _tell(self, app: "Grpcflow") -> None:
+        """Send `user_preload_options`, once, to those who connected to it while the app was imported."""
+        from grpcflow.signals import user_preload_options
+
+        if self._told or not user_preload_options.receivers:
+            return
+        self._told = True
+        context = click.get_current_context(silent=True)
+        options = {"app": self.app, "coordinator": self.coordinator, "json": self.as_json}
+        user_preload_options.send(context.command.name if context else None, app=app, options=options)
 
     def app_or_plain(self) -> "Grpcflow":
         """Return the app that is named somewhere, or else one without tasks and with default settings."""

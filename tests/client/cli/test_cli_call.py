@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 from tests.client.cli.fake_coordinator import FakeConnection, FakeSettled
 
-from grpcflow import codec
+from grpcflow import codec, signals
 from grpcflow.app import Grpcflow
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 
@@ -166,3 +166,18 @@ def test_wait_that_takes_too_long_is_exit_code_75(typed: Type, cluster: FakeConn
     result = typed("call", "t", "--wait", "--timeout", "0.1")
     assert result.exit_code == 75
     assert "grpcflow result" in result.stderr
+
+
+def test_who_connected_to_it_is_told_of_the_options_once(typed: Type, project: None) -> None:
+    told: list[tuple[str, object, object]] = []
+
+    def hear(sender: str, app: Grpcflow, options: dict[str, object], **_: object) -> None:
+        told.append((sender, app.main, options["app"]))
+
+    signals.user_preload_options.connect(hear)
+    try:
+        typed("call", "callproj.add", "-a", "[1]", "-A", "callproj")
+        typed("call", "callproj.add", "-a", "[1]")
+    finally:
+        signals.user_preload_options.disconnect(hear)
+    assert told == [("call", "callproj", "callproj")]
