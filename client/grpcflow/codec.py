@@ -246,7 +246,8 @@ def _check_accepted(content: str, accept: Collection[str]) -> None:
         if NAMES.get(name, name).partition("+")[0] == content and content in _KNOWN:
             return
     names = ", ".join(sorted(accept)) or "nothing"
-    message = f"data of content type {content} is not accepted here, only {names}; see app.conf.accept_content"
+    settings = "see the settings accept_content and result_accept_content"
+    message = f"data of content type {content} is not accepted here, only {names}; {settings}"
     raise ContentDisallowed(message)
 
 

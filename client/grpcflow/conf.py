@@ -41,7 +41,8 @@ class Settings:
         task_serializer: Codec of arguments: json, msgpack, yaml or pickle.
         result_serializer: Codec of values.
         accept_content: Codecs that are read here; pickle and yaml only where they are named.
-        result_accept_content: Codecs of values that are read here; None: as ``accept_content``.
+        result_accept_content: Codecs of values that are read here, by results and as what earlier steps hand to a
+            task; None: as ``accept_content``.
         task_compression: How arguments are made smaller: gzip, zlib, bzip2, lzma, brotli or zstd; None: not at all.
         result_compression: The same for values.
         result_extended: True always: name, arguments, worker, retries and queue of a result can be asked for.
@@ -55,7 +56,7 @@ class Settings:
         task_acks_late: True: a lost attempt is handed out again. False: a task is never run twice.
         task_max_deliveries: How many lost attempts a task may have; None: the coordinator's default (3).
         task_ignore_result: True: values are not kept.
-        task_store_errors_even_if_ignored: True: failures are kept also where values are not.
+        task_store_errors_even_if_ignored: Taken for the sake of code written for Celery: failures are always kept.
         task_track_started: True: workers report when a task starts, so that STARTED can be seen.
         task_time_limit: Seconds after which a task is stopped; None: no limit.
         task_soft_time_limit: Seconds after which SoftTimeLimitExceeded is raised in a task; None: no limit.
@@ -225,6 +226,11 @@ class Settings:
         named = self.coordinator or os.environ.get(COORDINATOR_VARIABLE) or DEFAULT_COORDINATOR
         parts = named.split(",") if isinstance(named, str) else named
         return tuple(part.strip() for part in parts if part.strip())
+
+    @property
+    def accepted_values(self) -> Collection[str]:
+        """The codecs of values that are read here: those of ``result_accept_content``, else of ``accept_content``."""
+        return self.accept_content if self.result_accept_content is None else self.result_accept_content
 
     @property
     def tzinfo(self) -> tzinfo:

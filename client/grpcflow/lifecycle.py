@@ -22,7 +22,7 @@ from grpcflow.task import Task
 if TYPE_CHECKING:
     from grpcflow.context import Context
 
-__all__ = ["HANDLERS", "Lifecycle", "is_logged", "lifecycle_of"]
+__all__ = ["HANDLERS", "Lifecycle", "is_logged", "lifecycle_of", "send_beside"]
 
 #: Methods that a task may override to hear of its calls also where they end well.
 HANDLERS: Final = ("before_start", "on_success", "after_return")
@@ -173,10 +173,20 @@ class Lifecycle:
             internal_error(self.task, request, error)
 
 
+def send_beside(signal: signals.Signal, sender: Any, /, **arguments: Any) -> None:
+    """Send a signal that has no say in how a call ends: also a receiver's SystemExit is logged and goes no further."""
+    if signal.receivers:
+        try:
+            signal.send(sender, **arguments)
+        except BaseException:  # noqa: BLE001 - a receiver is a guest
+            _log.exception("a receiver of the signal %s failed", signal.name)
+
+
 def internal_error(task: Task[..., Any], request: "Context", error: BaseException) -> None:
     """Send ``task_internal_error``: something went wrong beside the task."""
     if signals.task_internal_error.receivers:
-        signals.task_internal_error.send(
+        send_beside(
+            signals.task_internal_error,
             task,
             task_id=request.id,
             args=request.args,

@@ -25,10 +25,13 @@ _COORDINATOR_KEEPS: Final = "the coordinator decides how long results are kept; 
 _LATE: Final = "a lost task runs again unless task_acks_late is False, and at most task_max_deliveries times"
 _OWN_PARTS: Final = "the parts of a worker cannot be replaced by a setting"
 _OF_CORE: Final = "the coordinator knows what has run, so a task that has succeeded is never handed out again"
-_STOPPING: Final = "how long a worker has to stop is an option of grpcflow-worker; see grpcflow-worker --help"
+_STOPPING: Final = (
+    "a worker that is told to stop lets what runs finish, however long that takes; a second signal stops it at once, "
+    "and what it stopped runs again"
+)
 _ENDED: Final = "a failed or stopped task has ended and does not run again; retry it with autoretry_for"
 _RUNS_ON: Final = "tasks run on while the coordinator is away, and report then"
-_OPTION: Final = "it is an option of grpcflow-worker; see grpcflow-worker --help"
+_NO_RECYCLING: Final = "children are not replaced yet because of what they have run or of the memory they take"
 
 #: Where Celery's settings went that have no place here.
 _ELSEWHERE: Final[Mapping[str, str]] = {
@@ -69,8 +72,8 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "worker_disable_prefetch": _NO_COUNT,
     "worker_enable_prefetch_count_reduction": _NO_COUNT,
     "worker_eta_task_limit": "tasks with an ETA wait in the coordinator, not in a worker",
-    "worker_max_tasks_per_child": _OPTION,
-    "worker_max_memory_per_child": _OPTION,
+    "worker_max_tasks_per_child": _NO_RECYCLING,
+    "worker_max_memory_per_child": _NO_RECYCLING,
     "worker_soft_shutdown_timeout": _STOPPING,
     "worker_enable_soft_shutdown_on_idle": _STOPPING,
     "worker_cancel_long_running_tasks_on_connection_loss": _RUNS_ON,
@@ -97,7 +100,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "worker_pool_putlocks": _NO_COUNT,
     "worker_pool_restarts": "start the worker anew; what it holds goes to others or waits",
     "worker_pool_start_method": "children are forked from a process of their own that never runs tasks",
-    "worker_proc_alive_timeout": _OPTION,
+    "worker_proc_alive_timeout": "how long children may take to come up is fixed; one that ends is seen at once",
 }
 
 #: The same for whole families of names.

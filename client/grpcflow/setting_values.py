@@ -9,13 +9,25 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from grpcflow.routes import Router
 
-__all__ = ["COMPRESSIONS", "POLICY", "SERIALIZERS", "TESTS", "Test"]
+__all__ = ["COMPRESSIONS", "FIXED", "POLICY", "SERIALIZERS", "TESTS", "WITHOUT_EFFECT", "Test"]
 
 SERIALIZERS: Final = ("json", "msgpack", "yaml", "pickle")
 COMPRESSIONS: Final = ("gzip", "zlib", "bzip2", "lzma", "brotli", "zstd")
 
 #: How a failed submission is tried again where nothing else is said.
 POLICY: Final[Mapping[str, Any]] = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
+
+#: Settings that can have one value only, since it is always so; any other is refused with the reason.
+FIXED: Final[Mapping[str, Any]] = {
+    "result_extended": True,
+    "task_remote_tracebacks": True,
+    "task_store_eager_result": False,
+}
+
+#: Settings that are taken for the sake of code written for Celery, and why nothing depends on them.
+WITHOUT_EFFECT: Final[Mapping[str, str]] = {
+    "task_store_errors_even_if_ignored": "failures are always kept",
+}
 
 _TOP_PRIORITY: Final = 9
 

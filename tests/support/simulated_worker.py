@@ -120,8 +120,11 @@ class SimulatedWorker:
         """Lets an attempt fail whose graph was refused, where it is still this worker's."""
         attempt = self.submitting.pop(token, None)
         if attempt is not None:
-            failure = value_pb2.Failure(type_name="Refused", module="grpcflow.errors", message=code)
-            report = worker_service_pb2.Report(token=token, failure=failure)
+            report = worker_service_pb2.Report(token=token)
+            if code == "STALE_ATTEMPT":
+                report.lost.message = code  # as the worker says it: it may be the node's attempt again after a crash
+            else:
+                report.failure.CopyFrom(value_pb2.Failure(type_name="Refused", module="grpcflow.errors", message=code))
             self.finished[token] = Finished(attempt.node, token, report=report)
 
     def unsent(self) -> list[Finished]:

@@ -51,6 +51,8 @@ def act(self: Any, what: str, value: Any = None) -> Any:
         raise ValueError(value)
     if what == "retry":
         raise self.retry(exc=KeyError(value), countdown=2)
+    if what == "be too late":
+        raise errors.StaleAttempt("another attempt goes on")
     if what == "ignore":
         raise errors.Ignore
     if what == "reject":
@@ -220,6 +222,12 @@ def test_handlers_of_a_retry_get_what_led_to_it() -> None:
     assert heard.calls[1] == ("on_retry", "KeyError('gone')", ID, ["retry", "gone"], {}, True)
     assert heard.calls[2][:2] == ("after_return", "RETRY")
     assert heard.calls[2][2].startswith("Retry(")
+
+
+def test_an_attempt_that_came_too_late_to_be_replaced_is_lost_and_has_not_failed() -> None:
+    end = ended(invoke("heard", "be too late"))
+    assert (end.kind, end.message, end.failure) == ("lost", "another attempt goes on", b"")
+    assert [call[0] for call in heard.calls] == ["before_start"]
 
 
 @pytest.mark.parametrize(("what", "kind"), [("ignore", "ignored"), ("reject", "rejected")])

@@ -99,11 +99,11 @@ def _headline(failure: "value_pb2.Failure") -> str:
 
 
 def _value(settled: "Settled", said: Invocation) -> Any:
-    """Return the value of a task; the app's `accept_content` is asked only where the default refuses."""
+    """Return the value of a task; the app's settings are asked only where the default refuses."""
     try:
         return _decode(settled, None)
     except errors.ContentDisallowed:
-        return _decode(settled, said.app_or_plain().conf.accept_content)
+        return _decode(settled, said.app_or_plain().conf.accepted_values)
 
 
 def _decode(settled: "Settled", accept: "Collection[str] | None") -> Any:

@@ -184,7 +184,7 @@ class Result:
         from grpcflow import codec, failures
 
         if settled.state not in PROPAGATE_STATES:
-            accept = self.app.conf.accept_content
+            accept = self.app.conf.accepted_values
             if settled.value is not None:
                 return codec.decode_value(settled.value, accept)
             # A call whose value is not kept, or that ended with Ignore, has none.

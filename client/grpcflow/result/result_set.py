@@ -298,7 +298,7 @@ class ResultSet(Result):
         """Return what each member ended with."""
         from grpcflow import codec
 
-        accept = frozenset(codec.content_type(name) for name in self.app.conf.accept_content)
+        accept = frozenset(codec.content_type(name) for name in self.app.conf.accepted_values)
         decode, success = codec.decode, "SUCCESS"
         return [
             decode(settled.data, settled.content_type, accept=accept)

@@ -284,7 +284,7 @@ class AsyncResult(Result, Generic[R]):
 
         if found.custom_state and found.meta is not None:
             data, content = found.meta
-            return codec.decode(data, content, accept=self.app.conf.accept_content) if data else None
+            return codec.decode(data, content, accept=self.app.conf.accepted_values) if data else None
         if found.state in READY_STATES:
             return self._value_of(found)
         return None if found.failure is None else failures.rebuild(found.failure, self.app.conf.exception_modules)
