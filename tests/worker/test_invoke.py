@@ -353,6 +353,37 @@ def test_a_receiver_that_leaves_ends_neither_the_task_nor_its_process(
     assert not bool(current_task)
 
 
+@pytest.mark.parametrize(
+    ("signal", "task", "kind"),
+    [
+        (signals.task_received, "plain", "value"),
+        (signals.task_unknown, "nowhere", "NotRegistered"),
+        (signals.task_prerun, "plain", "SystemExit"),
+    ],
+)
+def test_a_receiver_that_leaves_before_the_task_runs(signal: signals.Signal, task: str, kind: str) -> None:
+    def leaves(**_: Any) -> None:
+        raise SystemExit(3)
+
+    signal.connect(leaves)
+    end = invoke(task, "give", "x")
+    signal.disconnect(leaves)
+    assert value(end) == "x" if kind == "value" else failure(end).type_name == kind
+    assert not bool(current_task)
+
+
+def test_what_earlier_steps_hand_over_is_read_as_result_accept_content_says() -> None:
+    packed = value_pb2.Value(data=codec.encode(5, "application/msgpack"), content_type="application/msgpack")
+    run = {"inputs": (packed.SerializeToString(),)}
+    app.conf.result_accept_content = ["json"]
+    try:
+        assert failure(invoke("plain", run=run)).type_name == "ContentDisallowed"
+        app.conf.update(accept_content=["json"], result_accept_content=["msgpack"])
+        assert isinstance(invoke("plain", run=run), bytes)
+    finally:
+        app.conf.update(accept_content=["json", "msgpack"], result_accept_content=None)
+
+
 def test_a_task_that_nobody_registered_is_told_of(told: list[Any]) -> None:
     assert failure(invoke("nowhere")).reason == "UNREGISTERED"
     assert [(name, arguments["name"], arguments["id"]) for name, arguments in told] == [("unknown", "nowhere", ID)]

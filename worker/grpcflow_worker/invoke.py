@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import codec, errors, ids, signals
 from grpcflow.context import Context
-from grpcflow.lifecycle import Lifecycle, is_heard, is_logged, log_failure, overrides
+from grpcflow.lifecycle import Lifecycle, is_heard, is_logged, log_failure, overrides, send_beside
 from grpcflow.task import Task
 from grpcflow.tracing import takes_failure
 from grpcflow_protos.limits import PAYLOAD_LIMIT
@@ -57,6 +57,7 @@ class Invoker:
         self.progress = progress
         self.tasks: Mapping[str, Task[..., Any]] = app.tasks
         self.accept = frozenset(codec.content_type(name) for name in app.conf.accept_content)
+        self.accept_values = frozenset(codec.content_type(name) for name in app.conf.accepted_values)
         self.result_type = codec.content_type(app.conf.result_serializer, app.conf.result_compression)
         self._overriding: dict[str, bool] = {}
 
@@ -87,7 +88,7 @@ class Invoker:
         )
         if signals.task_unknown.receivers:
             node = run.id or ids.node_id(run.graph, run.first + offset)
-            signals.task_unknown.send(self, name=name, id=node, message=run.call, exc=error)
+            send_beside(signals.task_unknown, self, name=name, id=node, message=run.call, exc=error)
         return Ended(run.token + offset, "failure", failure=reason_failure(error, "UNREGISTERED"))
 
 
@@ -136,7 +137,7 @@ class _Bound:
                 args = self._with_inputs(args)
             request = self.context(offset, args, kwargs)
             if signals.task_received.receivers:
-                signals.task_received.send(self.invoker, request=request)
+                send_beside(signals.task_received, self.invoker, request=request)
             task.push_request(request)
             if self.tells:
                 life = Lifecycle(task)
@@ -219,7 +220,7 @@ class _Bound:
             if value.WhichOneof("kind") == "failed":
                 args = [*self._errback_arguments(value.failed, len(args)), *args]
             else:
-                args = [codec.decode_value(value, self.accept), *args]
+                args = [codec.decode_value(value, self.invoker.accept_values), *args]
         return args
 
     def _errback_arguments(self, failed: "value_pb2.FailedNode", given: int) -> list[Any]:
