@@ -32,9 +32,20 @@ def test_an_attribute_that_does_not_exist_cannot_be_set_or_read() -> None:
         _ = conf["time_zone"]
 
 
-def test_a_setting_of_celery_that_has_no_place_here_says_where_it_went() -> None:
-    with pytest.raises(ImproperlyConfigured, match="there is no broker"):
-        Settings().update(broker_url="redis://")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("broker_url", "there is no broker"),
+        ("result_backend", "the coordinator keeps the results"),
+        ("result_chord_expires", "a setting of grpcflow-coordinator"),
+        ("result_failure_expires", "a setting of grpcflow-coordinator"),
+        ("task_allow_error_cb_on_chord_header", r"on_error\(\)"),
+        ("worker_prefetch_multiplier", "adapts"),
+    ],
+)
+def test_a_setting_of_celery_that_has_no_place_here_says_where_it_went(name: str, says: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=says):
+        Settings().update({name: "x"})
 
 
 def test_update_sets_all_or_nothing() -> None:
