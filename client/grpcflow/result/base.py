@@ -6,7 +6,7 @@ Importing this must stay light, so the codec and the failures are imported when 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, TaskRevokedError
@@ -154,10 +154,10 @@ class Result:
 
     def then(
         self,
-        callback: Callable[[Any], Any],
+        callback: Callable[[Self], Any],
         on_error: Callable[[Exception], Any] | None = None,
         weak: bool = False,
-    ) -> Any:
+    ) -> Self:
         """Have a function called with this result once it has ended, well or not; before as well as after.
 
         Args:

@@ -8,13 +8,14 @@ import traceback as traceback_module
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, TaskRevokedError
 from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES
 from grpcflow.result.group import GroupResult
 from grpcflow.result.single import AsyncResult
+from grpcflow.type_parameters import R, R_co
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EagerGroupResult", "EagerResult", "End", "Ran"]
 
-R = TypeVar("R")
+_Told = TypeVar("_Told", bound=AsyncResult[Any] | GroupResult)
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ class Ran:
         return made
 
 
-class EagerResult(AsyncResult[R]):
+class EagerResult(AsyncResult[R_co]):
     """The result of a call that ran in this process.
 
     Args:
@@ -142,7 +143,7 @@ class EagerResult(AsyncResult[R]):
         PROPAGATE_STATES: Collection[str] = PROPAGATE_STATES,  # noqa: N803 - Celery's name
         *,
         wait_for_submit: bool = False,
-    ) -> R:
+    ) -> R_co:
         """Return the value; nothing is waited for.
 
         Args:
@@ -167,13 +168,13 @@ class EagerResult(AsyncResult[R]):
         if disable_sync_subtasks:
             state.check_join_allowed()
         if self._ignored:
-            return cast("R", None)
+            return cast("R_co", None)
         value = self._ret_value
         if propagate and self._state in PROPAGATE_STATES:
             raise value
         if callback is not None:
             callback(self.id, value)
-        return cast("R", value)
+        return cast("R_co", value)
 
     wait = get
 
@@ -281,8 +282,8 @@ class EagerResult(AsyncResult[R]):
         self._traceback = None
 
     def then(
-        self, callback: Callable[[Any], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
-    ) -> Any:
+        self, callback: Callable[[Self], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
+    ) -> Self:
         """Call a function with this result, at once; returns this.
 
         Args:
@@ -303,7 +304,7 @@ class EagerResult(AsyncResult[R]):
         return f"<EagerResult: {self.id}>"
 
 
-class EagerGroupResult(GroupResult):
+class EagerGroupResult(GroupResult[R]):
     """The result of a group that ran in this process.
 
     Args:
@@ -317,7 +318,7 @@ class EagerGroupResult(GroupResult):
     def __init__(
         self,
         id: str,
-        results: "Sequence[AsyncResult[Any] | GroupResult]" = (),
+        results: "Sequence[AsyncResult[R] | GroupResult]" = (),
         *,
         app: "Grpcflow | None" = None,
         parent: "AsyncResult[Any] | GroupResult | None" = None,
@@ -334,7 +335,7 @@ class EagerGroupResult(GroupResult):
         """How the group ended as one, where that is known."""
         return None if self._ran is None or self._outcome is None else self._ran.ends[self._outcome.node]
 
-    def _plain_member(self, index: int) -> AsyncResult[Any]:
+    def _plain_member(self, index: int) -> AsyncResult[R]:
         return super()._plain_member(index) if self._ran is None else self._ran.member(index)
 
     def get(
@@ -347,7 +348,7 @@ class EagerGroupResult(GroupResult):
         on_message: Callable[[dict[str, Any]], Any] | None = None,
         disable_sync_subtasks: bool = True,
         on_interval: Callable[[], Any] | None = None,
-    ) -> list[Any]:
+    ) -> list[R]:
         """Return the values of all members in their order; nothing is waited for.
 
         Args:
@@ -386,13 +387,13 @@ class EagerGroupResult(GroupResult):
         on_interval: Callable[[], Any] | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield id and record of each member, in their order; parameters as in ``GroupResult.iter_native``."""
-        for member in self.results:
+        for member in self._members:
             result = None if isinstance(member, GroupResult) else member.result
             yield member.id, {"task_id": member.id, "status": member.state, "result": result}
 
     def then(
-        self, callback: Callable[[Any], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
-    ) -> Any:
+        self, callback: Callable[[Self], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
+    ) -> Self:
         """Call a function with this result, at once; as ``EagerResult.then``."""
         return _told(self, callback, on_error)
 
@@ -414,7 +415,7 @@ class EagerGroupResult(GroupResult):
         for member in self.results:
             member.revoke()
 
-    def save(self) -> GroupResult:
+    def save(self) -> Self:
         """Refuse: what ran in this process is known to no coordinator, so nothing could be restored.
 
         Raises:
@@ -426,7 +427,7 @@ class EagerGroupResult(GroupResult):
         return f"<EagerGroupResult: {self.id} of {len(self)}>"
 
 
-def _told(result: Any, callback: Callable[[Any], Any], on_error: Callable[[Exception], Any] | None) -> Any:
+def _told(result: _Told, callback: Callable[[_Told], Any], on_error: Callable[[Exception], Any] | None) -> _Told:
     """Call a function with a result and return the result."""
     try:
         callback(result)

@@ -5,12 +5,13 @@ Twenty thousand members are waited for as one range and make no objects of their
 
 import json
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from grpcflow import ids, state
 from grpcflow.result.base import PROPAGATE_STATES, Result
 from grpcflow.result.result_set import ResultSet
 from grpcflow.result.single import AsyncResult
+from grpcflow.type_parameters import R
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["GroupResult"]
 
 
-class GroupResult(ResultSet):
+class GroupResult(ResultSet[R]):
     """The result of a group: the results of its members, in their order.
 
     Args:
@@ -37,7 +38,7 @@ class GroupResult(ResultSet):
     def __init__(
         self,
         id: str,
-        results: "Iterable[AsyncResult[Any] | ResultSet]" = (),
+        results: "Iterable[AsyncResult[R] | ResultSet]" = (),
         parent: "AsyncResult[Any] | GroupResult | None" = None,
         *,
         app: "Grpcflow | None" = None,
@@ -58,7 +59,7 @@ class GroupResult(ResultSet):
         return [] if self._by_hand or self._outcome is None else self._outcome.members or []
 
     @property
-    def results(self) -> "list[AsyncResult[Any] | GroupResult]":
+    def results(self) -> "list[AsyncResult[R]]":
         """Results of the members."""
         if self._results is None:
             self._results = []
@@ -69,12 +70,12 @@ class GroupResult(ResultSet):
                     self._results.append(self._result_of(member))
         return self._results
 
-    def _plain_member(self, index: int) -> AsyncResult[Any]:
+    def _plain_member(self, index: int) -> AsyncResult[R]:
         """Return the result of a member that is a call with nothing around it."""
         return AsyncResult(ids.node_id(self._graph, index), app=self._app)
 
     @property
-    def children(self) -> "list[AsyncResult[Any] | GroupResult]":
+    def children(self) -> "list[AsyncResult[R]]":
         """The same as ``results``."""
         return self.results
 
@@ -182,7 +183,7 @@ class GroupResult(ResultSet):
         if not self._by_hand:
             self._results = None
 
-    def save(self) -> "GroupResult":
+    def save(self) -> "Self":
         """Keep the description of the group at the coordinator for as long as results are kept; returns this.
 
         Raises:

@@ -9,12 +9,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
 from grpcflow import state
 from grpcflow.errors import GrpcflowError
 from grpcflow.result.base import PROPAGATE_STATES, READY_STATES, Result, _ended
 from grpcflow.result.single import AsyncResult
+from grpcflow.type_parameters import R
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -26,7 +27,7 @@ __all__ = ["ResultSet"]
 _Member = Any  # AsyncResult[Any] | ResultSet: what is handed out is typed, what is kept need not be
 
 
-class ResultSet(Result):
+class ResultSet(Result, Generic[R]):
     """Results of several calls, as one; it has no id of its own.
 
     Args:
@@ -34,7 +35,7 @@ class ResultSet(Result):
         app: The app whose coordinator knows them; None: the current one.
     """
 
-    def __init__(self, results: "Iterable[AsyncResult[Any] | ResultSet]" = (), app: "Grpcflow | None" = None) -> None:
+    def __init__(self, results: "Iterable[AsyncResult[R] | ResultSet]" = (), app: "Grpcflow | None" = None) -> None:
         self._take("", results, app, None)
 
     def _take(
@@ -53,18 +54,23 @@ class ResultSet(Result):
     # --- members ------------------------------------------------------------------------------------------
 
     @property
-    def results(self) -> "list[AsyncResult[Any] | GroupResult]":
+    def results(self) -> "list[AsyncResult[R]]":
         """Results of the members; change them by ``add``, ``remove`` and the like."""
         if self._results is None:
             self._results = []
         return self._results
+
+    @property
+    def _members(self) -> "list[_Member]":
+        """The members as what they are: where one is a set itself, ``results`` calls it a result of its list."""
+        return self.results
 
     def _change(self) -> "list[_Member]":
         """Return the members for being changed; what was known of them as a whole holds no longer."""
         members, self._all, self._by_hand = self.results, None, True
         return members
 
-    def add(self, result: "AsyncResult[Any] | ResultSet") -> None:
+    def add(self, result: "AsyncResult[R] | ResultSet") -> None:
         """Add a member; one that is there already is not added again.
 
         What ``then`` still waits for now includes it; where it was called before, a later ``then`` waits for it.
@@ -88,7 +94,7 @@ class ResultSet(Result):
         if result in self.results:
             self.remove(result)
 
-    def update(self, results: "Iterable[AsyncResult[Any] | ResultSet]") -> None:
+    def update(self, results: "Iterable[AsyncResult[R] | ResultSet]") -> None:
         """Add several members; those that are there already are not added again."""
         for result in results:
             self.add(result)
@@ -123,13 +129,13 @@ class ResultSet(Result):
         """Return the number of members."""
         return len(self.results)
 
-    def __iter__(self) -> "Iterator[AsyncResult[Any] | GroupResult]":
+    def __iter__(self) -> "Iterator[AsyncResult[R]]":
         return iter(self.results)
 
     @overload
-    def __getitem__(self, index: int) -> "AsyncResult[Any] | GroupResult": ...
+    def __getitem__(self, index: int) -> "AsyncResult[R]": ...
     @overload
-    def __getitem__(self, index: slice) -> "list[AsyncResult[Any] | GroupResult]": ...
+    def __getitem__(self, index: slice) -> "list[AsyncResult[R]]": ...
     def __getitem__(self, index: int | slice) -> Any:
         """Return the result of one member, or those of several."""
         return self.results[index]
@@ -155,7 +161,7 @@ class ResultSet(Result):
         on_message: Callable[[dict[str, Any]], Any] | None = None,
         disable_sync_subtasks: bool = True,
         on_interval: Callable[[], Any] | None = None,
-    ) -> list[Any]:
+    ) -> list[R]:
         """Wait for the values of all members and return them in the order of the members.
 
         A failure is raised as soon as it is certain that it is the first one in their order: those behind it are
@@ -210,7 +216,7 @@ class ResultSet(Result):
         on_message: Callable[[dict[str, Any]], Any] | None = None,
         on_interval: Callable[[], Any] | None = None,
         disable_sync_subtasks: bool = True,
-    ) -> list[Any]:
+    ) -> list[R]:
         """Do the same as ``get``, which comes by push too; the last two parameters change places."""
         return self.get(timeout, propagate, interval, callback, no_ack, on_message, disable_sync_subtasks, on_interval)
 
@@ -344,8 +350,8 @@ class ResultSet(Result):
         return True
 
     def then(
-        self, callback: Callable[[Any], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
-    ) -> Any:
+        self, callback: Callable[[Self], Any], on_error: Callable[[Exception], Any] | None = None, weak: bool = False
+    ) -> Self:
         """Have a function called with this set once all members have ended, also those that are added until then.
 
         Args:
@@ -374,7 +380,7 @@ class ResultSet(Result):
         if self._all is not None:
             return [settled.state for settled in self._all]
         if not self._is_plain():
-            return [one._as_one() if isinstance(one, ResultSet) else one.state for one in self.results]
+            return [one._as_one() if isinstance(one, ResultSet) else one.state for one in self._members]
         keys = self._keys()
         found = self._connection.lookup(keys, states_only=True) if keys else []
         return ["PENDING" if settled is None else settled.state for settled in found]

@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, IncompleteStream
 from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES, Result
+from grpcflow.type_parameters import R_co
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncResult"]
 
-R = TypeVar("R")
 
-
-class AsyncResult(Result, Generic[R]):
+class AsyncResult(Result, Generic[R_co]):
     """The result of one call.
 
     Args:
@@ -79,7 +78,7 @@ class AsyncResult(Result, Generic[R]):
         PROPAGATE_STATES: Collection[str] = PROPAGATE_STATES,  # noqa: N803 - Celery's name
         *,
         wait_for_submit: bool = False,
-    ) -> R:
+    ) -> R_co:
         """Wait for the value and return it. Nothing polls, but for what ``on_message`` asks for.
 
         Args:
@@ -107,7 +106,7 @@ class AsyncResult(Result, Generic[R]):
         if disable_sync_subtasks:
             state.check_join_allowed()
         if self._ignored:
-            return cast("R", None)
+            return cast("R_co", None)
         settled = self._settled
         if settled is None and on_message is None and on_interval is None:
             found = self._connection.wait([self._key], timeout=timeout, wait_for_submit=wait_for_submit)
@@ -119,7 +118,7 @@ class AsyncResult(Result, Generic[R]):
             raise value
         if callback is not None:
             callback(self.id, value)
-        return cast("R", value)
+        return cast("R_co", value)
 
     wait = get
 
