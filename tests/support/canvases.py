@@ -190,9 +190,10 @@ def build(canvas: Canvas, *, operators: bool = False) -> Signature:
 
     Args:
         canvas: As written.
-        operators: True: chains of two and more are written with the | operator, but for those with a group of one or
-            none, also one that is all of a chain: beside another group the operator makes a chord of it, as in Celery,
-            and only chain() unrolls it.
+        operators: True: chains of two and more are written with the | operator, but for those with a group of one, or
+            that begin with one of none: the operator makes a chord of it, as in Celery, and only chain() unrolls it.
+            Nor are those of which all but one step are empty: the operator leaves the other step as it is, and a group
+            is flattened into a group that a chain with it is a member of.
     """
     again: Callable[[Canvas], Signature] = functools.partial(build, operators=operators)
     built = _built(canvas, again, operators=operators)
@@ -212,8 +213,8 @@ def _built(canvas: Canvas, again: Callable[[Canvas], Signature], *, operators: b
             return (task.si if canvas["immutable"] else task.s)(*canvas["args"], **kwargs)
         case "chain":
             steps = [again(step) for step in kwargs["tasks"]]
-            short = any(_is_short(step) for step in kwargs["tasks"])
-            if operators and len(steps) > 1 and not short:
+            short = any(_is_short(step, place) for place, step in enumerate(kwargs["tasks"]))
+            if operators and sum(1 for _ in shapes.steps(canvas)) > 1 and not short:
                 return functools.reduce(operator.or_, steps)
             return chain_of(*steps)
         case "group":
@@ -230,11 +231,9 @@ def _built(canvas: Canvas, again: Callable[[Canvas], Signature], *, operators: b
             raise AssertionError(f"unknown kind of canvas: {other}")
 
 
-def _is_short(step: Canvas) -> bool:
-    """Tells whether a step is a group of one or none, or a chain that comes to such a group or to nothing."""
-    if _is_group(step):
-        return _size(step) < 2
-    return step["subtask_type"] == "chain" and not any(shapes.steps(step))
+def _is_short(step: Canvas, place: int) -> bool:
+    """Tells whether a step is a group of one, or the first step and a group of none."""
+    return _is_group(step) and (_size(step) == 1 or (_size(step) == 0 and not place))
 
 
 def rebuilt(built: Signature) -> Signature:

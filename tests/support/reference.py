@@ -7,6 +7,10 @@ May NOT import grpcflow: the judge shares no code with the judged.
 
 The rules (each has its test in tests/canvas/test_reference.py):
 
+* An empty chain hands on what it is given, and so to its links; where it is all there is, it comes to nothing.
+* An empty group, or a chain of nothing but such, is [], and so for its links. As a step of a chain it is skipped, and
+  what follows it gets what came before it; as a body, as a member and alone it is a group like any other.
+* What is skipped cannot fail: its errbacks never run.
 * A value is prepended to the arguments of what follows, to those of every member of a group; an immutable call
   ignores it. Partial arguments of the whole canvas enter in the same way, with keyword arguments merged.
 * In a chain nested chains splice, groups in groups flatten, a group of one is its member, an empty group is skipped.
@@ -233,6 +237,8 @@ class _Run:
 
     def canvas(self, canvas: Canvas, start: _Start) -> _End:
         """Runs one canvas of any kind to its end, callbacks included."""
+        if shapes.is_nothing(canvas):
+            return self._passed_by(canvas, start)
         match shapes.kind(canvas):
             case "task" | "xmap" | "xstarmap":
                 end = self._call(canvas, start)
@@ -240,6 +246,7 @@ class _Run:
                 end = self._chain(canvas, start)
             case "group":
                 end = self._group(shapes.members(canvas), start)
+                self._skip_all(shapes.empty_chains(canvas), start)
             case "chunks":
                 end = self._group(shapes.starmaps(canvas), start)
             case "chord":
@@ -256,6 +263,31 @@ class _Run:
         elif isinstance(end, _Failure) and end.loud:
             for errback in errbacks:
                 self.canvas(errback, _Given((FAILED_ID,)))
+
+    def _skip_all(self, skipped: Sequence[Canvas], start: _Start) -> None:
+        for canvas in skipped:
+            self._skip(canvas, start)
+
+    def _skip(self, canvas: Canvas, start: _Start) -> None:
+        """Runs what is linked to a part that stands for nothing, and to what is in it."""
+        if not isinstance(start, _Given):
+            return
+        self._skip_all(canvas["kwargs"]["tasks"], start)
+        given = start.args if shapes.is_nothing(canvas) else ([],)
+        # Not those of groups in a group, for each of them is skipped itself.
+        for link in canvas["options"].get("link") or []:
+            self.canvas(link, _Given(given))
+
+    def _passed_by(self, canvas: Canvas, start: _Start) -> _End:
+        """Runs an empty chain: it ends as what came before it."""
+        self._skip(canvas, start)
+        match start:
+            case _Given():
+                return _Success(start.args[0] if start.args else None)
+            case _Skipped():
+                return _Ignored()
+            case _Broken():
+                return _Failure(start.errors, inherited=True, loud=False, early=start.early)
 
     def _call(self, canvas: Canvas, start: _Start) -> _End:
         options = canvas["options"]
@@ -288,7 +320,7 @@ class _Run:
                 return _failed(Raised("Reject", str(args[-1])))
             case names.BECOMES:
                 return self._replaced(args[-1])
-            case names.GROWS:
+            case names.GROWS if not shapes.is_nothing(args[-1]):
                 self.grown[-1].append(self.canvas(args[-1], _Given()))
         try:
             return _Success(call_function(self.functions, task, args, kwargs, via))
@@ -304,26 +336,18 @@ class _Run:
 
     def _chain(self, canvas: Canvas, start: _Start) -> _End:
         ends: list[_End] = []
-        for step in shapes.steps(canvas):
-            if ends:
+        for step, counts in shapes.parts(canvas):
+            if counts:
+                ends.append(self.canvas(step, start))
                 start = _next_start(ends[-1])
-            ends.append(self.canvas(step, start))
+            else:
+                self._skip(step, start)
         if not ends:
-            return self._nothing(canvas, start)
+            return self._group([], start)
         last = ends[-1]
         if not isinstance(last, _Failure):
             return last
         return replace(last, loud=any(isinstance(end, _Failure) and end.loud for end in ends))
-
-    def _nothing(self, canvas: Canvas, start: _Start) -> _End:
-        """An empty chain gives on what it was given; one of nothing but empty groups is an empty group."""
-        if not shapes.is_nothing(canvas):
-            return self._group([], start)
-        if isinstance(start, _Skipped):
-            return _Ignored()
-        if isinstance(start, _Broken):
-            return _Failure(start.errors, inherited=True, loud=False, early=start.early)
-        return _Success(start.args[0] if start.args else None)
 
     def _group(self, members: Sequence[Canvas], start: _Start) -> _End:
         if isinstance(start, _Broken) and start.spread is _Spread.CHORD:
@@ -346,19 +370,21 @@ class _Run:
         return _Success([end.value for end in ends if isinstance(end, _Success)])
 
     def _chord(self, canvas: Canvas, start: _Start) -> _End:
-        members, body = shapes.header(canvas), canvas["kwargs"]["body"]
-        if not members and shapes.is_nothing(body):
-            return self._group([], start)
-        if members:
-            end = self._group(members, start)
-            links, errbacks = (shapes.header_callbacks(canvas, option) for option in ("link", "link_error"))
-            self._call_back(links, errbacks, end)
-            if shapes.is_nothing(body):
-                return end  # a chord without a body is the group that its header is
+        header, body = shapes.header_group(canvas), canvas["kwargs"]["body"]
+        end: _End | None = None
+        if shapes.members(header):
+            end = self.canvas(header, start)
             start = _next_start(end)
-        elif isinstance(start, _Given):
-            start = _Given(([],))
-        return self.canvas(body, start)
+        else:
+            self._skip(header, start)
+            start = _Given(([],)) if isinstance(start, _Given) else start
+        if not shapes.is_nothing(body):
+            return self.canvas(body, start)
+        # A chord without a body is the group that its header is, and carries the callbacks of both.
+        end = end or self._group([], start)
+        self._skip_all(body["kwargs"]["tasks"], start)
+        self._call_back(shapes.callbacks(body, "link"), shapes.callbacks(body, "link_error"), end)
+        return end
 
 
 def _bound(canvas: Canvas, given: _Given) -> tuple[str, list[Any], dict[str, Any], str]:

@@ -31,17 +31,24 @@ def members(canvas: Canvas) -> list[Canvas]:
     return found
 
 
+def empty_chains(canvas: Canvas) -> list[Canvas]:
+    """Returns the empty chains that stand among the members of a group, and among those of groups directly in it."""
+    found: list[Canvas] = []
+    for member in canvas["kwargs"]["tasks"]:
+        if kind(member) == "group":
+            found += empty_chains(member)
+        elif is_nothing(member):
+            found.append(member)
+    return found
+
+
 def header(canvas: Canvas) -> list[Canvas]:
     """Returns the header members of a chord, written as a list or as a group."""
-    return members(_header_group(canvas))
+    return members(header_group(canvas))
 
 
-def header_callbacks(canvas: Canvas, option: str) -> list[Canvas]:
-    """Returns the callbacks of groups directly in a header: nothing else can carry them but the header."""
-    return callbacks(_header_group(canvas), option)
-
-
-def _header_group(canvas: Canvas) -> Canvas:
+def header_group(canvas: Canvas) -> Canvas:
+    """Returns the header of a chord as the group that it stands for."""
     written = canvas["kwargs"]["header"]
     tasks = {"subtask_type": "group", "options": {}, "kwargs": {"tasks": written}}
     return written if isinstance(written, Mapping) else tasks
@@ -76,18 +83,24 @@ def starmaps(canvas: Canvas) -> list[Canvas]:
 
 def steps(canvas: Canvas) -> Iterator[Canvas]:
     """Yields the steps of a chain without those that stand for nothing; a group of one is its member."""
+    return (step for step, counts in parts(canvas) if counts)
+
+
+def parts(canvas: Canvas) -> Iterator[tuple[Canvas, bool]]:
+    """Yields the parts of a chain in order, each with False where it stands for nothing, so that it is skipped."""
     for step in canvas["kwargs"]["tasks"]:
-        if kind(step) == "group":
-            found = members(step)
-            if len(found) > 1:
-                yield step
-            elif found and list(steps(_unrolled(step, found[0]))):
-                yield _unrolled(step, found[0])
-        elif kind(step) != "chain" or list(steps(step)):
-            yield step
+        if kind(step) == "chain":
+            yield step, any(True for _ in steps(step))
+        elif kind(step) != "group" or len(members(step)) > 1:
+            yield step, True
+        else:
+            unrolled = _unrolled(step)
+            counts = any(True for _ in steps(unrolled))
+            yield unrolled if counts else step, counts
 
 
-def _unrolled(step: Canvas, member: Canvas) -> Canvas:
-    """Returns the one member of a group as a chain of one, which carries the group's callbacks."""
-    options = {name: callbacks(step, name) for name in ("link", "link_error")}
-    return {**step, "kwargs": {"tasks": [member]}, "options": options, "subtask_type": "chain"}
+def _unrolled(group: Canvas) -> Canvas:
+    """Returns a group of one as a chain of that, which carries the group's callbacks."""
+    options = {name: callbacks(group, name) for name in ("link", "link_error")}
+    tasks = [*empty_chains(group), *members(group)]
+    return {**group, "kwargs": {"tasks": tasks}, "options": options, "subtask_type": "chain"}

@@ -4,11 +4,11 @@ What is composed stays as the user wrote it; ``grpcflow.lower`` gives it its mea
 protobuf or the codec.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from grpcflow.canvas import walks
-from grpcflow.canvas.parts import listed
+from grpcflow.canvas.parts import is_empty, listed
 from grpcflow.canvas.signature import Signature, as_signature
 
 if TYPE_CHECKING:
@@ -236,8 +236,11 @@ Signature.KINDS.update(chain=chain, group=group, chord=chord)
 
 def followed_by(left: Signature, right: Signature) -> Signature:
     """Return ``left | right``."""
-    if isinstance(right, (group, chain)) and not right.tasks:
-        return left
+    if _ends_nothing(right):
+        # It is skipped, but for what is linked to it, and for an empty group where nothing else gives a value.
+        if _is_bare(right) and (is_empty(right) or not is_empty(left)):
+            return left
+        return _chain_of([*left.unchained(), right], left._app)
     if isinstance(left, group):
         return chord(left, right, app=left._app)
     if isinstance(left, chord):
@@ -256,11 +259,14 @@ def followed_with(left: chord, body: Signature) -> chord:
     return made
 
 
-def _with_longer_body(left: chord, right: Signature) -> chord:
+def _with_longer_body(left: chord, right: Signature) -> Signature:
     """Return a chord whose body ``right`` follows; of chords in the bodies of chords it follows the innermost."""
     made = inner = left.clone()
     while isinstance(inner.body, chord):
         inner = inner.body
+    if inner.body is not None and _ends_nothing(inner.body):
+        # As a body it has a value, as a step in front of another it would be skipped.
+        return _chain_of([made, right], left._app)
     inner.body = right if inner.body is None else followed_by(inner.body, right)
     return made
 
@@ -281,13 +287,22 @@ def _as_group(header: Any, app: "Grpcflow | None") -> group:
 
 def _ends_nothing(step: Signature) -> bool:
     """Return True for a step that has no end of its own: empty chains and groups, and what holds only such."""
+    return all(isinstance(part, (chain, group)) for part in _parts(step))
+
+
+def _is_bare(step: Signature) -> bool:
+    """Return True for a step that says nothing but what it is composed of: no option, no argument, no callback."""
+    return not any(part.options or part.args for part in _parts(step))
+
+
+def _parts(step: Signature) -> Iterator[Signature]:
+    """Yield a step, and what the chains and groups in it are composed of."""
     waiting: list[Signature] = [step]
     while waiting:
         current = waiting.pop()
-        if not isinstance(current, (chain, group)):
-            return False
-        waiting.extend(current.tasks)
-    return True
+        yield current
+        if isinstance(current, (chain, group)):
+            waiting.extend(current.tasks)
 
 
 def _in_brackets(tasks: list[Signature]) -> list[Any]:

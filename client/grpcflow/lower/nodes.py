@@ -5,38 +5,20 @@ Knows how nodes are laid out and nothing of what a canvas means. Pure; may not i
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from grpcflow.canvas.parts import merged_options
-from grpcflow.lower.model import EdgeSpec, Mode, OnFailure, Outcome, Run, TemplateSpec
+from grpcflow.lower.model import EdgeSpec, Mode, Outcome, Run, TemplateSpec
 from grpcflow.lower.options import checked_name
+from grpcflow.lower.sources import Known, Link, Source, Sources, without_values
 from grpcflow.lower.steps import NOTHING, OWN_OPTIONS, Canvas, Errback, Given, Step, callbacks_of
 from grpcflow.lower.templates import Calls
 from grpcflow_protos.limits import BATCH_BYTES, RUN_NODES
 
-__all__ = ["UNTAKEN", "Graph", "Source", "Sources"]
+__all__ = ["Graph"]
 
 _VIA: Final[Mapping[str | None, str]] = {"xmap": "map", "xstarmap": "starmap"}
 _Check = Callable[[Sequence[Any], Mapping[str, Any], int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A node whose end a part of the canvas waits for.
-
-    Attributes:
-        node: Its index.
-        on_failure: What its failure does.
-        mode: How its value enters, where what follows takes it.
-    """
-
-    node: int
-    on_failure: OnFailure = OnFailure.PASS
-    mode: Mode = Mode.VALUE
-
-
-Sources = tuple[Source, ...]
 
 
 class Graph:
@@ -50,8 +32,8 @@ class Graph:
         self.templates: list[TemplateSpec] = []
         self.runs: list[Run] = []
         self.node_count = 0
-        #: Callbacks that are still to be walked, each with the outcome it follows.
-        self.links: deque[tuple[Outcome, Canvas]] = deque()
+        #: Callbacks that are still to be walked.
+        self.links: deque[Link] = deque()
         self.errbacks: deque[Errback] = deque()
         self._calls = calls
         self._template_index: dict[TemplateSpec, int] = {}
@@ -68,7 +50,7 @@ class Graph:
         values: int | None = 0
         if sources:
             takes = not (canvas["immutable"] or given.sealed)
-            edges = tuple(EdgeSpec(source.node, _mode(source, takes), source.on_failure) for source in sources)
+            edges = tuple(EdgeSpec(source.node, source.entering(takes), source.on_failure) for source in sources)
             # What an errback is told depends on the worker that runs it, so its arguments cannot be checked here.
             told = any(edge.mode is Mode.ERROR for edge in edges)
             values = None if told else sum(edge.mode is Mode.VALUE for edge in edges)
@@ -114,13 +96,20 @@ class Graph:
         """Add the node that collects members.
 
         Args:
-            members: Outcomes, and (first, count) of calls in shared runs, in order.
+            members: Outcomes, and (first, count) of calls in shared runs, in order; without any the list is empty.
             shared: The shared runs, in order.
             sources: What it waits for besides its members; nothing of that enters its list.
             step: The group; its callbacks stand on the join.
             parent: The outcome before it.
             in_chord: True for the header of a chord.
         """
+        if sources and sources[0].mode in _OF_ERRBACKS:
+            empty = [member for member in members if isinstance(member, Known)]
+            if len(empty) == len(members):
+                return self._foreseen(empty, sources, step)
+            # Of the members of an errback those that are calls wait for the failure, and the join for them.
+            members = [self._joined(member) if isinstance(member, Known) else member for member in members]
+            sources = ()
         index = self.node_count
         ranges: list[tuple[int, int]] = []
         results: list[Outcome | tuple[int, int]] = []
@@ -138,12 +127,26 @@ class Graph:
             run.children.append(index)
             run.group, run.group_index, run.in_chord = index, place, in_chord
             place += count
-        # A join is no errback: those of its members that are end it.
-        waits = [source for source in sources if source.mode is not Mode.ERROR]
-        edges = tuple(EdgeSpec(source.node, _mode(source, takes=False), source.on_failure) for source in waits)
+        edges = tuple(EdgeSpec(source.node, source.entering(takes=False), source.on_failure) for source in sources)
         outcome = self._finish(Run(index, -1, inputs=edges, members=ranges), step, parent)
         outcome.members = results
         return outcome
+
+    def _foreseen(self, parts: list[Known], sources: Sources, step: Step) -> Known:
+        """Return the end of nothing but empty groups in an errback; no node is added."""
+        known = Known(parts, without_values(sources))
+        self.note_callbacks(step, known)
+        return known
+
+    def _joined(self, known: Known) -> Outcome:
+        """Add the nodes for what is known, beside members that are not: these hold back what follows."""
+        waiting = [known]
+        for current in waiting:
+            waiting += current.parts
+        made: dict[int, Outcome] = {}
+        for current in reversed(waiting):
+            made[id(current)] = self.join([made[id(part)] for part in current.parts], (), (), _UNNAMED, None)
+        return made[id(known)]
 
     def _finish(self, run: Run, step: Step, parent: Outcome | None) -> Outcome:
         """Add a run of one node, tell its parents, and note its callbacks."""
@@ -159,13 +162,16 @@ class Graph:
         return outcome
 
     def note_callbacks(self, step: Step, outcome: Outcome) -> None:
-        """Remember the links and errbacks of a step whose end is ``outcome``."""
+        """Remember the links and errbacks of a step whose end is ``outcome``; what is known cannot fail."""
         canvas, given = step.canvas, step.given
         links, errbacks = step.links, step.errbacks
         if not (OWN_OPTIONS.isdisjoint(canvas["options"]) and OWN_OPTIONS.isdisjoint(given.options)):
             links = links + callbacks_of(canvas, "link", given)
             errbacks = errbacks + [Errback(item) for item in callbacks_of(canvas, "link_error", given)]
-        self.links.extend((outcome, link) for link in links)
+        if isinstance(outcome, Known):
+            self.links.extend(Link(link, outcome.sources, Given((outcome.value,))) for link in links)
+            return
+        self.links.extend(Link(link, (Source(outcome.node),), parent=outcome) for link in links)
         for errback in errbacks:
             if not errback.parents:
                 self.errbacks.append(errback)
@@ -219,15 +225,12 @@ class Graph:
         return index
 
 
-#: How a parent enters a call that takes nothing from it.
-UNTAKEN: Final[Mapping[Mode, Mode]] = {Mode.VALUE: Mode.AFTER, Mode.ERROR: Mode.ERROR_AFTER}
+_OF_ERRBACKS: Final = frozenset({Mode.ERROR, Mode.ERROR_AFTER})
+
+#: An empty group that nobody wrote: it has no id and no callbacks.
+_UNNAMED: Final = Step({"options": {}})
 
 _CALL_KINDS: Final = frozenset({None, "xmap", "xstarmap"})
-
-
-def _mode(source: Source, takes: bool) -> Mode:
-    """Return how a parent enters a call that takes its value or does not."""
-    return source.mode if takes else UNTAKEN.get(source.mode, source.mode)
 
 
 def _extend(ranges: list[Any], first: int, count: int) -> None:

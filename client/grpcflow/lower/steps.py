@@ -19,6 +19,7 @@ __all__ = [
     "callbacks_of",
     "chunked",
     "effective_steps",
+    "empty_chains",
     "members_of",
 ]
 
@@ -62,6 +63,10 @@ class Given:
         self.options: Mapping[str, Any] = options or {}
         self.sealed = sealed
 
+    def after(self, value: Any) -> "Given":
+        """Return the same behind a part whose value is known before anything runs."""
+        return self if self.sealed else Given((value, *self.args), self.kwargs, self.options)
+
     def into(self, canvas: Canvas) -> "Given":
         """Return what a composed canvas that is given this hands down to its parts."""
         own = {name: value for name, value in canvas["kwargs"].items() if name not in _COMPOSED_OF}
@@ -83,9 +88,12 @@ NOTHING: Final = Given()
 
 
 class Step:
-    """A canvas in its place: what it is given, and the callbacks that it carries for what it stands in."""
+    """A canvas in its place: what it is given, and the callbacks that it carries for what it stands in.
 
-    __slots__ = ("canvas", "errbacks", "given", "links", "task_id")
+    ``skipped`` are the empty chains that stood among its members, where it is a group whose members were read.
+    """
+
+    __slots__ = ("canvas", "errbacks", "given", "links", "skipped", "task_id")
 
     def __init__(self, canvas: Canvas, given: Given = NOTHING, task_id: str = "") -> None:
         self.canvas = canvas
@@ -93,6 +101,11 @@ class Step:
         self.task_id = task_id
         self.links: list[Canvas] = []
         self.errbacks: list[Errback] = []
+        self.skipped: list[Step] = []
+
+    def all_links(self) -> list[Canvas]:
+        """Return its own links and those that it carries."""
+        return self.links + callbacks_of(self.canvas, "link", self.given)
 
     def own_id(self) -> str:
         """Return the id that the user gave to the end of this step; empty where none was given."""
@@ -138,7 +151,8 @@ def tasks_of(canvas: Canvas) -> Iterable[Canvas]:
 def members_of(step: Step) -> Iterator[tuple[Canvas, Given]]:
     """Yield the members of a group with what each is given; members of groups directly in it stand in its place.
 
-    Callbacks of a group that stands directly in a group are carried by the outer one: ``step`` gets them.
+    Callbacks of a group that stands directly in a group are carried by the outer one: ``step`` gets them. Empty chains
+    are no members; ``step`` gets them as skipped.
     """
     waiting: list[tuple[Iterator[Canvas], Given]] = [(iter(tasks_of(step.canvas)), step.given.into(step.canvas))]
     while waiting:
@@ -152,6 +166,8 @@ def members_of(step: Step) -> Iterator[tuple[Canvas, Given]]:
                 break
             if kind != "chain" or not is_empty(member):
                 yield member, given
+            else:
+                step.skipped += empty_chains(Step(member, given))
         else:
             waiting.pop()
 
@@ -166,35 +182,45 @@ class _End:
         self.begin = begin
 
 
-def effective_steps(whole: Step) -> list[Step]:
-    """Return the steps of a chain in normal form.
+def effective_steps(whole: Step) -> tuple[list[Step], dict[int, list[Step]]]:
+    """Return the steps of a chain in normal form, and what was skipped by the number of steps before it.
 
     Chains in it are spliced, a group of one is its member, empty groups and chains are skipped; what a skipped
     first step was given goes to the step after it.
     """
     found: list[Step] = []
+    skipped: dict[int, list[Step]] = {}
     waiting: list[Step | _End] = [whole]
     while waiting:
         current = waiting.pop()
         if isinstance(current, _End):
-            _close(current, found)
+            if len(found) > current.begin:
+                _close(current, found)
+            elif current.step is not whole:
+                skipped.setdefault(len(found), []).append(current.step)
             continue
         kind = current.canvas["subtask_type"]
+        parts: list[Step] | None = None
         if kind == "chain":
-            waiting.append(_End(current, len(found)))
-            if spliced := _spliced(current):
-                waiting.extend(spliced)
-            else:
-                _hand_on(current.given, waiting)
-        elif kind == "group" and (members := _few_members(current)) is not None:
-            if members:
-                waiting.append(_End(current, len(found)))
-                waiting.append(Step(members[0][0], members[0][1]))
-            else:
-                _hand_on(current.given, waiting)
-        else:
+            parts = _spliced(current)
+        elif kind == "group":
+            parts = _few_members(current)
+            if current.skipped:
+                skipped.setdefault(len(found), []).extend(current.skipped)
+        if parts is None:
             found.append(current)
-    return found
+            continue
+        waiting.append(_End(current, len(found)))
+        if parts:
+            waiting += parts
+        else:
+            _hand_on(current.given, waiting)
+    return found, skipped
+
+
+def empty_chains(step: Step) -> list[Step]:
+    """Return an empty chain, and the chains in it, each with what it is given."""
+    return [*effective_steps(step)[1].get(0, ()), step]
 
 
 def _spliced(chain: Step) -> list[Step]:
@@ -206,16 +232,17 @@ def _spliced(chain: Step) -> list[Step]:
     return steps
 
 
-def _few_members(step: Step) -> list[tuple[Canvas, Given]] | None:
+def _few_members(step: Step) -> list[Step] | None:
     """Return the members of a group that has one or none, and None for any other."""
-    found: list[tuple[Canvas, Given]] = []
+    found: list[Step] = []
     trial = Step(step.canvas, step.given)  # so that the callbacks of inner groups are not taken twice
-    for member in members_of(trial):
-        found.append(member)
+    for canvas, given in members_of(trial):
+        found.append(Step(canvas, given))
         if len(found) > 1:
             return None
     step.links.extend(trial.links)
     step.errbacks.extend(trial.errbacks)
+    step.skipped = trial.skipped
     return found
 
 
@@ -237,9 +264,7 @@ def _hand_on(given: Given, waiting: list[Step | _End]) -> None:
 def _close(end: _End, found: list[Step]) -> None:
     """Give the callbacks and the id of a spliced chain to the steps that they hold for."""
     steps, step = found[end.begin :], end.step
-    if not steps:
-        return
-    steps[-1].links += step.links + callbacks_of(step.canvas, "link", step.given)
+    steps[-1].links += step.all_links()
     if own_id := step.own_id():
         steps[-1].task_id = own_id
     errbacks = step.errbacks + [Errback(item) for item in callbacks_of(step.canvas, "link_error", step.given)]

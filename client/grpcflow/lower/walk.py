@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from grpcflow.canvas.parts import is_empty, merged_options
 from grpcflow.lower.model import LoweredGraph, Mode, OnFailure, Outcome, Run
-from grpcflow.lower.nodes import UNTAKEN, Graph, Source, Sources
+from grpcflow.lower.nodes import Graph
+from grpcflow.lower.sources import Known, Link, Source, Sources, without_values
 from grpcflow.lower.steps import (
     NOTHING,
     OWN_OPTIONS,
@@ -21,6 +22,7 @@ from grpcflow.lower.steps import (
     callbacks_of,
     chunked,
     effective_steps,
+    empty_chains,
     members_of,
 )
 from grpcflow.lower.templates import Calls
@@ -83,15 +85,22 @@ class _Lowering:
         links, errbacks = self.graph.links, self.graph.errbacks
         while links or errbacks:
             if links:
-                parent, callback = links.popleft()
-                if not is_empty(callback):
-                    parent.callbacks.append(self._walk(Step(callback), (Source(parent.node),), parent))
+                link = links.popleft()
+                ended = self._called_back(Step(link.signature, link.given), link.sources, link.parent)
+                if ended is not None and link.parent is not None:
+                    link.parent.callbacks.append(ended)
             else:
                 errback = errbacks.popleft()
                 failing = tuple(Source(node, mode=Mode.ERROR) for node in errback.parents)
-                if not is_empty(errback.signature):
-                    self._walk(Step(errback.signature), failing, None)
+                self._called_back(Step(errback.signature), failing, None)
         return outcome
+
+    def _called_back(self, step: Step, sources: Sources, parent: Outcome | None) -> Outcome | None:
+        """Walk a callback; None for an empty chain, of which only what is linked to it runs."""
+        if is_empty(step.canvas):
+            self._skip(empty_chains(step), sources, parent)
+            return None
+        return self._walk(step, sources, parent)
 
     def _walk(self, step: Step, sources: Sources, parent: Outcome | None) -> Outcome:
         """Walk one part and all that it asks for, with a stack of our own instead of Python's."""
@@ -122,9 +131,10 @@ class _Lowering:
 
     def _chain(self, step: Step, sources: Sources, parent: Outcome | None) -> Walk:
         """Walk the steps; a group that another step follows is the header of a chord."""
-        steps = effective_steps(step)
+        steps, skipped = effective_steps(step)
+        self._skip(skipped.get(0, ()), sources, parent)
         if not steps:  # nothing but empty groups, so its value is that of one
-            return self.graph.join((), (), sources, step, parent)
+            return self.graph.join((), (), _within(sources), step, parent)
         outcome = parent
         for position, current in enumerate(steps):
             kind = current.canvas["subtask_type"]
@@ -132,6 +142,8 @@ class _Lowering:
                 # An errback of the whole chain is told of the body, which fails with its header.
                 following = steps[position + 1].errbacks
                 current.errbacks = [errback for errback in current.errbacks if errback not in following]
+            if isinstance(outcome, Known):
+                current.given = current.given.after(outcome.value)
             if kind in _CALLS:
                 outcome = self.graph.call(current, sources, outcome)
             elif kind in _JOINED:
@@ -139,6 +151,7 @@ class _Lowering:
             else:
                 outcome = yield self._part(current, sources, outcome)
             sources = _after(outcome)
+            self._skip(skipped.get(position + 1, ()), sources, outcome)
         return outcome  # type: ignore[return-value] # there is at least one step
 
     def _chord(self, step: Step, sources: Sources, parent: Outcome | None) -> Walk:
@@ -153,21 +166,25 @@ class _Lowering:
         if is_empty(parts["body"]):
             header.task_id = step.own_id()  # the header's list is the value
         body = Step(parts["body"], Given(options=late), step.own_id())
-        body.links = step.links + callbacks_of(step.canvas, "link", step.given)
+        body.links = step.all_links()
         errbacks = callbacks_of(step.canvas, "link_error", step.given)
         body.errbacks = step.errbacks + [Errback(errback) for errback in errbacks]
+        outcome: Outcome | None = None
         if next(members_of(Step(header.canvas)), None) is not None:
             outcome = yield self._group(header, sources, parent, in_chord=True)
             sources, parent = _after(outcome), outcome
+            value = outcome.value if isinstance(outcome, Known) else None
         else:
             # There is no header to wait for: the body runs with the empty list, after what came before the chord.
-            body.given = Given(([],), options=late)
-            sources = tuple(_without_value(source) for source in sources)
-            outcome = None
+            self._skip_group(header, sources, parent)
+            sources, value = without_values(sources), []
+        if value is not None:
+            body.given = body.given.after(value)
         if not is_empty(body.canvas):
             return (yield from self._after_header(body, sources, parent))
+        self._skip(effective_steps(body)[1].get(0, ()), sources, parent)
         if outcome is None:
-            return self.graph.join((), (), sources, body, parent)
+            return self.graph.join((), (), _within(sources), body, parent)
         self.graph.note_callbacks(body, outcome)  # an empty chain hands on the header's list
         return outcome
 
@@ -177,14 +194,37 @@ class _Lowering:
             return self.graph.call(body, sources, parent)
         return (yield self._part(body, sources, parent))
 
+    # --- what comes to nothing, and what is linked to it -----------------------------------------------------
+
+    def _skip(self, skipped: Iterable[Step], sources: Sources, parent: Outcome | None) -> None:
+        """Note the links of what was skipped in one place of a chain; ``sources``: what that place waits for."""
+        for step in skipped:
+            if isinstance(parent, Known):
+                step.given = step.given.after(parent.value)
+            self._linked(step, sources, parent)
+
+    def _linked(self, step: Step, sources: Sources, parent: Outcome | None) -> None:
+        """Note the links of a part that comes to no node: an empty chain hands on what it gets, all else gives []."""
+        links = step.all_links()
+        if not links:
+            return
+        given = Given(step.given.args)
+        if not is_empty(step.canvas):
+            sources, given = without_values(sources), Given(([],))
+        # A link does not run where what it waits for fails, and that is no failure of its own.
+        sources = tuple(replace(source, on_failure=OnFailure.PASS) for source in sources)
+        self.graph.links.extend(Link(link, sources, given, parent) for link in links)
+
+    def _skip_group(self, step: Step, sources: Sources, parent: Outcome | None) -> None:
+        """Note the links in and of a group that has no members."""
+        for _ in members_of(step):  # there are none; reading them finds what else stands in it
+            raise AssertionError("a group of none has a member")
+        self._skip([*step.skipped, step], sources, parent)
+
     def _group(self, step: Step, sources: Sources, parent: Outcome | None, *, in_chord: bool = False) -> Walk:
         """Walk the members, then the join; plain calls with nothing to wait for share runs."""
         graph = self.graph
-        # A group that waits for a group fails with the members' error, member by member.
-        inner = tuple(
-            replace(source, on_failure=OnFailure.BODY) if source.on_failure is OnFailure.CHORD else source
-            for source in sources
-        )
+        inner = _within(sources)
         members: list[Outcome | tuple[int, int]] = []
         shared: list[Run] = []
         run: Run | None = None
@@ -203,6 +243,7 @@ class _Lowering:
             else:
                 members.append((yield self._part(member, inner, None)))
         _close(run, members)
+        self._skip(step.skipped, sources, parent)
         # The join waits for what its members wait for, too: so it can tell a failure from before it, which passes
         # through the group in silence, from a failure of a member, which is its own.
         return graph.join(members, shared, inner, step, parent, in_chord=in_chord)
@@ -210,12 +251,17 @@ class _Lowering:
 
 def _after(outcome: Outcome) -> Sources:
     """Return how what follows waits for ``outcome``; what follows a group follows as the body of a chord."""
+    if isinstance(outcome, Known):
+        return outcome.sources
     return (Source(outcome.node, OnFailure.PASS if outcome.members is None else OnFailure.CHORD),)
 
 
-def _without_value(source: Source) -> Source:
-    """Return a source that is waited for and that enters the call with nothing, neither value nor failure."""
-    return replace(source, mode=UNTAKEN[source.mode]) if source.mode in UNTAKEN else source
+def _within(sources: Sources) -> Sources:
+    """Return how members wait: a group that waits for a group fails with the members' error, member by member."""
+    return tuple(
+        replace(source, on_failure=OnFailure.BODY) if source.on_failure is OnFailure.CHORD else source
+        for source in sources
+    )
 
 
 def _close(run: Run | None, members: list[Outcome | tuple[int, int]]) -> None:
