@@ -68,12 +68,12 @@ class _Drawing:
         self.revoked = not limits.revoking or rng.random() < 0.7
         #: Above 0 while callbacks and replacements are drawn.
         self.later = 0
-        #: False within errbacks: one that begins with an empty group would have nothing that holds it back.
-        self.may_be_empty = True
 
     def submission(self) -> Drawn:
         rng = self.rng
         canvas = self._composed(self.limits.depth)() if rng.random() < 0.85 else self._leaf()
+        if shapes.is_nothing(canvas):
+            canvas = written.group(canvas)  # alone it could not even be submitted
         args = [rng.randint(0, 9) for _ in range(rng.choice([0, 0, 1, 2]))]
         kwargs = {"p": rng.randint(0, 9)} if rng.random() < 0.2 else {}
         return Drawn(canvas, args, kwargs, rng.random() < 0.5)
@@ -91,28 +91,26 @@ class _Drawing:
 
     def _parts(self, depth: int, fewest: int) -> list[Canvas]:
         count = self.rng.choice([1, 2, 2, 3, 3, 4])
-        if self.may_be_empty and self.rng.random() < 0.03:
+        if self.rng.random() < 0.03:
             count = fewest
         parts = [self._canvas(depth) for _ in range(count)]
-        if self.may_be_empty and self.rng.random() < 0.06:
+        while self.rng.random() < 0.08:
             parts.insert(self.rng.randint(0, len(parts)), self._empty())
         return parts
 
-    def _empty(self) -> Canvas:
-        match self.rng.randrange(5):
-            case 0:
-                return written.group()
-            case 1:
-                return written.group(written.group(), written.chain())
-            case 2:
-                return written.chain(written.chain())
-            case 3:
-                return written.chain(written.group())
-            case _:
-                return written.chain()
+    def _empty(self, depth: int = 2) -> Canvas:
+        """Draws what comes to no call at all."""
+        rng = self.rng
+        if rng.random() < 0.15:
+            return self._with_callbacks(written.chunks("canvases.tag", [], 2))
+        parts = [self._empty(depth - 1) for _ in range(rng.randint(0, depth) if rng.random() < 0.5 else 0)]
+        made = rng.choice([written.chain, written.group])
+        if depth and rng.random() < 0.1:
+            return self._with_callbacks(written.chord(parts, self._empty(depth - 1)))
+        return self._with_callbacks(made(*parts))
 
     def _chain(self, depth: int) -> Canvas:
-        return written.chain(*self._parts(depth, 1))
+        return written.chain(*self._parts(depth, 0))
 
     def _group(self, depth: int) -> Canvas:
         return written.group(*self._parts(depth, 0))
@@ -121,10 +119,7 @@ class _Drawing:
         header = self._parts(depth, 0)
         if self.limits.growing and header and self.rng.random() < 0.12:
             header[self.rng.randrange(len(header))] = self._growing(depth)
-        has_body = not self.may_be_empty or self.rng.random() < 0.97
-        body = self._canvas(depth) if has_body else self._empty()
-        if body["subtask_type"] == "chain" and not any(shapes.steps(body)):
-            body = written.chain()  # one of nothing but empty groups has a meaning only where it stands alone
+        body = self._canvas(depth) if self.rng.random() < 0.94 else self._empty()
         chord = written.chord(header, body)
         return written.having(chord, countdown=2) if self.rng.random() < 0.03 else chord
 
@@ -176,9 +171,7 @@ class _Drawing:
     def _mapped(self) -> Canvas:
         rng = self.rng
         task = f"canvases.{rng.choice([*_HARMLESS, 'again'])}"
-        rows = [
-            [rng.randint(0, 9) for _ in range(rng.randint(1, 2))] for _ in range(rng.randint(not self.may_be_empty, 4))
-        ]
+        rows = [[rng.randint(0, 9) for _ in range(rng.randint(1, 2))] for _ in range(rng.randint(0, 4))]
         match rng.randrange(3):
             case 0:
                 return written.xmap(task, rows)
@@ -226,7 +219,7 @@ class _Drawing:
 
     def _with_callbacks(self, canvas: Canvas) -> Canvas:
         rng = self.rng
-        if self.budget <= 0 or not _may_carry(canvas):
+        if self.budget <= 0:
             return canvas
         if rng.random() < 0.08:
             canvas = written.linked(canvas, *[self._callback() for _ in range(rng.randint(1, 2))])
@@ -236,7 +229,7 @@ class _Drawing:
 
     def _callback(self) -> Canvas:
         self.later += 1
-        canvas = self._canvas(1)
+        canvas = self._canvas(1) if self.rng.random() < 0.93 else self._empty(1)
         self.later -= 1
         self.callbacks += 1
         return _signed(canvas, f"callback {self.callbacks}")
@@ -246,19 +239,7 @@ class _Drawing:
             self.callbacks += 1
             self.budget -= 1
             return written.call(names.SORRY, f"callback {self.callbacks}")
-        before, self.may_be_empty = self.may_be_empty, False
-        canvas = self._callback()
-        self.may_be_empty = before
-        return canvas
-
-
-def _may_carry(canvas: Canvas) -> bool:
-    """Tells whether callbacks on a canvas have a meaning: none do where there is nothing that could end."""
-    kind = canvas["subtask_type"]
-    if kind in ("chain", "group"):
-        return any(_may_carry(part) for part in canvas["kwargs"]["tasks"])
-    # The callbacks of a chord are those of its body.
-    return kind != "chord" or _may_carry(canvas["kwargs"]["body"])
+        return self._callback()
 
 
 def _signed(canvas: Canvas, mark: str) -> Canvas:
