@@ -118,11 +118,11 @@ def test_signature_by_name_and_maybe_signature() -> None:
 
 def test_only_signatures_can_be_composed() -> None:
     with pytest.raises(TypeError, match="is no signature"):
-        chain(add.s(1, 1), 5)
+        chain(add.s(1, 1), 5)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="no iterable of signatures"):
-        group(5)
+        group(5)  # type: ignore[call-overload]
     with pytest.raises(TypeError):
-        add.s(1, 1) | 5
+        add.s(1, 1) | 5  # type: ignore[operator]
 
 
 # --- calls ------------------------------------------------------------------------------------------------
@@ -260,7 +260,8 @@ def test_links_of_a_chord_stay_with_its_body() -> None:
     both = chord([noop.s(1)], noop.s("body"))
     both.link(noop.s("link"))
     longer = both | noop.s("more")
-    assert longer.body is not None
+    assert isinstance(longer, chord)
+    assert isinstance(longer.body, chain)
     assert [step.options.get("link") is not None for step in longer.body.tasks] == [True, False]
 
 

@@ -327,10 +327,10 @@ def test_countdown_of_a_chord_delays_its_header() -> None:
 @pytest.mark.parametrize(
     ("misuse", "error"),
     [
-        (lambda: group(5), TypeError),
-        (lambda: chain(A, None), TypeError),
-        (lambda: chord([A], 5), TypeError),
-        (lambda: A | "text", TypeError),
+        (lambda: group(5), TypeError),  # type: ignore[call-overload]
+        (lambda: chain(A, None), TypeError),  # type: ignore[call-overload]
+        (lambda: chord([A], 5), TypeError),  # type: ignore[call-overload]
+        (lambda: A | "text", TypeError),  # type: ignore[operator]
         (lambda: add.s(1, 2, 3, 4).delay(), TypeError),
         (lambda: add.apply_async((1, 2), link=5), TypeError),
         (lambda: A.clone().set(chord=C).apply_async(), TypeError),
@@ -340,7 +340,7 @@ def test_countdown_of_a_chord_delays_its_header() -> None:
         (lambda: signature({"task": "a", "subtask_type": "braid"}), ValueError),
         (lambda: signature({"task": "g", "subtask_type": "group", "kwargs": {"tasks": [{}]}}), ValueError),
         (lambda: add.chunks([], 0), ValueError),
-        (lambda: chord(), TypeError),  # type: ignore[call-arg]
+        (lambda: chord(), TypeError),  # type: ignore[call-overload]
     ],
 )
 def test_misuse_is_refused_at_the_call(misuse: Any, error: type[Exception]) -> None:

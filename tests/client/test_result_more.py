@@ -86,6 +86,7 @@ def test_a_group_without_members_behind_a_failed_step_fails_too(fake: Any) -> No
     sig = add.s(1)
     sig.link(group())
     bare = sig.delay().children[0]
+    assert isinstance(bare, GroupResult)
     with pytest.raises(errors.TimeoutError):
         bare.get(timeout=1)
     assert not bare.ready()

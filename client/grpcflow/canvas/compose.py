@@ -5,20 +5,27 @@ protobuf or the codec.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast, overload
 
 from grpcflow.canvas import walks
+from grpcflow.canvas.composed import Composed
 from grpcflow.canvas.parts import is_empty, listed
 from grpcflow.canvas.signature import Signature, as_signature
+from grpcflow.type_parameters import Given, Given_co, R, R_co, T
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
-    from grpcflow.result import GroupResult
+    from grpcflow.result import AsyncResult, GroupResult
 
 __all__ = ["chain", "chord", "followed_by", "group"]
 
+#: The steps before the last one, whose value is that of all.
+_Steps = tuple[Mapping[str, Any], ...]
+#: What the header of a chord may be given as.
+_Header = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 
-class chain(Signature):  # noqa: N801 - Celery's name
+
+class chain(Composed[R_co, Given_co]):  # noqa: N801 - Celery's name
     """Steps that follow each other, each with the value of the one before as first argument.
 
     A group that is followed by a step is a chord, a group of one is its member, chains in chains are spliced and
@@ -33,7 +40,39 @@ class chain(Signature):  # noqa: N801 - Celery's name
 
     NESTED: ClassVar[tuple[str, ...]] = ("tasks",)
 
-    def __init__(self, *tasks: Any, app: "Grpcflow | None" = None, **options: Any) -> None:
+    @overload
+    def __init__(self: "chain[Any]", *, app: "Grpcflow | None" = None, **options: Any) -> None: ...
+    @overload
+    def __init__(
+        self: "chain[T, Given]",
+        *tasks: *tuple[*_Steps, Composed[T, Given]],
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "chain[T, AsyncResult[T]]",
+        *tasks: *tuple[*_Steps, Signature[T]],
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "chain[T, AsyncResult[T]]",
+        tasks: "Iterable[Signature[T]]",
+        /,
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "chain[Any, Any]",
+        *tasks: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    def __init__(self, *tasks: Any, app: "Grpcflow | None" = None, **options: Any) -> None:  # type: ignore[misc]
         members = _signatures(tasks, app)
         super().__init__("grpcflow.chain", kwargs={"tasks": members}, options=options, subtask_type="chain", app=app)
 
@@ -46,11 +85,11 @@ class chain(Signature):  # noqa: N801 - Celery's name
         return self.tasks
 
     def unchained(self) -> list[Signature]:
-        """Return its steps; itself where something holds for the chain as a whole, as an errback that fires once."""
+        """Return its steps, to be read only; itself where something holds for it as a whole, as an errback."""
         more = len(self.kwargs) > 1
-        return [self] if self.options or self.args or more or self.immutable else list(self.tasks)
+        return [self] if self.options or self.args or more or self.immutable else self.tasks
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Given_co:
         """Submit it with ``args`` in front of its first step's arguments."""
         return self.apply_async(args, kwargs)
 
@@ -61,7 +100,7 @@ class chain(Signature):  # noqa: N801 - Celery's name
         return shown[1:] or ["chain()"]
 
 
-class group(Signature):  # noqa: N801 - Celery's name
+class group(Composed[list[R], "GroupResult[R]"], Generic[R]):  # noqa: N801 - Celery's name
     """Members that run side by side; its value is the list of their values, in their order.
 
     Groups directly in groups are flattened.
@@ -74,7 +113,35 @@ class group(Signature):  # noqa: N801 - Celery's name
 
     NESTED: ClassVar[tuple[str, ...]] = ("tasks",)
 
-    def __init__(self, *tasks: Any, app: "Grpcflow | None" = None, **options: Any) -> None:
+    @overload
+    def __init__(self: "group[Any]", *, app: "Grpcflow | None" = None, **options: Any) -> None: ...
+    @overload
+    def __init__(self: "group[T]", *tasks: "group[T]", app: "Grpcflow | None" = None, **options: Any) -> None: ...
+    @overload
+    def __init__(
+        self: "group[T]", *tasks: "group[T] | Signature[T]", app: "Grpcflow | None" = None, **options: Any
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "group[T]", tasks: "Iterable[group[T]]", /, *, app: "Grpcflow | None" = None, **options: Any
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "group[T]",
+        tasks: "Iterable[group[T] | Signature[T]]",
+        /,
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "group[Any]",
+        *tasks: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    def __init__(self, *tasks: Any, app: "Grpcflow | None" = None, **options: Any) -> None:  # type: ignore[misc]
         if len(tasks) == 1 and isinstance(tasks[0], group):
             tasks = (tasks[0].tasks,)
         members = _signatures(tasks, app)
@@ -110,9 +177,9 @@ class group(Signature):  # noqa: N801 - Celery's name
                 break
         return self
 
-    def apply_async(
+    def apply_async(  # type: ignore[override] # see Composed
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> "GroupResult":
+    ) -> "GroupResult[R]":
         """Submit it and return its result once it is durable.
 
         Args:
@@ -126,9 +193,9 @@ class group(Signature):  # noqa: N801 - Celery's name
         for name in ("link", "link_error"):
             if options.get(name) is not None:
                 raise TypeError(f"a group takes no {name}= here: write group | task, or call its method {name}()")
-        return cast("GroupResult", super().apply_async(args, kwargs, **options))
+        return super().apply_async(args, kwargs, **options)
 
-    def __call__(self, *args: Any, **options: Any) -> "GroupResult":
+    def __call__(self, *args: Any, **options: Any) -> "GroupResult[R]":
         """Submit it with ``args`` in front of every member's arguments."""
         return self.apply_async(args, **options)
 
@@ -136,7 +203,7 @@ class group(Signature):  # noqa: N801 - Celery's name
         return ["group(", *_in_brackets(self.tasks), ")"]
 
 
-class chord(Signature):  # noqa: N801 - Celery's name
+class chord(Composed[R_co, Given_co]):  # noqa: N801 - Celery's name
     """A header whose members run side by side, and a body that runs with the list of their values.
 
     Args:
@@ -149,6 +216,33 @@ class chord(Signature):  # noqa: N801 - Celery's name
 
     NESTED: ClassVar[tuple[str, ...]] = ("header", "body")
 
+    @overload
+    def __init__(
+        self: "chord[T, Given]",
+        header: "_Header",
+        body: "Composed[T, Given]",
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "chord[T, AsyncResult[T]]",
+        header: "_Header",
+        body: "Signature[T]",
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "chord[Any, Any]",
+        header: "_Header",
+        body: Mapping[str, Any] | None = None,
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
     def __init__(self, header: Any, body: Any = None, *, app: "Grpcflow | None" = None, **options: Any) -> None:
         parts = {"header": _as_group(header, app), "body": None if body is None else as_signature(body, app)}
         super().__init__("grpcflow.chord", kwargs=parts, options=options, subtask_type="chord", app=app)
@@ -204,9 +298,9 @@ class chord(Signature):  # noqa: N801 - Celery's name
             end = end.body
         return Signature._append_callback(end, option, callback)
 
-    def apply_async(
+    def apply_async(  # type: ignore[override] # see Composed
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
+    ) -> Given_co:
         """Submit it and return the body's result, whose ``parent`` is the header's GroupResult.
 
         Args:
@@ -221,8 +315,17 @@ class chord(Signature):  # noqa: N801 - Celery's name
         body = given.pop("body", None)
         if body is None:
             return super().apply_async(args, given, **options)
-        return followed_with(self, as_signature(body, self._app)).apply_async(args, given, **options)
+        return cast("Given_co", followed_with(self, as_signature(body, self._app)).apply_async(args, given, **options))
 
+    @overload
+    def __call__(self, body: None = None, **options: Any) -> Given_co: ...
+    @overload
+    # The closer one first: a group is a Signature too.
+    def __call__(self, body: "Composed[T, Given]", **options: Any) -> Given: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __call__(self, body: "Signature[T]", **options: Any) -> "AsyncResult[T]": ...
+    @overload
+    def __call__(self, body: Mapping[str, Any], **options: Any) -> Any: ...
     def __call__(self, body: Any = None, **options: Any) -> Any:
         """Submit it, with ``body`` where it is given."""
         return self.apply_async((), {} if body is None else {"body": body}, **options)
@@ -249,10 +352,11 @@ def followed_by(left: Signature, right: Signature) -> Signature:
     last = steps[-1] if steps else None
     if isinstance(last, chord) and last.body is None:
         return _chain_of([*steps[:-1], followed_with(last, right)], left._app)
+    # One copy of the steps for each |: they are a plain list that belongs to its chain, so no two chains can share it.
     return _chain_of([*steps, *right.unchained()], left._app)
 
 
-def followed_with(left: chord, body: Signature) -> chord:
+def followed_with(left: "chord[Any, Any]", body: Signature) -> "chord[Any, Any]":
     """Return a chord with the same header and another body."""
     made = left.clone()
     made.body = body

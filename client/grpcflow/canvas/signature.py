@@ -5,17 +5,20 @@ It may not import grpc, protobuf or the codec, and it never looks into the argum
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, cast, overload
 
 from grpcflow import state
 from grpcflow.canvas import walks
 from grpcflow.canvas.described import Described
 from grpcflow.canvas.parts import as_list, complete, merged_options
+from grpcflow.type_parameters import Given, R_co, T
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.canvas.composed import Composed
     from grpcflow.canvas.stamping import StampingVisitor
     from grpcflow.result import AsyncResult, GroupResult
+    from grpcflow.result.eager import EagerResult
     from grpcflow.task import Task
 
 __all__ = ["Signature", "as_signature", "call_of", "maybe_signature", "signature", "subtask"]
@@ -25,7 +28,7 @@ _Classes = dict[str | None, type["Signature"]]
 _new: Final = cast("Any", dict.__new__)
 
 
-class Signature(Described):
+class Signature(Described, Generic[R_co]):
     """One call: a task's name, arguments and options.
 
     It is a dict of JSON values (as far as its arguments are), so it can be an argument of a task, be stored and
@@ -280,13 +283,13 @@ class Signature(Described):
                 self.options[name] = value
         return frozen(self, _id)
 
-    def delay(self, *args: Any, **kwargs: Any) -> Any:
+    def delay(self, *args: Any, **kwargs: Any) -> "AsyncResult[R_co]":
         """Submit it with more arguments; as ``apply_async(args, kwargs)``."""
         return self.apply_async(args, kwargs)
 
     def apply_async(
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
+    ) -> "AsyncResult[R_co]":
         """Submit it and return its result once it is durable.
 
         Args:
@@ -297,9 +300,12 @@ class Signature(Described):
         Raises:
             The errors of ``Task.apply_async``.
         """
-        return self.app.submit(self, tuple(args or ()), dict(kwargs or {}), options)
+        result: AsyncResult[R_co] = self.app.submit(self, tuple(args or ()), dict(kwargs or {}), options)
+        return result
 
-    def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    def apply(
+        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> "EagerResult[R_co]":
         """Run it in this process, callbacks included, and return its result, which is at its end.
 
         Args:
@@ -313,7 +319,7 @@ class Signature(Described):
         from grpcflow.eager import apply_canvas
 
         given = {name: value for name, value in options.items() if value is not None}
-        return apply_canvas(self, args, kwargs, **given)
+        return cast("EagerResult[R_co]", apply_canvas(self, args, kwargs, **given))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the task here and now."""
@@ -321,12 +327,18 @@ class Signature(Described):
             args, kwargs = (), {}
         return self.type(*args, *self.args, **{**self.kwargs, **kwargs})
 
-    def __invert__(self) -> Any:
+    def __invert__(self) -> R_co:
         """Submit it and wait for its value."""
         return self.apply_async().get()
 
     # --- composition --------------------------------------------------------------------------------------
 
+    @overload  # type: ignore[override] # a dict's is another: this one composes, and takes no plain dict of anything
+    def __or__(self, other: "Composed[T, Given]") -> "Composed[T, Given]": ...
+    @overload
+    def __or__(self, other: "Signature[T]") -> "Signature[T]": ...
+    @overload
+    def __or__(self, other: Mapping[str, Any]) -> "Signature[Any]": ...
     def __or__(self, other: Any) -> Any:
         """Return the canvas in which ``other`` follows."""
         if not isinstance(other, Mapping):
@@ -335,15 +347,15 @@ class Signature(Described):
 
         return followed_by(self, maybe_signature(other, app=self._app))
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc] # a new canvas: whether the variable may hold it is open
         return self.__or__(other)
 
-    def __ror__(self, other: Any) -> Any:
+    def __ror__(self, other: Mapping[str, Any]) -> "Signature[R_co]":  # type: ignore[override] # the same
         """Return the canvas in which this follows a plain dict that describes a signature."""
-        return maybe_signature(other, app=self._app) | self
+        return cast("Signature[R_co]", maybe_signature(other, app=self._app) | self)
 
     def unchained(self) -> "list[Signature]":
-        """Return the steps that it has in a chain: itself."""
+        """Return the steps that it has in a chain, to be read only: itself."""
         return [self]
 
     # --- the rest -----------------------------------------------------------------------------------------
