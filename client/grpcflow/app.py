@@ -267,7 +267,7 @@ class Grpcflow(AppShortcuts):
         else:
             self.connection.submit(lower.to_chunks(graph, graph_id, attachment))
         made = result_of(self, graph_id, graph.outcome)
-        running = state.get_current_task()
+        running = None if request is None else state.get_current_task()
         return made if running is None or whole.get("add_to_parent") is False else running.add_trail(made)
 
     def _calls_under(self, request: "Context") -> "Calls":

@@ -6,6 +6,7 @@ Pure: reads the app's settings and tasks, touches nothing. It may not import grp
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from grpcflow import codec
@@ -25,6 +26,9 @@ _OF_TASKS: Final = (
     *("queue", "priority", "expires", "ignore_result", "acks_late", "serializer", "track_started"),
     *("time_limit", "soft_time_limit", "max_deliveries"),
 )
+
+#: All of them at once, since every call asks.
+_options_of: Final = attrgetter(*_OF_TASKS)
 
 #: Most templates that an app keeps for later calls.
 _CACHED: Final = 10_000
@@ -75,7 +79,7 @@ class Calls:
         if options or self._root_id:
             return self._made(name, task, options, via)
         # What the options of nearly all calls come to, until a setting or an attribute of the task changes.
-        key = (name, via, self._app.conf.version, *(getattr(task, option, None) for option in _OF_TASKS))
+        key = (name, via, self._app.conf.version, None if task is None else _options_of(task))
         cache = self._app.template_cache
         found = cache.get(key)
         if found is None:
