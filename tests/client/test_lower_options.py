@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from grpcflow import Grpcflow, chain, chord, codec, errors, group
-from grpcflow.lower import Calls, LoweredGraph, lower, to_chunks
+from grpcflow.lower import Calls, LoweredGraph, TemplateSpec, lower, to_chunks
 from grpcflow_protos.v1 import graph_pb2
 
 WHEN = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -204,3 +204,33 @@ def test_calls_under_another_parent_are_of_the_same_class_and_priority() -> None
     made = under.template("noop")
     assert (made.parent_id, made.root_id, made.priority) == ("other", "r", 7)
     assert calls.template("noop").parent_id == "p"
+
+
+def test_members_that_differ_in_their_countdowns_only_share_the_work_of_a_template(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+    real = Calls.template
+
+    def counted(self: Calls, name: str, *args: Any, **kwargs: Any) -> TemplateSpec:
+        made.append(name)
+        return real(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(Calls, "template", counted)
+    graph = lower(group(noop.signature(queue="q", priority=i % 2) for i in range(1_000)).skew(0, step=0.5), Calls(app))
+    assert graph is not None
+    assert len(made) == 2
+    assert len(graph.templates) == 1_000
+    countdowns = [template.countdown for template in graph.templates]
+    assert countdowns == [None, *(timedelta(seconds=place / 2) for place in range(1, 1_000))]
+    assert [template.priority for template in graph.templates] == [place % 2 for place in range(1_000)]
+    assert {template.queue for template in graph.templates} == {"q"}
+    assert graph.templates[1] == real(Calls(app), noop.name, {"queue": "q", "priority": 1, "countdown": 0.5})
+
+
+def test_a_countdown_beside_another_start_is_refused_also_in_a_group() -> None:
+    with pytest.raises(ValueError, match="name two starts"):
+        lower(
+            group(noop.signature(eta=datetime(2030, 1, 1, tzinfo=UTC), countdown=place) for place in range(1, 3)),
+            Calls(app),
+        )

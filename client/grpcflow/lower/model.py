@@ -44,9 +44,11 @@ class EdgeSpec:
     on_failure: OnFailure = OnFailure.PASS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TemplateSpec:
     """What many calls of one graph share; the fields are those of Template in graph.proto."""
+
+    # Without slots, for the sake of ``delayed``.
 
     task: str
     queue: str = ""
@@ -67,6 +69,12 @@ class TemplateSpec:
     replaced_nesting: int = 0
     time_limit: timedelta | None = None
     soft_time_limit: timedelta | None = None
+
+    def delayed(self, countdown: timedelta | None) -> "TemplateSpec":
+        """Return the same with another countdown; the short way, for a group may have a hundred thousand of them."""
+        made: TemplateSpec = object.__new__(TemplateSpec)
+        made.__dict__.update(self.__dict__, countdown=countdown)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

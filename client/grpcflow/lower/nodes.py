@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from grpcflow.canvas.parts import merged_options
 from grpcflow.lower.model import EdgeSpec, Mode, Outcome, Run, TemplateSpec
-from grpcflow.lower.options import checked_name
+from grpcflow.lower.options import checked_name, length_of
 from grpcflow.lower.sources import Known, Link, Source, Sources, without_values
 from grpcflow.lower.steps import NOTHING, OWN_OPTIONS, Canvas, Errback, Given, Step, callbacks_of
 from grpcflow.lower.templates import Calls
@@ -37,8 +37,9 @@ class Graph:
         self.errbacks: deque[Errback] = deque()
         self._calls = calls
         self._template_index: dict[TemplateSpec, int] = {}
-        #: Templates by what they were made of: name, via and options.
+        #: Templates by what they were made of: name, via and options; and the same without countdowns, unused ones too.
         self._known: dict[tuple[Any, ...], int] = {}
+        self._undelayed: dict[tuple[Any, ...], TemplateSpec] = {}
         self._checks: dict[str, _Check | None] = {}
         #: Runs of one node, by its index; nodes of longer runs have no edges of their own.
         self._run_of: dict[int, Run] = {}
@@ -214,8 +215,24 @@ class Graph:
         except TypeError:  # an option that cannot be a key, as headers: its template is made and compared
             return self._index(self._calls.template(name, options, via))
         if found is None:
-            found = self._known[key] = self._index(self._calls.template(name, options, via))
+            found = self._known[key] = self._new_template(name, options, via)
         return found
+
+    def _new_template(self, name: str, options: Mapping[str, Any], via: str) -> int:
+        """Return the index of a template for new options; those that differ in countdowns only are made once."""
+        countdown = options.get("countdown")
+        if countdown is None:
+            return self._index(self._calls.template(name, options, via))
+        rest = {option: value for option, value in options.items() if option != "countdown"}
+        key = (name, via, *rest.items())
+        base = self._undelayed.get(key)
+        if base is None:
+            base = self._undelayed[key] = self._calls.template(name, rest, via)
+        if base.countdown is not None or base.eta is not None:  # of the route, or two starts
+            return self._index(self._calls.template(name, options, via))
+        # Not compared with those that are there, for that takes longer than all the rest.
+        self.templates.append(base.delayed(length_of("countdown", countdown) or None))
+        return len(self.templates) - 1
 
     def _index(self, template: TemplateSpec) -> int:
         """Return the index of a template, after adding it where it is new."""

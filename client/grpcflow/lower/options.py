@@ -36,6 +36,10 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
 }
 
 
+_LONGEST: Final = timedelta.max.total_seconds()
+_NOW: Final = timedelta(0)
+
+
 def unknown_option(task: str, option: str) -> TypeError:
     """Return the error for an option that a call cannot have; it says what to use."""
     if option in _ELSEWHERE:
@@ -92,11 +96,11 @@ def length_of(option: str, value: Any) -> timedelta | None:
     """Return seconds or a timedelta as a timedelta; what lies in the past counts as now."""
     if value is None or isinstance(value, timedelta):
         length: timedelta | None = value
-    elif isinstance(value, (int, float)) and abs(value) < timedelta.max.total_seconds():
+    elif isinstance(value, (int, float)) and abs(value) < _LONGEST:
         length = timedelta(seconds=value)
     else:
         raise ValueError(f"{option} is {value!r}; it must be a number of seconds")
-    return length if length is None else max(length, timedelta(0))
+    return length if length is None else max(length, _NOW)
 
 
 def checked_name(what: str, name: Any) -> str:
