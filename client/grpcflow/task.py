@@ -4,10 +4,10 @@ Knows how a call is described and sent; what a running call may do is in ``runni
 or the codec: sending is the app's affair.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 from grpcflow.arguments import ArgumentCheck
 from grpcflow.canvas.mapping import chunks, xmap, xstarmap
@@ -15,6 +15,7 @@ from grpcflow.canvas.signature import Signature, call_of
 from grpcflow.context import Context
 from grpcflow.running import RunningTask
 from grpcflow.state import running_task
+from grpcflow.type_parameters import Method, P, R_co, T
 
 if TYPE_CHECKING:
     from grpcflow.result import AsyncResult
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "Task", "running_task"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
+#: The class under a name that the method does not hide.
+_Chunks = chunks
 
 
-class Task(RunningTask, Generic[P, R]):
-    """A registered task.
+class Task(RunningTask, Generic[P, R_co]):
+    """A registered task: takes ``P``, and what its function returns is an ``R_co``.
+
+    Called in place, the task of an ``async def`` gives a coroutine; submitted, what that returns: hence two overloads
+    of most methods. Where nobody said what a function returns, both say the same.
 
     Made by ``@app.task``, or a subclass with ``run`` that is given to ``app.register_task``. Subclasses, also those
     given as ``base=``, may set the attributes below and override the handlers.
@@ -135,17 +139,23 @@ class Task(RunningTask, Generic[P, R]):
 
     # --- in the worker ------------------------------------------------------------------------------------
 
-    def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """The body of the task; ``@app.task`` puts the function here."""
         raise NotImplementedError(f"the task {self.name} has no run()")
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function here and now."""
         return self.run(*args, **kwargs)
 
     # --- at the caller ------------------------------------------------------------------------------------
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> "AsyncResult[R]":
+    @overload
+    def delay(
+        self: "Task[Method, Coroutine[Any, Any, T]]", *args: Method.args, **kwargs: Method.kwargs
+    ) -> "AsyncResult[T]": ...
+    @overload
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> "AsyncResult[R_co]": ...
+    def delay(self, *args: Any, **kwargs: Any) -> Any:
         """Submit a call with these arguments and return its result once the call is durable.
 
         Raises:
@@ -153,12 +163,22 @@ class Task(RunningTask, Generic[P, R]):
             SerializationError: An argument cannot travel.
             CoordinatorUnavailable: No coordinator could be reached.
         """
-        result: AsyncResult[R] = self.app.submit(self._call(args, kwargs), options=self._own_options(args, kwargs, {}))
-        return result
+        return self.app.submit(self._call(args, kwargs), options=self._own_options(args, kwargs, {}))
 
+    @overload
+    def apply_async(
+        self: "Task[..., Coroutine[Any, Any, T]]",
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> "AsyncResult[T]": ...
+    @overload
     def apply_async(
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> "AsyncResult[R]":
+    ) -> "AsyncResult[R_co]": ...
+    def apply_async(
+        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
         """Submit a call and return its result once the call is durable.
 
         Args:
@@ -178,12 +198,20 @@ class Task(RunningTask, Generic[P, R]):
         """
         positional, named = tuple(args or ()), dict(kwargs or {})
         call = self._call(positional, named)
-        result: AsyncResult[R] = self.app.submit(call, options=self._own_options(positional, named, options))
-        return result
+        return self.app.submit(call, options=self._own_options(positional, named, options))
 
+    @overload
+    def apply(
+        self: "Task[..., Coroutine[Any, Any, T]]",
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> "EagerResult[T]": ...
+    @overload
     def apply(
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> "EagerResult[R]":
+    ) -> "EagerResult[R_co]": ...
+    def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run a call here and now, with retries and handlers as a worker would, and return its result.
 
         Args:
@@ -229,14 +257,38 @@ class Task(RunningTask, Generic[P, R]):
                 check = self._check = ArgumentCheck(self.name, self.run)
             check.check(args, kwargs, inputs)
 
-    def s(self, *args: Any, **kwargs: Any) -> Signature:
+    # Anything may be missing from a partial signature, and stand in front of it later: its arguments cannot be checked.
+    # Nothing is put in front of an immutable one, so all must be there.
+
+    @overload
+    def s(self: "Task[..., Coroutine[Any, Any, T]]", *args: Any, **kwargs: Any) -> Signature[T]: ...
+    @overload
+    def s(self, *args: Any, **kwargs: Any) -> Signature[R_co]: ...
+    def s(self, *args: Any, **kwargs: Any) -> Any:
         """Return a signature with these arguments; arguments may be missing that a call adds later."""
         return self._call(args, kwargs)
 
-    def si(self, *args: Any, **kwargs: Any) -> Signature:
+    @overload
+    def si(
+        self: "Task[Method, Coroutine[Any, Any, T]]", *args: Method.args, **kwargs: Method.kwargs
+    ) -> Signature[T]: ...
+    @overload
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R_co]: ...
+    def si(self, *args: Any, **kwargs: Any) -> Any:
         """Return an immutable signature: it takes nothing from what ran before it."""
         return self._call(args, kwargs, immutable=True)
 
+    @overload
+    def signature(
+        self: "Task[..., Coroutine[Any, Any, T]]",
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        immutable: bool = False,
+        **more: Any,
+    ) -> Signature[T]: ...
+    @overload
     def signature(
         self,
         args: Iterable[Any] | None = None,
@@ -245,7 +297,16 @@ class Task(RunningTask, Generic[P, R]):
         *,
         immutable: bool = False,
         **more: Any,
-    ) -> Signature:
+    ) -> Signature[R_co]: ...
+    def signature(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        immutable: bool = False,
+        **more: Any,
+    ) -> Any:
         """Return a signature.
 
         Args:
@@ -261,19 +322,35 @@ class Task(RunningTask, Generic[P, R]):
 
     subtask = signature
 
-    def map(self, it: Iterable[Any]) -> xmap:
+    @overload
+    def map(self: "Task[..., Coroutine[Any, Any, T]]", it: Iterable[Any]) -> xmap[T]: ...
+    @overload
+    def map(self, it: Iterable[Any]) -> xmap[R_co]: ...
+    def map(self, it: Iterable[Any]) -> Any:
         """Return one call that applies this task to each item in turn and gives the list of values."""
         return xmap(self.s(), it, app=self.app)
 
-    def starmap(self, it: Iterable[Iterable[Any]]) -> xstarmap:
+    @overload
+    def starmap(self: "Task[..., Coroutine[Any, Any, T]]", it: Iterable[Iterable[Any]]) -> xstarmap[T]: ...
+    @overload
+    def starmap(self, it: Iterable[Iterable[Any]]) -> xstarmap[R_co]: ...
+    def starmap(self, it: Iterable[Iterable[Any]]) -> Any:
         """Return one call that applies this task to each item's parts in turn and gives the list of values."""
         return xstarmap(self.s(), it, app=self.app)
 
-    def chunks(self, it: Iterable[Iterable[Any]], n: int) -> chunks:
+    @overload
+    def chunks(self: "Task[..., Coroutine[Any, Any, T]]", it: Iterable[Iterable[Any]], n: int) -> "_Chunks[T]": ...
+    @overload
+    def chunks(self, it: Iterable[Iterable[Any]], n: int) -> "_Chunks[R_co]": ...
+    def chunks(self, it: Iterable[Iterable[Any]], n: int) -> Any:
         """Return a group of ``starmap`` calls with ``n`` items each."""
         return chunks(self.s(), it, n, app=self.app)
 
-    def AsyncResult(self, task_id: str) -> "AsyncResult[R]":  # noqa: N802 - Celery's name
+    @overload
+    def AsyncResult(self: "Task[..., Coroutine[Any, Any, T]]", task_id: str) -> "AsyncResult[T]": ...
+    @overload
+    def AsyncResult(self, task_id: str) -> "AsyncResult[R_co]": ...
+    def AsyncResult(self, task_id: str) -> Any:  # noqa: N802 - Celery's name
         """Return the result of the call with this id."""
         return self.app.AsyncResult(task_id)
 

@@ -1,7 +1,7 @@
 """The app: its arguments, its life, its names, and what happens around sending."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -192,13 +192,14 @@ def test_what_a_signature_says_of_its_submission_holds_and_the_submission_may_sa
     connection = app.fake = Failing(errors.CoordinatorUnavailable("away"), 99)  # type: ignore[assignment]
     once = add.s(1, 1).set(retry=False)
     twice = add.s(1, 1).set(retry=True, retry_policy={"max_retries": 1})
-    for sent, tries in (
+    calls: list[tuple[Callable[[], Any], int]] = [
         (lambda: once.delay(), 1),
         (lambda: twice.delay(), 2),
         (lambda: twice.apply_async(retry=None, retry_policy=None), 2),
         (lambda: twice.apply_async(retry=False), 1),
         (lambda: (add.s(1, 1) | add.s(1)).set(retry=True, retry_policy={"max_retries": 2}).delay(), 3),
-    ):
+    ]
+    for sent, tries in calls:
         connection.tries.clear()
         with pytest.raises(errors.CoordinatorUnavailable):
             sent()

@@ -1,5 +1,7 @@
 """Tasks that replace themselves or add to their chord, on a cluster of real processes."""
 
+from typing import Any
+
 import pytest
 from tests.cluster import running_tasks as tasks
 from tests.cluster.harness import Cluster
@@ -39,7 +41,7 @@ def test_behind_a_revoked_step_later_ones_fail_alike_however_it_was_revoked(clus
     for last in (by_id, by_stamp):
         with pytest.raises(TaskRevokedError):
             last.get(timeout=20)
-        line = [last.parent.parent, last.parent, last]
+        line: list[Any] = [last.parent.parent, last.parent, last]
         assert [step.state for step in line] == ["REVOKED", "FAILURE", "FAILURE"]
         assert {type(step.result) for step in line} == {TaskRevokedError}
 

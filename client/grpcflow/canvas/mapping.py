@@ -3,19 +3,23 @@
 All three are immutable. It may not import grpc, protobuf or the codec.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast, overload
 
 from grpcflow.canvas.compose import group
+from grpcflow.canvas.composed import Composed
 from grpcflow.canvas.signature import Signature, as_signature
+from grpcflow.type_parameters import R, R_co, T
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.result import GroupResult
+    from grpcflow.task import Task
 
 __all__ = ["chunks", "xmap", "xstarmap"]
 
 
-class _Applied(Signature):
+class _Applied(Signature[R_co]):
     """One task and the items to apply it to."""
 
     NESTED: ClassVar[tuple[str, ...]] = ("task",)
@@ -37,7 +41,7 @@ class _Applied(Signature):
         """Take nothing: the items are all that the task gets."""
 
 
-class xmap(_Applied):  # noqa: N801 - Celery's name
+class xmap(_Applied[list[R]], Generic[R]):  # noqa: N801 - Celery's name
     """One call that applies a task to each item in turn, in one worker, and gives the list of values.
 
     Args:
@@ -47,11 +51,38 @@ class xmap(_Applied):  # noqa: N801 - Celery's name
         **options: Options as in ``Task.apply_async``.
     """
 
+    @overload
+    def __init__(
+        self: "xmap[T]",
+        task: "Task[..., Coroutine[Any, Any, T]]",
+        it: Iterable[Any],
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "xmap[T]",
+        task: "Task[..., T] | Signature[T]",
+        it: Iterable[Any],
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "xmap[Any]",
+        task: str | Mapping[str, Any],
+        it: Iterable[Any],
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
     def __init__(self, task: Any, it: Iterable[Any], *, app: "Grpcflow | None" = None, **options: Any) -> None:
         parts = {"task": _signature_of(task, app), "it": list(it)}
         super().__init__("grpcflow.map", kwargs=parts, options=options, subtask_type="xmap", immutable=True, app=app)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> list[Any]:
+    def __call__(self, *args: Any, **kwargs: Any) -> list[R]:
         """Apply the task to all items here and now."""
         task = self.inner.type
         return [task(item) for item in self.items_to_apply]
@@ -60,7 +91,7 @@ class xmap(_Applied):  # noqa: N801 - Celery's name
         return [f"[{self.inner.task}(x) for x in {self.items_to_apply!r}]"]
 
 
-class xstarmap(_Applied):  # noqa: N801 - Celery's name
+class xstarmap(_Applied[list[R]], Generic[R]):  # noqa: N801 - Celery's name
     """As ``xmap``, with the parts of each item as the arguments.
 
     Args:
@@ -70,6 +101,33 @@ class xstarmap(_Applied):  # noqa: N801 - Celery's name
         **options: Options as in ``Task.apply_async``.
     """
 
+    @overload
+    def __init__(
+        self: "xstarmap[T]",
+        task: "Task[..., Coroutine[Any, Any, T]]",
+        it: Iterable[Iterable[Any]],
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "xstarmap[T]",
+        task: "Task[..., T] | Signature[T]",
+        it: Iterable[Iterable[Any]],
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "xstarmap[Any]",
+        task: str | Mapping[str, Any],
+        it: Iterable[Iterable[Any]],
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
     def __init__(
         self, task: Any, it: Iterable[Iterable[Any]], *, app: "Grpcflow | None" = None, **options: Any
     ) -> None:
@@ -78,7 +136,7 @@ class xstarmap(_Applied):  # noqa: N801 - Celery's name
             "grpcflow.starmap", kwargs=parts, options=options, subtask_type="xstarmap", immutable=True, app=app
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> list[Any]:
+    def __call__(self, *args: Any, **kwargs: Any) -> list[R]:
         """Apply the task to all items here and now."""
         task = self.inner.type
         return [task(*item) for item in self.items_to_apply]
@@ -87,7 +145,7 @@ class xstarmap(_Applied):  # noqa: N801 - Celery's name
         return [f"[{self.inner.task}(*x) for x in {self.items_to_apply!r}]"]
 
 
-class chunks(_Applied):  # noqa: N801 - Celery's name
+class chunks(_Applied[list[list[R]]], Composed[list[list[R]], "GroupResult[list[R]]"], Generic[R]):  # noqa: N801 - Celery's name
     """A group of ``starmap`` calls with ``n`` items each; its value is a list of lists.
 
     Args:
@@ -101,6 +159,36 @@ class chunks(_Applied):  # noqa: N801 - Celery's name
         ValueError: ``n`` is below 1.
     """
 
+    @overload
+    def __init__(
+        self: "chunks[T]",
+        task: "Task[..., Coroutine[Any, Any, T]]",
+        it: Iterable[Iterable[Any]],
+        n: int,
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "chunks[T]",
+        task: "Task[..., T] | Signature[T]",
+        it: Iterable[Iterable[Any]],
+        n: int,
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "chunks[Any]",
+        task: str | Mapping[str, Any],
+        it: Iterable[Iterable[Any]],
+        n: int,
+        *,
+        app: "Grpcflow | None" = None,
+        **options: Any,
+    ) -> None: ...
     def __init__(
         self, task: Any, it: Iterable[Iterable[Any]], n: int, *, app: "Grpcflow | None" = None, **options: Any
     ) -> None:
@@ -111,7 +199,7 @@ class chunks(_Applied):  # noqa: N801 - Celery's name
             "grpcflow.chunks", kwargs=parts, options=options, subtask_type="chunks", immutable=True, app=app
         )
 
-    def group(self) -> group:
+    def group(self) -> "group[list[R]]":
         """Return the group of ``starmap`` calls that it stands for."""
         items, n = self.items_to_apply, cast("int", self.kwargs["n"])
         parts = [xstarmap(self.inner, items[at : at + n], app=self._app) for at in range(0, len(items), n)]
@@ -119,13 +207,13 @@ class chunks(_Applied):  # noqa: N801 - Celery's name
         made.options = dict(self.options)
         return made
 
-    def apply_async(
+    def apply_async(  # type: ignore[override] # see Composed
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
+    ) -> "GroupResult[list[R]]":
         """Submit it and return a GroupResult once it is durable; ``args`` and ``kwargs`` are not used."""
         return self.group().apply_async(**options)
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: Any, **options: Any) -> "GroupResult[list[R]]":
         """Submit it."""
         return self.apply_async(**options)
 
