@@ -99,6 +99,8 @@ class Context:
     _report: Callable[[int, str, bytes, str], None] | None = None
     #: Takes "replace" or "member" and a canvas, in an eager call: runs it in the place of the call, or in its group.
     _hand_over: Callable[[str, Any], Any] | None = None
+    #: Takes what submits the replacement of the call, to be called once its body has ended; None: it is called at once.
+    _later: Callable[[Callable[[], Any]], None] | None = None
     #: The limit that ``retry(max_retries=...)`` set for this call.
     _max_retries: int | None = None
 

@@ -20,7 +20,7 @@ from grpcflow.lower.model import LoweredGraph, Mode, TemplateSpec
 from grpcflow.result.base import PROPAGATE_STATES
 from grpcflow.result.eager import End, Ran
 from grpcflow.task import Task
-from grpcflow.tracing import Traced, takes_failure, trace
+from grpcflow.tracing import Traced, completed, takes_failure, trace
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -266,7 +266,7 @@ class _HandedOver:
 def _body(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], via: str) -> Any:
     """Call a task, for each item of its one argument where it is mapped."""
     if via == "map":
-        return [function(item) for item in args[0]]
+        return [completed(function(item)) for item in args[0]]
     if via == "starmap":
-        return [function(*item) for item in args[0]]
-    return function(*args, **kwargs)
+        return [completed(function(*item)) for item in args[0]]
+    return completed(function(*args, **kwargs))

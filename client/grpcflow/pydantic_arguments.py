@@ -27,21 +27,36 @@ def with_models(task: "Task[..., Any]", run: Callable[..., Any]) -> Callable[...
     models: dict[str, type[pydantic.BaseModel]] | None = None
     signature = inspect.signature(run)
 
-    @functools.wraps(run)
-    def run_with_models(*args: Any, **kwargs: Any) -> Any:
+    def bound(args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
         nonlocal models
         if models is None:
             # Not before the first call: an annotation may name a model that its module defines further below.
             models = _models(run, base)
-        bound = signature.bind(*args, **kwargs)
+        found = signature.bind(*args, **kwargs)
         context = {**(task.pydantic_context or {}), "grpcflow_app": task.app, "grpcflow_task_name": task.name}
-        for name in bound.arguments.keys() & models.keys():
-            if bound.arguments[name] is not None:
-                bound.arguments[name] = models[name].model_validate(
-                    bound.arguments[name], strict=task.pydantic_strict, context=context
+        for name in found.arguments.keys() & models.keys():
+            if found.arguments[name] is not None:
+                found.arguments[name] = models[name].model_validate(
+                    found.arguments[name], strict=task.pydantic_strict, context=context
                 )
-        value = run(*bound.args, **bound.kwargs)
+        return found
+
+    def dumped(value: Any) -> Any:
         return value.model_dump(**_dump_options(task)) if isinstance(value, base) else value
+
+    if inspect.iscoroutinefunction(run):
+
+        @functools.wraps(run)
+        async def run_coroutine_with_models(*args: Any, **kwargs: Any) -> Any:
+            given = bound(args, kwargs)
+            return dumped(await run(*given.args, **given.kwargs))
+
+        return run_coroutine_with_models
+
+    @functools.wraps(run)
+    def run_with_models(*args: Any, **kwargs: Any) -> Any:
+        given = bound(args, kwargs)
+        return dumped(run(*given.args, **given.kwargs))
 
     return run_with_models
 

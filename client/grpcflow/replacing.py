@@ -53,9 +53,16 @@ def send_replacement(task: "Task[..., Any]", sig: Signature) -> Any:
     request = _running(task, "replace()")
     if request._hand_over is not None:
         request._hand_over("replace", sig)
-    elif task.app.submit(sig, attachment=_attachment(request, "replace")) is None:
-        raise _empty(task)
+    elif request._later is not None:
+        request._later(lambda: _submit_replacement(task, sig, request))
+    else:
+        _submit_replacement(task, sig, request)
     raise Ignore(f"{task.name}[{request.id}] is replaced by {sig.task}")
+
+
+def _submit_replacement(task: "Task[..., Any]", sig: Signature, request: "Context") -> None:
+    if task.app.submit(sig, attachment=_attachment(request, "replace")) is None:
+        raise _empty(task)
 
 
 def add_member(task: "Task[..., Any]", sig: Mapping[str, Any], lazy: bool) -> Any:

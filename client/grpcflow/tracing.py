@@ -6,6 +6,7 @@ It knows no payloads and no results, and may not import grpc, protobuf or the co
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any, Final
 
 from grpcflow.context import Context
@@ -13,7 +14,7 @@ from grpcflow.errors import Ignore, Reject, Retry
 from grpcflow.lifecycle import Lifecycle
 from grpcflow.task import Task
 
-__all__ = ["Traced", "takes_failure", "trace"]
+__all__ = ["Traced", "completed", "takes_failure", "trace"]
 
 #: Positional parameters from which on an unbound errback is called with (request, exception, traceback).
 _ERRBACK_PARAMETERS: Final = 3
@@ -87,6 +88,15 @@ def _tell(life: Lifecycle, request: Context, traced: Traced) -> None:
         life.rejected(request, error)
     else:
         life.failed(request, error)
+
+
+def completed(value: Any) -> Any:
+    """Return what the body of a task gave; where that is a coroutine, run it to its end on this thread's own loop."""
+    if type(value) is CoroutineType:
+        from grpcflow import coroutines
+
+        return coroutines.run(value)
+    return value
 
 
 def takes_failure(task: Task[..., Any], given: int) -> bool:

@@ -6,13 +6,14 @@ It may NOT know processes, threads, sockets or gRPC; protobuf is imported only w
 
 import math
 from collections.abc import Callable, Mapping
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import codec, errors, ids, signals
 from grpcflow.context import Context
 from grpcflow.lifecycle import Lifecycle, is_heard, is_logged, log_failure, overrides, send_beside
 from grpcflow.task import Task
-from grpcflow.tracing import takes_failure
+from grpcflow.tracing import completed, takes_failure
 from grpcflow_protos.limits import PAYLOAD_LIMIT
 from grpcflow_worker.executor import CallRun, Ended
 from grpcflow_worker.requests import read_headers, request_maker
@@ -67,7 +68,7 @@ class Invoker:
         if task is None:
             return lambda offset: self._unregistered(run, offset)
         try:
-            bound = _Bound(self, task, run)
+            bound = Bound(self, task, run)
         except BaseException as error:  # noqa: BLE001 - bad headers or times fail the task, not the process
             failure = capture(error)
             return lambda offset: Ended(run.token + offset, "failure", failure=failure)
@@ -92,7 +93,7 @@ class Invoker:
         return Ended(run.token + offset, "failure", failure=reason_failure(error, "UNREGISTERED"))
 
 
-class _Bound:
+class Bound:
     """The attempts of one run, ready to be called one by one."""
 
     __slots__ = (
@@ -143,6 +144,8 @@ class _Bound:
                 life = Lifecycle(task)
                 life.begin(request)
             value = self._mapped(args) if self.via else self.function(*args, **kwargs)
+            if type(value) is CoroutineType:
+                value = completed(value)
             end = self._value(offset, value)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the process
             end, told = self._ended(offset, error, args, kwargs)
@@ -206,9 +209,9 @@ class _Bound:
         """Run map or starmap: the task on each item of the one argument, in this one attempt."""
         items = args[0]
         if self.via == "map":
-            return [self.function(item) for item in items]
+            return [completed(self.function(item)) for item in items]
         if self.via == "starmap":
-            return [self.function(*item) for item in items]
+            return [completed(self.function(*item)) for item in items]
         raise errors.GrpcflowError(f"the header 'via' of a call is {self.via!r}; it must be 'map' or 'starmap'")
 
     def _with_inputs(self, args: list[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ this package, where half a frame could be on the socket: the supervisor simply a
 import contextvars
 import mmap
 import signal
+import sys
 from types import FrameType
 from typing import Final
 
@@ -76,13 +77,21 @@ class SoftLimit:
         wanted: int = SOFT_WANTED.unpack_from(self._mark, SOFT_WANTED_AT)[0]
         raised: int = SOFT_RAISED.unpack_from(self._mark, SOFT_RAISED_AT)[0]
         current: int = MARK.unpack_from(self._mark)[1]
-        # The mark stays when a task ends; then what is interrupted is the worker's own code, and nothing is raised.
-        if wanted == current != raised and _in_a_task(frame):
+        if not wanted == current != raised:
+            return
+        # The module is there once a coroutine has run. In one it is raised at an await: what is interrupted now may be
+        # the event loop, which other code of the task still needs.
+        coroutines = sys.modules.get("grpcflow.coroutines")
+        if coroutines is not None and coroutines.soften(self._error()):
             SOFT_RAISED.pack_into(self._mark, SOFT_RAISED_AT, wanted)
-            limit = (
-                f"ran longer than its soft time limit of {self._seconds:g} s" if self._seconds else "was told to end"
-            )
-            raise errors.SoftTimeLimitExceeded(f"the task {limit}")
+        # The mark stays when a task ends; then what is interrupted is the worker's own code, and nothing is raised.
+        elif _in_a_task(frame):
+            SOFT_RAISED.pack_into(self._mark, SOFT_RAISED_AT, wanted)
+            raise self._error()
+
+    def _error(self) -> errors.SoftTimeLimitExceeded:
+        limit = f"ran longer than its soft time limit of {self._seconds:g} s" if self._seconds else "was told to end"
+        return errors.SoftTimeLimitExceeded(f"the task {limit}")
 
 
 def _in_a_task(frame: FrameType | None) -> bool:
