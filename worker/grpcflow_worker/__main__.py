@@ -38,7 +38,9 @@ EXIT_CONFIG = 78
 @click.option(
     "-n", "--name", "--hostname", "name", metavar="NAME", help="Name; %h host, %n its first part, %d its domain."
 )
-@click.option("-c", "--concurrency", type=int, metavar="N", help="Tasks at once.  [default: the CPUs we may use]")
+@click.option(
+    "-c", "--concurrency", type=int, metavar="N", help="Tasks at once.  [default: the CPUs we may use; asyncio: 100]"
+)
 @click.option(
     "-P", "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="What the tasks run in."
 )
@@ -47,6 +49,15 @@ EXIT_CONFIG = 78
 )
 @click.option(
     "--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in one that runs longer."
+)
+@click.option(
+    "--threads", type=int, metavar="N", help="asyncio: threads for tasks that are not async def.  [default: 8]"
+)
+@click.option(
+    "--blocked-after",
+    type=float,
+    metavar="SECONDS",
+    help="asyncio: warn of a task that blocks the others for so long; 0: never.  [default: 0.1]",
 )
 @click.option(
     "-l",
@@ -66,6 +77,8 @@ def command(
     loglevel: str,
     time_limit: float | None,
     soft_time_limit: float | None,
+    threads: int | None,
+    blocked_after: float | None,
 ) -> int:
     """Run the tasks of an app.
 
@@ -86,6 +99,8 @@ def command(
             log_level=loglevel,
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
+            threads=threads,
+            blocked_after=blocked_after,
         )
     except ConfigError as error:
         return _fail(str(error), EXIT_USAGE)
@@ -118,6 +133,8 @@ def run(config: WorkerConfig, app: str | None) -> int:
         time_limit=config.time_limit,
         soft_time_limit=config.soft_time_limit,
         log_level=config.log_level,
+        threads=config.threads,
+        blocked_after=config.blocked_after,
     )
 
     async def work() -> int:

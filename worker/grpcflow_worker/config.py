@@ -18,7 +18,7 @@ from typing import Final, Literal, cast, get_args
 
 from grpcflow_protos import limits
 
-Pool = Literal["prefork", "threads", "solo"]
+Pool = Literal["prefork", "threads", "solo", "asyncio"]
 
 #: The executors that a worker can be started with.
 POOLS: Final[tuple[str, ...]] = get_args(Pool)
@@ -34,6 +34,15 @@ DEFAULT_COORDINATOR: Final = "127.0.0.1:50551"
 
 #: The name of a worker when none is given; ``%h`` is the host.
 DEFAULT_NAME: Final = "worker@%h"
+
+#: Coroutines at once when nothing is said: they mostly wait, so the CPUs are no measure.
+DEFAULT_COROUTINES: Final = 100
+
+#: Threads of the asyncio pool for tasks that are no coroutines, when nothing is said.
+DEFAULT_THREADS: Final = 8
+
+#: Seconds after which a task that blocks the event loop of the asyncio pool is named in a warning.
+DEFAULT_BLOCKED_AFTER: Final = 0.1
 
 _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 _CGROUP_OF_SELF: Final = Path("/proc/self/cgroup")
@@ -53,11 +62,14 @@ class WorkerConfig:
         queues: names of the queues to serve, each once; at least one.
         name: the worker's name, expanded, at most 255 bytes.
         host: name of this machine, for people.
-        concurrency: how many tasks run at once; at least 1, and 1 for the solo executor.
+        concurrency: how many tasks run at once; at least 1, and 1 for the solo executor; how many coroutines of the
+            asyncio executor.
         pool: which executor runs the tasks.
         log_level: name of the log level.
         time_limit: seconds after which a task that says nothing of its own is killed; None: as the app says.
         soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised in it; None: as the app says.
+        threads: threads of the asyncio executor for tasks that are not `async def`; at least 1.
+        blocked_after: seconds after which a task that blocks its event loop is named in a warning; 0: never.
     """
 
     app: str | None
@@ -70,6 +82,8 @@ class WorkerConfig:
     log_level: str = "INFO"
     time_limit: float | None = None
     soft_time_limit: float | None = None
+    threads: int = DEFAULT_THREADS
+    blocked_after: float = DEFAULT_BLOCKED_AFTER
 
 
 def build_config(
@@ -83,6 +97,8 @@ def build_config(
     log_level: str = "INFO",
     time_limit: float | None = None,
     soft_time_limit: float | None = None,
+    threads: int | None = None,
+    blocked_after: float | None = None,
     host: str | None = None,
     count_cpus: Callable[[], int] | None = None,
 ) -> WorkerConfig:
@@ -93,11 +109,13 @@ def build_config(
         coordinator: ``HOST:PORT[,HOST:PORT]``; None or empty: left to the app.
         queues: texts of comma separated queue names; empty: ``default``.
         name: the worker's name with ``%h %n %d``; None: ``worker@%h``.
-        concurrency: tasks at once; None: the CPUs this process may use.
+        concurrency: tasks at once; None: the CPUs this process may use, or ``DEFAULT_COROUTINES`` for asyncio.
         pool: one of ``POOLS``.
         log_level: one of ``LOG_LEVELS``, in any case.
         time_limit: seconds, more than 0; None: left to the app.
         soft_time_limit: seconds, more than 0; None: left to the app.
+        threads: asyncio only: threads for tasks that are not `async def`; None: ``DEFAULT_THREADS``.
+        blocked_after: asyncio only: seconds, at least 0; None: ``DEFAULT_BLOCKED_AFTER``.
         host: this machine's name; None: asked of the system.
         count_cpus: replaces ``available_cpus`` in tests.
 
@@ -107,6 +125,7 @@ def build_config(
     host = host or socket.gethostname()
     if pool not in POOLS:
         raise ConfigError(f"there is no pool {pool!r}; choose one of {', '.join(POOLS)}")
+    _check_asyncio(pool, threads, blocked_after)
     level = log_level.upper()
     if level not in LOG_LEVELS:
         raise ConfigError(f"there is no log level {log_level!r}; choose one of {', '.join(LOG_LEVELS)}")
@@ -121,7 +140,19 @@ def build_config(
         log_level=level,
         time_limit=_check_limit(time_limit, "time limit"),
         soft_time_limit=_check_limit(soft_time_limit, "soft time limit"),
+        threads=DEFAULT_THREADS if threads is None else threads,
+        blocked_after=DEFAULT_BLOCKED_AFTER if blocked_after is None else blocked_after,
     )
+
+
+def _check_asyncio(pool: str, threads: int | None, blocked_after: float | None) -> None:
+    for value, option in ((threads, "--threads"), (blocked_after, "--blocked-after")):
+        if value is not None and pool != "asyncio":
+            raise ConfigError(f"{option} is for the asyncio pool only; leave it out, or choose -P asyncio")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1, not {threads}")
+    if blocked_after is not None and not 0 <= blocked_after < math.inf:
+        raise ConfigError(f"--blocked-after must be 0 (never) or more seconds, not {blocked_after:g}")
 
 
 def _check_limit(seconds: float | None, what: str) -> float | None:
@@ -138,7 +169,9 @@ def _choose_concurrency(asked: int | None, pool: str, count_cpus: Callable[[], i
         if asked is not None and asked > 1:
             raise ConfigError("the solo pool runs one task at a time; leave -c out or choose -P threads or -P prefork")
         return 1
-    return count_cpus() if asked is None else asked
+    if asked is not None:
+        return asked
+    return DEFAULT_COROUTINES if pool == "asyncio" else count_cpus()
 
 
 def _parse_queues(texts: Sequence[str]) -> tuple[str, ...]:

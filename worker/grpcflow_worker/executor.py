@@ -190,13 +190,16 @@ class ExecutorSettings(msgspec.Struct):
     Attributes:
         app: name of the app as for `-A`, or None: from GRPCFLOW_APP or pyproject.toml.
         hostname: name of the worker, as `task.request.hostname` shows it.
-        concurrency: how many tasks run at once; solo takes 1 whatever it says.
+        concurrency: how many tasks run at once; solo takes 1 whatever it says; of asyncio, how many coroutines.
         includes: modules to import besides those that the app names.
         payload_limit: largest value in bytes; a larger one is a failure.
         start_timeout: seconds within which the app must be imported and every child be there.
         time_limit: seconds for calls that say none of their own; None: as the app's task_time_limit says.
         soft_time_limit: the same for the soft limit.
         log_level: name of the log level where the app is; "": the log is left as it is.
+        threads: asyncio only: threads for tasks that are not `async def`, at most the concurrency.
+        blocked_after: asyncio only: seconds after which a task that blocks the event loop is named in a warning; 0:
+            never.
     """
 
     app: str | None = None
@@ -208,6 +211,8 @@ class ExecutorSettings(msgspec.Struct):
     time_limit: float | None = None
     soft_time_limit: float | None = None
     log_level: str = ""
+    threads: int = 8
+    blocked_after: float = 0.1
 
 
 class Listener(Protocol):
@@ -235,7 +240,7 @@ class Executor(Protocol):
     Order of calls: `start` once, then anything in any order, `close` once. Nothing here blocks the event loop.
     """
 
-    #: "prefork", "threads" or "solo".
+    #: "prefork", "threads", "solo" or "asyncio".
     kind: str
 
     async def start(self, listener: Listener) -> Registered:
@@ -278,8 +283,9 @@ class Executor(Protocol):
         """End an attempt as "revoked".
 
         Without a signal only where it has not started. With the name of one ("SIGTERM", "SIGKILL"): its process
-        gets it, then SIGKILL after 5 s, and what waited in that process goes elsewhere. A running attempt of threads
-        and solo cannot be stopped: it ends as "revoked" when its code returns, and its value is dropped.
+        gets it, then SIGKILL after 5 s, and what waited in that process goes elsewhere. A running attempt in a thread
+        (threads, solo, asyncio) cannot be stopped: it ends as "revoked" when its code returns, and its value is
+        dropped. A coroutine of asyncio is cancelled, and may clean up for 5 s, with SIGKILL not at all.
 
         Returns False where no such attempt is held: it has ended. Raises ValueError for an unknown signal name.
         """

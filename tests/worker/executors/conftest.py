@@ -37,7 +37,7 @@ async def start() -> AsyncIterator[Start]:
         values: dict[str, Any] = {"app": "executor_sample", "hostname": "w@test", "start_timeout": 30.0, **settings}
         executor = create(kind, ExecutorSettings(**values))
         recorder = Recorder()
-        running = Running(executor, recorder, await executor.start(recorder))
+        running = Running(executor, recorder, await executor.start(recorder), values["app"])
         started.append(running)
         return running
 

@@ -80,16 +80,16 @@ class Recorder:
 class Running:
     """A started executor with its recorder, and a short way to put calls."""
 
-    def __init__(self, executor: Executor, recorder: Recorder, registered: Registered) -> None:
+    def __init__(self, executor: Executor, recorder: Recorder, registered: Registered, app: str) -> None:
+        #: Module of the app, before the names of its tasks.
+        self.app = app
         self.executor = executor
         self.heard = recorder
         self.registered = registered
         self.closed = False
         self._tokens = itertools.count(1 << 40)
 
-    def put(
-        self, name: str, *args: Any, inputs: Sequence[bytes] = (), app: str = "executor_sample", **options: Any
-    ) -> int:
+    def put(self, name: str, *args: Any, inputs: Sequence[bytes] = (), app: str | None = None, **options: Any) -> int:
         """Puts one call; returns its token. Options are those of Call and CallRun."""
         return self.put_many(name, [list(args)], inputs=inputs, app=app, **options)[0]
 
@@ -99,14 +99,14 @@ class Running:
         calls: Sequence[Sequence[Any]],
         *,
         inputs: Sequence[bytes] = (),
-        app: str = "executor_sample",
+        app: str | None = None,
         **options: Any,
     ) -> list[int]:
         """Puts calls as one run; returns their tokens."""
         of_run = {key: options.pop(key) for key in ("id", "retries", "losses") if key in options}
         tokens = [next(self._tokens) for _ in calls]
         payloads = [json.dumps([list(args), {}]).encode() for args in calls]
-        call = Call(f"{app}.{name}", **options)
+        call = Call(f"{app or self.app}.{name}", **options)
         run = CallRun(call, GRAPH, tokens[0] & 0xFFFF, tokens[0], payloads, tuple(inputs), **of_run)
         self.executor.put(run)
         return tokens

@@ -1,4 +1,4 @@
-"""What every executor must do; run over prefork, threads and solo."""
+"""What every executor must do, with tasks that are functions and with tasks that are coroutines."""
 
 import json
 
@@ -16,10 +16,16 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["executor_sample", "executor_async"], ids=["functions", "coroutines"])
+def sample(request: pytest.FixtureRequest) -> str:
+    """The app: the same tasks, written in two ways."""
+    return str(request.param)
+
+
 @pytest.fixture
-async def one(kind: str, start: Start) -> Running:
+async def one(kind: str, sample: str, start: Start) -> Running:
     """An executor with one place."""
-    return await start(kind, concurrency=1)
+    return await start(kind, concurrency=1, app=sample)
 
 
 def failure_of(end: Ended) -> value_pb2.Failure:
@@ -35,14 +41,14 @@ def data(value: object) -> bytes:
 
 
 async def test_start_says_what_is_registered_and_how_the_app_is_set(one: Running) -> None:
-    assert "executor_sample.add" in one.registered.tasks
+    assert f"{one.app}.add" in one.registered.tasks
     assert one.registered.conf["task_default_queue"] == "sample"
     assert one.registered.conf["addresses"]
     assert one.registered.warnings == ()
 
 
-async def test_each_of_many_calls_ends_once_with_its_own_value(kind: str, start: Start) -> None:
-    running = await start(kind, concurrency=2)
+async def test_each_of_many_calls_ends_once_with_its_own_value(kind: str, sample: str, start: Start) -> None:
+    running = await start(kind, concurrency=2, app=sample)
     tokens = [
         token for base in range(0, 1000, 250) for token in running.put_many("add", [(base + i, 1) for i in range(250)])
     ]
@@ -55,7 +61,7 @@ async def test_each_of_many_calls_ends_once_with_its_own_value(kind: str, start:
 async def test_an_exception_is_a_failure_with_its_traceback(one: Running) -> None:
     failure = failure_of(await one.end("fail", "no funds"))
     assert (failure.type_name, failure.module, failure.message) == ("ValueError", "builtins", "no funds")
-    assert "executor_sample.py" in failure.traceback
+    assert f"{one.app}.py" in failure.traceback
     assert await one.get("add", 1, 2) == 3
 
 
@@ -96,11 +102,11 @@ async def test_an_unknown_task_fails_with_a_code_and_a_cure(one: Running) -> Non
 async def test_a_value_that_cannot_travel_is_a_failure_that_names_the_task(one: Running) -> None:
     failure = failure_of(await one.end("unsendable"))
     assert failure.type_name == "SerializationError"
-    assert "executor_sample.unsendable" in failure.message
+    assert f"{one.app}.unsendable" in failure.message
 
 
-async def test_values_up_to_the_limit_pass_and_one_byte_more_fails(kind: str, start: Start) -> None:
-    running = await start(kind, concurrency=1, payload_limit=300_000)
+async def test_values_up_to_the_limit_pass_and_one_byte_more_fails(kind: str, sample: str, start: Start) -> None:
+    running = await start(kind, concurrency=1, app=sample, payload_limit=300_000)
     for length in (299_999, 300_000):
         assert len(await running.get("text", length - 2)) == length - 2
     failure = failure_of(await running.end("text", 299_999))
@@ -112,7 +118,7 @@ async def test_values_up_to_the_limit_pass_and_one_byte_more_fails(kind: str, st
 async def test_a_payload_that_is_no_call_is_a_failure(one: Running) -> None:
     from grpcflow_worker.executor import Call, CallRun
 
-    one.executor.put(CallRun(Call("executor_sample.add"), b"g" * 12, 0, 7, [b'{"no": "call"}']))
+    one.executor.put(CallRun(Call(f"{one.app}.add"), b"g" * 12, 0, 7, [b'{"no": "call"}']))
     await one.heard.all_of([7])
     assert failure_of(one.heard.ends[7]).type_name == "SerializationError"
 
@@ -163,7 +169,7 @@ async def test_a_task_sees_its_request(one: Running) -> None:
     )
     assert seen == {
         "id": "mine",
-        "task": "executor_sample.request",
+        "task": f"{one.app}.request",
         "root_id": "mine",
         "parent_id": "p",
         "retries": 2,
@@ -196,7 +202,7 @@ async def test_what_runs_and_what_waits_can_be_seen(one: Running, gate: Gate) ->
     others = one.put_many("add", [(1, 1), (2, 2)])
     name = await gate.arrival()
     (running,) = one.executor.running()
-    assert (running.token, running.run.call.task) == (first, "executor_sample.wait_at")
+    assert (running.token, running.run.call.task) == (first, f"{one.app}.wait_at")
     assert running.pid > 0
     assert [waiting.token for waiting in one.executor.waiting()] == others
     assert [waiting.token for waiting in one.executor.waiting(limit=1)] == others[:1]
@@ -290,7 +296,7 @@ async def test_an_app_that_is_not_there_is_said(kind: str, start: Start) -> None
 def test_an_unknown_executor_is_refused_with_the_names_there_are() -> None:
     from grpcflow_worker.executor import ExecutorSettings
 
-    with pytest.raises(ExecutorError, match="prefork, threads, solo"):
+    with pytest.raises(ExecutorError, match="prefork, threads, solo, asyncio"):
         create("fibers", ExecutorSettings())
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from grpcflow_worker.executor import Executor, ExecutorError, ExecutorSettings
 
 #: The executors there are; the first is the default.
-KINDS: Final = ("prefork", "threads", "solo")
+KINDS: Final = ("prefork", "threads", "solo", "asyncio")
 
 
 def create(kind: str, settings: ExecutorSettings) -> Executor:
@@ -26,4 +26,8 @@ def create(kind: str, settings: ExecutorSettings) -> Executor:
         from grpcflow_worker.executors.threads import Solo, Threads
 
         return Threads(settings) if kind == "threads" else Solo(settings)
+    if kind == "asyncio":
+        from grpcflow_worker.executors.event_loop import Asyncio
+
+        return Asyncio(settings)
     raise ExecutorError(f"there is no executor {kind!r}; choose one of: {', '.join(KINDS)}")

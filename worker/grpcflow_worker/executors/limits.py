@@ -1,4 +1,4 @@
-"""Time limits of the prefork executor: which hold, and what happens to the attempt that exceeds one.
+"""Time limits: which hold, and, in the prefork executor, what happens to the attempt that exceeds one.
 
 Each child has at most one timer, set to the earliest moment at which what it holds could exceed a limit; only then is
 the shared page looked at. Tasks without limits cost nothing. It may NOT report an end itself: that is the wishes'.
@@ -19,6 +19,7 @@ from grpcflow_worker.executors.wishes import Wish, Wishes
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.task import Task
     from grpcflow_worker.executors.nursery import Nursery
     from grpcflow_worker.executors.process import ChildProcess, Sent
 
@@ -29,22 +30,17 @@ _AGAIN: Final = 0.05
 _PATIENCE: Final = 0.05
 
 
-class TimeLimits:
-    """The limits of all attempts in child processes.
+class Limits:
+    """Which limits hold for a call: its own, else those of the worker, else those of the app.
 
     Args:
-        nursery: the children.
-        wishes: ends an attempt together with its process.
         settings: the worker's own defaults.
     """
 
-    def __init__(self, nursery: "Nursery", wishes: Wishes, settings: ExecutorSettings) -> None:
-        """Take the parts; the app's own defaults come with `take_defaults`."""
-        self._nursery = nursery
-        self._wishes = wishes
+    def __init__(self, settings: ExecutorSettings) -> None:
+        """Take the worker's; the app's come with `take_defaults`."""
         self._hard = settings.time_limit
         self._soft = settings.soft_time_limit
-        self._timers: dict[int, asyncio.TimerHandle] = {}
 
     def take_defaults(self, conf: Mapping[str, Any]) -> None:
         """Take what the app says for calls and a worker that say nothing."""
@@ -57,6 +53,23 @@ class TimeLimits:
         if (hard, soft) == (call.time_limit, call.soft_time_limit):
             return call
         return msgspec.structs.replace(call, time_limit=hard, soft_time_limit=soft)
+
+
+class TimeLimits(Limits):
+    """The limits of all attempts in child processes.
+
+    Args:
+        nursery: the children.
+        wishes: ends an attempt together with its process.
+        settings: the worker's own defaults.
+    """
+
+    def __init__(self, nursery: "Nursery", wishes: Wishes, settings: ExecutorSettings) -> None:
+        """Take the parts; the app's own defaults come with `take_defaults`."""
+        super().__init__(settings)
+        self._nursery = nursery
+        self._wishes = wishes
+        self._timers: dict[int, asyncio.TimerHandle] = {}
 
     def sent(self, child: "ChildProcess", call: Call) -> None:
         """Note that a child was given attempts of this call."""
@@ -123,23 +136,31 @@ def unenforced(kind: str, settings: ExecutorSettings, app: "Grpcflow") -> tuple[
     """Say which limits an executor that cannot stop a thread does not enforce; nothing where there are none.
 
     Args:
-        kind: name of the executor.
+        kind: name of the executor; asyncio can stop coroutines, so of its tasks only the others count.
         settings: the worker's own defaults.
         app: the app, with its own defaults and its tasks.
     """
-    found: list[str] = []
+    tasks = app.tasks
+    if kind == "asyncio":
+        from grpcflow.coroutines import is_coroutine_task
+
+        tasks = {name: task for name, task in tasks.items() if not is_coroutine_task(task)}
+        if not tasks:
+            return ()
+    limits = ", ".join(_set_limits(settings, app, tasks))
+    if not limits:
+        return ()
+    which = "running task" if kind != "asyncio" else 'running task that is not "async def"'
+    return (f"The {kind} executor cannot stop a {which}, so these limits do not hold here: {limits}. Use -P prefork.",)
+
+
+def _set_limits(settings: ExecutorSettings, app: "Grpcflow", tasks: "Mapping[str, Task[..., Any]]") -> Iterator[str]:
     for name, option in (("time_limit", "--time-limit"), ("soft_time_limit", "--soft-time-limit")):
         if getattr(settings, name):
-            found.append(option)
+            yield option
         if app.conf.as_dict().get(f"task_{name}"):
-            found.append(f"task_{name}")
-        found += [f"{name} of {each}" for each, task in sorted(app.tasks.items()) if getattr(task, name, None)]
-    if not found:
-        return ()
-    limits = ", ".join(found)
-    return (
-        f"The {kind} executor cannot stop a running task, so these limits do not hold here: {limits}. Use -P prefork.",
-    )
+            yield f"task_{name}"
+        yield from (f"{name} of {each}" for each, task in sorted(tasks.items()) if getattr(task, name, None))
 
 
 def _limits(bearer: "Call | Sent") -> Iterator[float]:
