@@ -3,7 +3,7 @@
 import copy
 import json
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.client.fake_connection import FakeApp, lowered_calls
@@ -386,3 +386,19 @@ def test_task_id_names_the_last_step_the_group_and_the_body() -> None:
     assert run_ids() == ["", "all"]
     assert chord([A], B).apply_async(task_id="body").id == "body"
     assert run_ids() == ["", "", "body"]
+
+
+def test_what_follows_a_chord_changes_neither_it_nor_what_is_said_of_it_later() -> None:
+    left = chord([noop.s(1)], noop.s("body"))
+    before = json.dumps(left)
+    right = left | noop.s(2)
+    longer = right | noop.s(3)
+    texts = [json.dumps(each) for each in (right, longer)]
+    assert json.dumps(left) == before
+    for each in (left, right):
+        each.link(noop.s("linked"))
+        each.link_error(noop.s("error"))
+        each.set_immutable(True)
+        cast("Any", each).header.tasks.append(noop.s("more"))
+    assert json.dumps(longer) == texts[1]
+    assert json.dumps(left | noop.s(2)) != texts[0]

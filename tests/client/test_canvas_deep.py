@@ -92,12 +92,21 @@ def _ored(count: int) -> Signature:
     return canvas
 
 
+def _ored_behind_a_group(count: int) -> Signature:
+    canvas: Any = group(noop.s(1), noop.s(2))
+    for i in range(count):
+        canvas |= noop.s(i)
+    assert isinstance(canvas, chord)
+    return canvas
+
+
 LARGE: dict[str, Callable[[int], Signature]] = {
     "group": lambda n: group(noop.s(i) for i in range(4 * n)),
     "skewed group": lambda n: group(noop.s(i) for i in range(n)).skew(),
     "chord": lambda n: chord((noop.s(i) for i in range(4 * n)), noop.s()),
     "chain": lambda n: chain(noop.s(i) for i in range(n)),
     "chain by operator": _ored,
+    "chord by operator": _ored_behind_a_group,
     "chord of chords": lambda n: chord(
         (chord((noop.s(i) for i in range(30)), noop.s()) for _ in range(n // 30)), noop.s()
     ),

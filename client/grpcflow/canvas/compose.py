@@ -357,21 +357,29 @@ def followed_by(left: Signature, right: Signature) -> Signature:
 
 
 def followed_with(left: "chord[Any, Any]", body: Signature) -> "chord[Any, Any]":
-    """Return a chord with the same header and another body."""
-    made = left.clone()
+    """Return a chord with a copy of the same header and another body."""
+    parts = {name: value for name, value in left.kwargs.items() if name != "body"}
+    made = walks.copied(walks.bare(type(left), left._app, {**left, "kwargs": parts}))
     made.body = body
     return made
 
 
 def _with_longer_body(left: chord, right: Signature) -> Signature:
     """Return a chord whose body ``right`` follows; of chords in the bodies of chords it follows the innermost."""
-    made = inner = left.clone()
-    while isinstance(inner.body, chord):
-        inner = inner.body
-    if inner.body is not None and _ends_nothing(inner.body):
+    chords = [left]
+    while isinstance(body := chords[-1].body, chord):
+        chords.append(body)
+    if body is None:
+        made = right
+    elif _ends_nothing(body):
         # As a body it has a value, as a step in front of another it would be skipped.
-        return _chain_of([made, right], left._app)
-    inner.body = right if inner.body is None else followed_by(inner.body, right)
+        return _chain_of([left, right], left._app)
+    else:
+        # Steps of a chain are shared, as in a | b: copied each time, a loop of | would grow with the square.
+        shared = isinstance(body, chain) and body.unchained() is body.tasks
+        made = followed_by(body if shared else body.clone(), right)
+    for each in reversed(chords):
+        made = followed_with(each, made)
     return made
 
 
@@ -401,12 +409,15 @@ def _is_bare(step: Signature) -> bool:
 
 def _parts(step: Signature) -> Iterator[Signature]:
     """Yield a step, and what the chains and groups in it are composed of."""
-    waiting: list[Signature] = [step]
+    waiting: list[Iterator[Signature]] = [iter((step,))]
     while waiting:
-        current = waiting.pop()
-        yield current
-        if isinstance(current, (chain, group)):
-            waiting.extend(current.tasks)
+        for current in waiting[-1]:
+            yield current
+            if isinstance(current, (chain, group)):
+                waiting.append(iter(current.tasks))
+                break
+        else:
+            waiting.pop()
 
 
 def _in_brackets(tasks: list[Signature]) -> list[Any]:
