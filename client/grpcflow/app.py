@@ -7,7 +7,7 @@ protobuf and the codec are imported when something is sent, and not before.
 import difflib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from grpcflow import ids, signals, state
 from grpcflow.app_setup import check_arguments, task_class
@@ -20,6 +20,7 @@ from grpcflow.result import AsyncResult, ResultSet, result_of
 from grpcflow.result.bound import BoundGroupResult
 from grpcflow.setting_values import POLICY
 from grpcflow.task import Task
+from grpcflow.type_parameters import P, R, R_co
 
 if TYPE_CHECKING:
     from grpcflow.connection import Connection
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
     from grpcflow.control import Control
     from grpcflow.lower import Calls, LoweredGraph, TemplateSpec
     from grpcflow.lower.model import Attachment
+    from grpcflow.task_makers import MakesBoundModelTask, MakesBoundTask, MakesModelTask, MakesTask
 
 __all__ = ["AlwaysEagerIgnored", "Grpcflow"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 #: The classes under names that the app's methods do not hide.
 _AnyResult = AsyncResult[Any]
@@ -139,11 +138,33 @@ class Grpcflow(AppShortcuts):
         self,
         /,
         *,
+        pydantic: Literal[True],
         bind: Literal[True],
         name: str | None = None,
         base: type[Task[..., Any]] | None = None,
         **options: Any,
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+    ) -> "MakesBoundModelTask": ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        pydantic: Literal[True],
+        bind: Literal[False] = False,
+        name: str | None = None,
+        base: type[Task[..., Any]] | None = None,
+        **options: Any,
+    ) -> "MakesModelTask": ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        bind: Literal[True],
+        name: str | None = None,
+        base: type[Task[..., Any]] | None = None,
+        **options: Any,
+    ) -> "MakesBoundTask": ...
     @overload
     def task(
         self,
@@ -153,7 +174,17 @@ class Grpcflow(AppShortcuts):
         name: str | None = None,
         base: type[Task[..., Any]] | None = None,
         **options: Any,
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    ) -> "MakesTask": ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        bind: bool,
+        name: str | None = None,
+        base: type[Task[..., Any]] | None = None,
+        **options: Any,
+    ) -> Callable[[Callable[..., R]], Task[..., R]]: ...
     def task(
         self,
         fun: Callable[..., Any] | None = None,
@@ -188,7 +219,7 @@ class Grpcflow(AppShortcuts):
 
         return decorate if fun is None else decorate(fun)
 
-    def register_task(self, task: "Task[..., Any] | type[Task[..., Any]]") -> Task[..., Any]:
+    def register_task(self, task: "Task[P, R_co] | type[Task[P, R_co]]") -> Task[P, R_co]:
         """Register a task, or a class of one, and return the task.
 
         Warns:

@@ -12,6 +12,7 @@ from grpcflow.canvas.signature import Signature
 from grpcflow.task import Task
 
 if TYPE_CHECKING:
+    from grpcflow import canvas
     from grpcflow.app import Grpcflow
 
 __all__ = ["AppShortcuts"]
@@ -38,19 +39,19 @@ class AppShortcuts(AppSetup):
 
         return signature(varies, *args, **{**kwargs, "app": self})
 
-    def chain(self, *steps: Any, **options: Any) -> Signature:
+    def chain(self, *steps: Any, **options: Any) -> "canvas.chain[Any, Any]":
         """Return a chain that this app sends; see ``grpcflow.chain``."""
         from grpcflow.canvas import chain
 
         return chain(*steps, **{**options, "app": self})
 
-    def group(self, *members: Any, **options: Any) -> Signature:
+    def group(self, *members: Any, **options: Any) -> "canvas.group[Any]":
         """Return a group that this app sends; see ``grpcflow.group``."""
         from grpcflow.canvas import group
 
         return group(*members, **{**options, "app": self})
 
-    def chord(self, header: Any, *body: Any, **options: Any) -> Signature:
+    def chord(self, header: Any, *body: Any, **options: Any) -> "canvas.chord[Any, Any]":
         """Return a chord that this app sends; see ``grpcflow.chord``."""
         from grpcflow.canvas import chord
 

@@ -4,19 +4,18 @@ It may not import grpc, protobuf or the codec.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from grpcflow import state
 from grpcflow.registration import check_options, main_name, make_task
 from grpcflow.task import Task
+from grpcflow.type_parameters import P, R
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.task_makers import MakesBoundModelTask, MakesBoundTask, MakesModelTask, MakesTask
 
 __all__ = ["SharedTask", "shared_task"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class SharedTask:
@@ -42,12 +41,46 @@ class SharedTask:
 def shared_task(fun: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def shared_task(
-    *, bind: Literal[True], name: str | None = None, base: type[Task[..., Any]] | None = None, **options: Any
-) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+    *,
+    pydantic: Literal[True],
+    bind: Literal[True],
+    name: str | None = None,
+    base: type[Task[..., Any]] | None = None,
+    **options: Any,
+) -> "MakesBoundModelTask": ...
 @overload
 def shared_task(
-    *, bind: Literal[False] = False, name: str | None = None, base: type[Task[..., Any]] | None = None, **options: Any
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    *,
+    pydantic: Literal[True],
+    bind: Literal[False] = False,
+    name: str | None = None,
+    base: type[Task[..., Any]] | None = None,
+    **options: Any,
+) -> "MakesModelTask": ...
+@overload
+def shared_task(
+    *,
+    bind: Literal[True],
+    name: str | None = None,
+    base: type[Task[..., Any]] | None = None,
+    **options: Any,
+) -> "MakesBoundTask": ...
+@overload
+def shared_task(
+    *,
+    bind: Literal[False] = False,
+    name: str | None = None,
+    base: type[Task[..., Any]] | None = None,
+    **options: Any,
+) -> "MakesTask": ...
+@overload
+def shared_task(
+    *,
+    bind: bool,
+    name: str | None = None,
+    base: type[Task[..., Any]] | None = None,
+    **options: Any,
+) -> Callable[[Callable[..., R]], Task[..., R]]: ...
 def shared_task(
     fun: Callable[..., Any] | None = None,
     /,
