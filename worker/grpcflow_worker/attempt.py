@@ -39,6 +39,10 @@ _SIGNALS: Final = (
 )
 
 
+#: The context of attempts that have ended.
+_NOTHING: Final = Variables()
+
+
 class Attempt:
     """One attempt.
 
@@ -78,7 +82,7 @@ class Attempt:
         """Take the parts; nothing runs yet."""
         self.bound = bound
         self.offset = offset
-        self.variables: Variables | None = variables
+        self.variables = variables
         self.steering = Steering()
         self.task: asyncio.Task[None] | None = None
         self.finished = False
@@ -122,7 +126,8 @@ class Attempt:
 
     def release(self) -> None:
         """Let go of what refers to it in turn: it has ended, and the garbage collector need not find that out."""
-        self.variables = self.task = self.request = self.life = self.later = None
+        self.task = self.request = self.life = self.later = None
+        self.variables = _NOTHING
 
     def left(self) -> "list[asyncio.Task[Any]]":
         """The asyncio tasks that the body started and that still run."""
@@ -168,14 +173,14 @@ class CoroutineRun(Bound):
     async def body(self, attempt: Attempt) -> None:
         """Run the task itself; keeps its value, or what it raised. Raises nothing."""
         try:
-            attempt.value = await attempt.steering.drive(self._called(attempt))
+            if self.via:
+                attempt.value = await attempt.steering.drive(self._mapped_in_turn(attempt.args))
+                return
+            made = self.function(*attempt.args, **attempt.kwargs)
+            # A `__call__` of the user's own may have given the value itself.
+            attempt.value = await attempt.steering.drive(made) if type(made) is CoroutineType else made
         except BaseException as error:  # noqa: BLE001 - SystemExit too: in an asyncio task it would end the loop
             attempt.error = error
-
-    async def _called(self, attempt: Attempt) -> Any:
-        if self.via:
-            return await self._mapped_in_turn(attempt.args)
-        return await self._value_of(self.function(*attempt.args, **attempt.kwargs))
 
     async def _mapped_in_turn(self, args: list[Any]) -> list[Any]:
         """Run map or starmap: one after the other, as in any executor."""

@@ -9,7 +9,7 @@ from tests.worker.executors.executor_kit import Start
 CALLS = 600
 
 
-@pytest.mark.parametrize("kind", ["prefork", "threads"])
+@pytest.mark.parametrize("kind", ["prefork", "threads", "asyncio"])
 async def test_in_a_storm_every_attempt_ends_exactly_once(kind: str, start: Start, rng: random.Random) -> None:
     running = await start(kind, concurrency=2)
     executor, heard = running.executor, running.heard

@@ -67,6 +67,9 @@ class Asyncio(Threads):
         self._limited: tuple[Call, Call] | None = None
         # From here on: of the loop's thread alone.
         self._attempts: dict[int, Attempt] = {}
+        #: What has ended in this turn, and whether `_fill` will be called in the next.
+        self._settled: list[tuple[int, str, bytes | Ended, float]] = []
+        self._settling = False
         self._variables = contextvars.copy_context()
         #: True where `_fill` is on its way; guarded by the lock.
         self._filling = False
@@ -139,7 +142,11 @@ class Asyncio(Threads):
         loop.close()
 
     def _fill(self) -> None:
-        """Begin what waits, as far as there are places."""
+        """Report what has ended, and begin what waits, as far as there are places."""
+        self._settling = False
+        if self._settled:
+            settled, self._settled = self._settled, []
+            self._ended(settled)
         while True:
             with self._lock:
                 self._filling = False
@@ -147,8 +154,7 @@ class Asyncio(Threads):
                 if self._closed or free <= 0 or not self._coroutines.count:
                     break
                 run = self._coroutines.take(free, pace.FRAME_BYTES)
-                for offset in range(len(run.payloads)):
-                    self._begins(run, offset)
+                self._begins(run)
             self._begin(run)
         if self._attempts:
             self._watch.busy.set()
@@ -159,7 +165,7 @@ class Asyncio(Threads):
         bound = bind_coroutines(self._invoker, self._invoker.tasks[run.call.task], run)
         for offset in range(len(run.payloads)):
             if not isinstance(bound, CoroutineRun):
-                self._ended(run.token + offset, run.call.task, bound(offset), 0.0)
+                self._note_end(run.token + offset, run.call.task, bound(offset), 0.0)
                 continue
             variables = self._variables.copy()
             attempt = self._attempts[run.token + offset] = Attempt(bound, offset, variables)
@@ -189,38 +195,39 @@ class Asyncio(Threads):
 
     async def _run_body(self, attempt: Attempt) -> None:
         await attempt.bound.body(attempt)
-        self._finish(attempt)
+        self._finish(attempt, inside=True)
 
-    def _finish(self, attempt: Attempt) -> None:
-        """Say how an attempt ended, once; what it left running ends with it."""
+    def _finish(self, attempt: Attempt, *, inside: bool = False) -> None:
+        """Say how an attempt ended, once; what it left running ends with it. `inside`: called in its own context."""
         if attempt.finished:
             return  # given up before
         attempt.finished = True
         for timer in attempt.timers:
             timer.cancel()
-        left = attempt.left()
-        if left:
+        if attempt.children is not None and (left := attempt.left()):
             report_left(attempt.name, left)
             for child in left:
                 child.cancel()
-        variables = attempt.variables
-        if attempt.blocks and variables is not None:
+        if attempt.blocks:
             # In a copy: the asyncio task may still be in the context itself.
-            self._run_aside(variables.copy(), attempt.bound.finish, attempt, self._settle)
-        elif variables is not None and (attempt.task is None or attempt.task is not asyncio.current_task()):
-            self._settle(attempt, variables.run(attempt.bound.finish, attempt))
-        else:
+            self._run_aside(attempt.variables.copy(), attempt.bound.finish, attempt, self._settle)
+        elif inside:
             self._settle(attempt, attempt.bound.finish(attempt))
+        else:
+            self._settle(attempt, attempt.variables.run(attempt.bound.finish, attempt))
 
     def _settle(self, attempt: Attempt, end: bytes | Ended) -> None:
         token, seconds = attempt.token, time.monotonic() - attempt.began
         del self._attempts[token]
         attempt.release()
-        self._ended(token, attempt.bound.run.call.task, end, seconds)
-        with self._lock:
-            if not self._filling:
-                self._filling = True
-                self._task_loop.call_soon(self._fill)
+        self._note_end(token, attempt.bound.run.call.task, end, seconds)
+
+    def _note_end(self, token: int, task: str, end: bytes | Ended, seconds: float) -> None:
+        """Have it reported with all others that end in this turn of the loop."""
+        self._settled.append((token, task, end, seconds))
+        if not self._settling:
+            self._settling = True
+            self._task_loop.call_soon(self._fill)
 
     def _run_aside(
         self,

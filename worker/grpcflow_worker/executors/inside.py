@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from grpcflow_worker.executor import (
@@ -125,31 +125,35 @@ class InProcess:
 
     # --- from where tasks run ---------------------------------------------------------------------------------
 
-    def _begins(self, run: CallRun, offset: int) -> None:
-        """Note that an attempt runs. Needs the lock."""
-        token = run.token + offset
-        self._active[token] = Running(token, run, offset, time.time(), self._pid)
+    def _begins(self, run: CallRun) -> None:
+        """Note that all attempts of a run begin. Needs the lock."""
+        now, pid, active = time.time(), self._pid, self._active
+        for offset in range(len(run.payloads)):
+            active[run.token + offset] = Running(run.token + offset, run, offset, now, pid)
         if run.call.track_started:
-            self._started.append(token)
+            self._started.extend(range(run.token, run.token + len(run.payloads)))
             self._tell()
 
-    def _ended(self, token: int, task: str, end: bytes | Ended, seconds: float) -> None:
+    def _ended(self, ends: Iterable[tuple[int, str, bytes | Ended, float]]) -> None:
+        """Take how attempts ended: token, name of the task, end, and seconds that it took."""
         with self._lock:
-            self._active.pop(token, None)
-            if self._closed:
-                return  # it was given up as lost
-            count, total = self._times.get(task, (0, 0.0))
-            self._times[task] = count + 1, total + seconds
-            reported = self._stopped.pop(token, None) if self._stopped else None
-            if reported is not None:
-                if reported:
-                    self._others.append(Ended(token, "revoked"))
-            elif isinstance(end, bytes):
-                self._tokens.append(token)
-                self._datas.append(end)
-            else:
-                self._others.append(end)
-            self._tell()
+            for token, task, end, seconds in ends:
+                self._active.pop(token, None)
+                if self._closed:
+                    continue  # it was given up as lost
+                count, total = self._times.get(task, (0, 0.0))
+                self._times[task] = count + 1, total + seconds
+                reported = self._stopped.pop(token, None) if self._stopped else None
+                if reported is not None:
+                    if reported:
+                        self._others.append(Ended(token, "revoked"))
+                elif isinstance(end, bytes):
+                    self._tokens.append(token)
+                    self._datas.append(end)
+                else:
+                    self._others.append(end)
+            if not self._closed:
+                self._tell()
 
     def _said(self, token: int, state: str, data: bytes, content_type: str) -> None:
         """Take the progress of an attempt; dropped where it does not run any more."""

@@ -63,7 +63,7 @@ class Threads(InProcess):
             while (run := self._next()) is not None:
                 started = time.monotonic()
                 end = self._invoker.bind(run)(0)
-                self._ended(run.token, run.call.task, end, time.monotonic() - started)
+                self._ended([(run.token, run.call.task, end, time.monotonic() - started)])
 
     def _next(self) -> CallRun | None:
         """Wait for an attempt and note that it runs; None when it is time to end."""
@@ -74,7 +74,7 @@ class Threads(InProcess):
             if not line.count:
                 return None
             run = line.take(_TAKE, pace.FRAME_BYTES)
-            self._begins(run, 0)
+            self._begins(run)
             return run
 
     # --- on the supervisor's loop -----------------------------------------------------------------------------
