@@ -63,7 +63,9 @@ class Result:
         return self.id
 
     @property
-    def parent(self) -> "AsyncResult[Any] | GroupResult | Any":  # Any, not None: who walks back knows how far it goes
+    def parent(
+        self,
+    ) -> Any:  # an AsyncResult, a GroupResult or None: whoever walks back knows which, and no checker does
         """The result of what ran before it in its chain; None for the first step."""
         if self._parent is _UNSET:
             before = self._outcome.parent if self._outcome is not None else None
