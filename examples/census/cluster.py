@@ -59,10 +59,10 @@ class LocalCluster:
             for name in group:
                 self._finish(name, deadline)
 
-    def start_worker(self, name: str, queues: str = "default") -> None:
-        """Starts a worker for queues separated by commas; returns before it is connected."""
+    def start_worker(self, name: str, queues: str = "default", *more: str) -> None:
+        """Starts a worker for queues separated by commas, with more options; returns before it is connected."""
         options = ["-A", self.app, "-n", name, "-c", str(self.concurrency), "--coordinator", self.address]
-        self._start(name, "grpcflow_worker", *options, "--queues", queues)
+        self._start(name, "grpcflow_worker", *options, "--queues", queues, *more)
 
     def kill_worker(self, name: str) -> None:
         """Kills a worker with -9, as a machine that loses power would; it cannot clean up."""

@@ -98,5 +98,14 @@ def test_what_cannot_be_ends_with_a_code_and_a_text(
 def test_help_tells_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["--help"]) == 0
     out = capsys.readouterr().out
-    for option in ("--queues", "--coordinator", "--concurrency", "--pool", "--loglevel", "--name"):
+    for option in (
+        "--threads",
+        "--blocked-after",
+        "--queues",
+        "--coordinator",
+        "--concurrency",
+        "--pool",
+        "--loglevel",
+        "--name",
+    ):
         assert option in out

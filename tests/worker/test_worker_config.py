@@ -49,6 +49,10 @@ def test_addresses_are_a_list_without_repeats() -> None:
         ({"concurrency": 0}, "at least 1"),
         ({"concurrency": 4, "pool": "solo"}, "one task at a time"),
         ({"queues": ("q" * 256,)}, "255"),
+        ({"threads": 4}, "for the asyncio pool only"),
+        ({"blocked_after": 1.0, "pool": "threads"}, "--blocked-after is for the asyncio pool only"),
+        ({"threads": 0, "pool": "asyncio"}, "at least 1"),
+        ({"blocked_after": -1.0, "pool": "asyncio"}, "0 \\(never\\) or more"),
     ],
 )
 def test_a_wrong_option_is_refused_with_what_to_write(options: dict[str, object], said: str) -> None:
@@ -58,6 +62,13 @@ def test_a_wrong_option_is_refused_with_what_to_write(options: dict[str, object]
 
 def test_solo_runs_one_at_a_time() -> None:
     assert build_config(pool="solo", count_cpus=lambda: 8).concurrency == 1
+
+
+def test_asyncio_has_places_that_do_not_depend_on_the_machine() -> None:
+    made = build_config(pool="asyncio", count_cpus=lambda: 3)
+    assert (made.concurrency, made.threads, made.blocked_after) == (100, 8, 0.1)
+    made = build_config(pool="asyncio", concurrency=1000, threads=2, blocked_after=0)
+    assert (made.concurrency, made.threads, made.blocked_after) == (1000, 2, 0)
 
 
 def test_concurrency_follows_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
