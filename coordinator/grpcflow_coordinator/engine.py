@@ -82,7 +82,7 @@ class Engine:
         self.committed = Records(Overlay(store))
         self.machine = machine
         self._outbox = outbox
-        self._now = now
+        self.now = now
         self._on_fatal = on_fatal
         self._inbox: deque[Event] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -103,7 +103,7 @@ class Engine:
 
     def start(self) -> None:
         """Recover from the records and commit the new epoch; then `post` may be called."""
-        effects = self.machine.start(self.records, self._now())
+        effects = self.machine.start(self.records, self.now())
         self._commit([effects])
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -156,7 +156,7 @@ class Engine:
 
     def run_batch(self) -> bool:
         """Step what waits, commit once, release the sends; True where there is more to do at once."""
-        now = self._now()
+        now = self.now()
         gathered: list[Effects] = []
         for _ in range(min(len(self._inbox), BATCH_EVENTS)):
             gathered.append(self.machine.step(self._inbox.popleft(), self.records, now))
@@ -230,7 +230,7 @@ class Engine:
         if self._loop is None:
             return
         wake = self.machine.wake()
-        now = self._now()
+        now = self.now()
         delays = [SWEEP if self._short_of_space else 60.0]
         if wake.wall_ms is not None:
             delays.append((wake.wall_ms - now.wall_ms) / 1000)

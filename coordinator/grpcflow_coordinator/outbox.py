@@ -23,7 +23,7 @@ from grpcflow_coordinator.core.effects import (
 )
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, NodeState, Outcome, split_node
 from grpcflow_coordinator.errors import STATUS_OF
-from grpcflow_coordinator.streams import ClientStream, WorkerStream
+from grpcflow_coordinator.streams import ClientStream, Stream, WorkerStream
 from grpcflow_protos.v1 import client_service_pb2, worker_service_pb2
 
 
@@ -33,33 +33,68 @@ class Watchers:
     def __init__(self) -> None:
         #: graph -> stream -> ranges (first, end).
         self._by_graph: dict[bytes, dict[ClientStream, list[tuple[int, int]]]] = defaultdict(dict)
+        #: Those of them who want to hear of nodes on their way, too.
+        self._moves: dict[bytes, dict[ClientStream, list[tuple[int, int]]]] = defaultdict(dict)
+        #: Who reads the items of which nodes.
+        self._readers: dict[tuple[bytes, int], set[Stream]] = defaultdict(set)
         #: Who waits for ids that no graph has yet, and how such an id is looked up.
         self._expected: list[tuple[ClientStream, str, Callable[[str], bytes | None]]] = []
 
-    def watch(self, stream: ClientStream, graph: bytes, first: int, count: int) -> None:
-        """Tell the stream of these nodes as they settle."""
+    def watch(self, stream: ClientStream, graph: bytes, first: int, count: int, *, progress: bool = False) -> None:
+        """Tell the stream of these nodes as they settle, and of the states they give themselves before that."""
         self._by_graph[graph].setdefault(stream, []).append((first, first + count))
+        if progress:
+            self._moves[graph].setdefault(stream, []).append((first, first + count))
 
     def unwatch(self, stream: ClientStream, graph: bytes, first: int, count: int) -> None:
         """No longer tell it of these nodes, where exactly this range was watched."""
-        ranges = self._by_graph.get(graph, {}).get(stream)
-        if ranges is not None and (first, first + count) in ranges:
-            ranges.remove((first, first + count))
-            if not ranges:
-                self.drop(stream, graph)
+        for by_graph in (self._by_graph, self._moves):
+            ranges = by_graph.get(graph, {}).get(stream)
+            if ranges is not None and (first, first + count) in ranges:
+                ranges.remove((first, first + count))
+                if not ranges:
+                    _drop(by_graph, stream, graph)
 
     def drop(self, stream: ClientStream, graph: bytes) -> None:
         """The stream wants no more of the graph."""
-        streams = self._by_graph.get(graph, {})
-        streams.pop(stream, None)
-        if not streams:
-            self._by_graph.pop(graph, None)
+        _drop(self._by_graph, stream, graph)
+        _drop(self._moves, stream, graph)
 
     def forget(self, stream: ClientStream) -> None:
         """The stream is gone."""
         self._expected = [one for one in self._expected if one[0] is not stream]
         for graph in [graph for graph, streams in self._by_graph.items() if stream in streams]:
             self.drop(stream, graph)
+
+    def read(self, reader: Stream, graph: bytes, index: int) -> None:
+        """Wake the reader when there are new items of a node, or it has settled."""
+        self._readers[graph, index].add(reader)
+
+    @property
+    def reading(self) -> bool:
+        """True where somebody reads items."""
+        return bool(self._readers)
+
+    def stop_reading(self, reader: Stream) -> None:
+        """The reader is gone."""
+        for node in [node for node, readers in self._readers.items() if reader in readers]:
+            self._readers[node].discard(reader)
+            if not self._readers[node]:
+                del self._readers[node]
+
+    def wake_readers(self, graph: bytes, index: int | None = None) -> None:
+        """Wake those who read the items of a node; None: of any node of the graph."""
+        for node, readers in self._readers.items() if self._readers else ():
+            if node[0] == graph and index in (None, node[1]):
+                for reader in readers:
+                    reader.wake()
+
+    def moved(self, graph: bytes, index: int, state: str) -> None:
+        """Tell those who want to know that an unsettled node is in another state."""
+        for stream, ranges in self._moves.get(graph, {}).items():
+            if any(first <= index < end for first, end in ranges):
+                stream.add_move(graph, index, state)
+                stream.wake()
 
     def expect(self, stream: ClientStream, text: str, find: Callable[[str], bytes | None]) -> None:
         """The stream waits for a node of a user's own id that nobody has submitted yet."""
@@ -84,10 +119,18 @@ class Watchers:
     def forget_graph(self, graph: bytes) -> None:
         """Every node of the graph has settled: there is nothing more to tell."""
         self._by_graph.pop(graph, None)
+        self._moves.pop(graph, None)
 
     def of(self, graph: bytes) -> dict[ClientStream, list[tuple[int, int]]] | None:
         """Return who watches nodes of a graph, with the ranges."""
         return self._by_graph.get(graph)
+
+
+def _drop(by_graph: dict[bytes, dict[ClientStream, list[tuple[int, int]]]], stream: ClientStream, graph: bytes) -> None:
+    streams = by_graph.get(graph, {})
+    streams.pop(stream, None)
+    if not streams:
+        by_graph.pop(graph, None)
 
 
 class StreamOutbox:
@@ -102,6 +145,9 @@ class StreamOutbox:
         """Pass a step's fruit on, in order."""
         for send in effects.sends:
             self._send(send)
+        if self.watchers.reading:
+            for graph in {found[0] for found in effects.values} | {found[0] for found in effects.settled}:
+                self.watchers.wake_readers(graph)
         for graph, index, data in effects.values:
             watching = self.watchers.of(graph)
             if watching is not None:
@@ -111,6 +157,10 @@ class StreamOutbox:
                         stream.wake()
         for graph, index, own_id, outcome in effects.settled:
             self._tell_settled(graph, index, own_id, outcome)
+        for graph, index, state in effects.moved:
+            self.watchers.moved(graph, index, state)
+        for graph, index in effects.emitted:
+            self.watchers.wake_readers(graph, index)
         for graph in effects.ended:
             self.watchers.forget_graph(graph)
 

@@ -20,6 +20,7 @@ from grpcflow_coordinator.outbox import StreamOutbox
 from grpcflow_coordinator.rpc.client import ClientService
 from grpcflow_coordinator.rpc.control import ControlService
 from grpcflow_coordinator.rpc.desk import ControlDesk
+from grpcflow_coordinator.rpc.graphs import GraphService
 from grpcflow_coordinator.rpc.interceptors import RoleInterceptor, StatusInterceptor
 from grpcflow_coordinator.rpc.worker import WorkerService
 from grpcflow_coordinator.storage.contract import Store
@@ -32,6 +33,8 @@ from grpcflow_protos.v1 import (
     client_service_pb2_grpc,
     control_service_pb2,
     control_service_pb2_grpc,
+    graph_service_pb2,
+    graph_service_pb2_grpc,
     worker_service_pb2,
     worker_service_pb2_grpc,
 )
@@ -47,6 +50,7 @@ _SERVICES: Final = tuple(
         (client_service_pb2, "ClientService"),
         (worker_service_pb2, "WorkerService"),
         (control_service_pb2, "ControlService"),
+        (graph_service_pb2, "GraphService"),
     )
 )
 
@@ -139,6 +143,7 @@ class Coordinator:
         client_service_pb2_grpc.add_ClientServiceServicer_to_server(self._clients, server)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(workers, server)
         control_service_pb2_grpc.add_ControlServiceServicer_to_server(ControlService(engine, desk), server)
+        graph_service_pb2_grpc.add_GraphServiceServicer_to_server(GraphService(engine), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 

@@ -15,7 +15,7 @@ from typing import Final
 from grpcflow_coordinator import values
 from grpcflow_coordinator.core.effects import Assign
 from grpcflow_coordinator.core.events import Undeliverable
-from grpcflow_coordinator.core.model import Failure, NodeState, Outcome
+from grpcflow_coordinator.core.model import Failure, NodeState, Outcome, node_id
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.storage.records import Records
@@ -221,6 +221,8 @@ class ClientStream(Stream):
         self._kept = 0
         #: Sizes of the graphs that it submitted and that are not answered yet, by id.
         self.coming: dict[bytes, int] = {}
+        #: Watched nodes in another state than before: how many states came since one was told, and the newest.
+        self._moves: dict[tuple[bytes, int], tuple[int, str]] = {}
         #: Ranges (graph, next index, end) of which what has settled is still to be told.
         self.backfill: deque[tuple[bytes, int, int]] = deque()
 
@@ -228,6 +230,10 @@ class ClientStream(Stream):
         """A watched node settled with a plain JSON value."""
         self._kept += len(data)
         self._values.append((graph, index, data if self._kept < KEPT_BYTES else None))
+
+    def add_move(self, graph: bytes, index: int, state: str) -> None:
+        """A watched node is in another state; a reader that is slower than the task is told the newest one only."""
+        self._moves[graph, index] = self._moves.get((graph, index), (0, ""))[0] + 1, state
 
     def add_outcome(self, graph: bytes, index: int, own_id: str, outcome: Outcome) -> None:
         """A watched node settled otherwise."""
@@ -237,21 +243,36 @@ class ClientStream(Stream):
 
     def take(self) -> client_service_pb2.SessionResponse | None:
         """Return the next message, or None where nothing waits."""
-        if not (self.welcome or self.accepted or self.refused or self._values or self._results or self.backfill):
+        news = self._values or self._results or self._moves or self.backfill
+        if not (self.welcome or self.accepted or self.refused or news):
             return None
         message = client_service_pb2.SessionResponse(accepted=self.accepted, refused=self.refused)
         if self.welcome is not None:
             message.welcome.CopyFrom(self.welcome)
         self.welcome, self.accepted, self.refused = None, [], []
-        budget = self._fill_values(message, RESULT_BYTES)
+        budget = self._fill_moves(message, RESULT_BYTES)
+        budget = self._fill_values(message, budget)
         budget = self._fill_results(message, budget)
         while self.backfill and budget > 0:
             budget = self._fill_settled(message, budget)
         if not (self._values or self._results):
             self._kept = 0
-        if self._values or self._results or self.backfill:
+        if self._values or self._results or self._moves or self.backfill:
             self.wake()
         return message
+
+    def _fill_moves(self, message: client_service_pb2.SessionResponse, budget: int) -> int:
+        """Tell how nodes stand that have not settled; the end of one that has stands behind it anyway."""
+        while self._moves and budget > 0:
+            (graph, index), (count, state) = self._moves.popitem()
+            progress = self._records.progress(*values.stand_in(self._records, graph, index))
+            told = message.progress.add(node=node_id(graph, index), state=state, skipped=count - 1)
+            if progress is not None:
+                told.retries = progress.retries
+                if progress.custom_state == state:
+                    told.meta.data, told.meta.content_type = progress.meta, progress.meta_type
+            budget -= told.ByteSize()
+        return budget
 
     def _fill_values(self, message: client_service_pb2.SessionResponse, budget: int) -> int:
         current: client_service_pb2.Successes | None = None

@@ -176,3 +176,10 @@ def paged(source: Iterator[value_pb2.ValuePart], size: int) -> Iterator[list[val
             page, held = [], 0
     if page:
         yield page
+
+
+def stand_in(records: Records, graph: bytes, index: int) -> tuple[bytes, int]:
+    """Return the node that runs in the place of an unsettled one; itself where none does."""
+    while (progress := records.progress(graph, index)) is not None and progress.replaced_by:
+        graph, index = split_node(progress.replaced_by)
+    return graph, index

@@ -54,10 +54,16 @@ def drop(step: Step, attempt: Attempt) -> None:
 def finish(step: Step, attempt: Attempt, trigger: Trigger, outcome: Outcome) -> None:
     """Settle the node of an attempt."""
     outcome.state = transition(attempt.state, trigger)
+    outcome.took_ms = took_ms(step, attempt)
     close(step, attempt)
     if attempt.entry is not None:
         step.cluster.lines.depart(step.loaded, attempt.entry)
     settling.settle(step, graph_of(step, attempt), attempt.run, attempt.index, outcome)
+
+
+def took_ms(step: Step, attempt: Attempt) -> int:
+    """Return the milliseconds since the hand-out of an attempt; 0 where that is not known."""
+    return max(0, step.now.wall_ms - attempt.handed_ms) if attempt.handed_ms else 0
 
 
 def take_values(step: Step, session: Session, tokens: list[int], values: list[bytes]) -> None:
@@ -76,6 +82,7 @@ def take_values(step: Step, session: Session, tokens: list[int], values: list[by
         run = attempt.run
         kept = NO_VALUE if attempt.template.ignore_result else data
         outcome.data, outcome.token, outcome.retries = kept, token, attempt.retries
+        outcome.took_ms = took_ms(step, attempt)
         settling.settle_values(step, graph_of(step, attempt), run, attempt.index, kept, outcome)
         if run.own_id:
             outcome = Outcome(NodeState.SUCCESS, step.now.wall_ms, worker=session.name)  # that one is told on
@@ -107,6 +114,7 @@ def _ended(step: Step, attempt: Attempt, report: Ended, outcome: Outcome) -> Non
     outcome.failure = report.failure
     if report.how == "started":
         attempt.state = transition(attempt.state, Trigger.STARTED)
+        settling.tell_moved(step, attempt.graph, attempt.index, "STARTED")
     elif report.how == "returned":
         hand_back(step, attempt)
     elif report.how == "lost":
@@ -178,6 +186,7 @@ def put_state(step: Step, graph: bytes, index: int, state: str, meta: bytes, met
     progress = step.loaded.progress(graph, index) or Progress()
     progress.custom_state, progress.meta, progress.meta_type = state, meta, meta_type
     step.loaded.put_progress(graph, index, progress)
+    settling.tell_moved(step, graph, index, state)
 
 
 def doom_of(step: Step, attempt: Attempt) -> str:
@@ -255,7 +264,7 @@ def _move(step: Step, attempt: Attempt, progress: Progress, countdown_ms: int, t
         lines.depart(step.loaded, attempt.entry)
     if countdown_ms > 0:
         progress.place, progress.retrying = -1, True
-        due = step.now.wall_ms + countdown_ms
+        due = progress.due_ms = step.now.wall_ms + countdown_ms
         step.set_timer(due, TimerKind.READY, node_id(attempt.graph, attempt.index))
     else:
         template = attempt.template
@@ -264,3 +273,4 @@ def _move(step: Step, attempt: Attempt, progress: Progress, countdown_ms: int, t
         progress.place, progress.retrying = entry.sequence, False
     step.cluster.story.tell(step.now.wall_ms, trigger.value, attempt.graph, attempt.index)
     step.loaded.put_progress(attempt.graph, attempt.index, progress)
+    settling.tell_moved(step, attempt.graph, attempt.index, "RETRY" if progress.retrying else "PENDING")

@@ -21,6 +21,7 @@ from grpcflow_coordinator.core.model import (
     Outcome,
     Run,
     Session,
+    Tally,
     Template,
     TimerKind,
 )
@@ -118,8 +119,8 @@ class Cluster:
     attempts: dict[int, Attempt] = field(default_factory=dict)
     lines: Lines = field(default_factory=Lines)
     graphs: dict[bytes, Graph] = field(default_factory=dict)
-    #: Unsettled nodes of graphs touched lately.
-    live: dict[bytes, int] = field(default_factory=dict)
+    #: How the nodes of graphs stand that have more than one, where some of them have settled and some not.
+    live: dict[bytes, Tally] = field(default_factory=dict)
     waiting: dict[tuple[bytes, int], Waiting] = field(default_factory=dict)
     staging: dict[bytes, Staging] = field(default_factory=dict)
     #: Graphs that were refused before their last piece, with who sends them: the rest is dropped unanswered.
@@ -136,8 +137,10 @@ class Cluster:
     abandoned: dict[bytes, None] = field(default_factory=dict)
     #: True where graphs wait for their ready nodes to be queued.
     releasing: bool = False
-    #: Revokes by stamp that are under way, with whoever asked; None: that was before a restart.
+    #: Work on many nodes that is under way, with whoever asked; None: that was before a restart.
     jobs: dict[int, tuple[Job, object]] = field(default_factory=dict)
+    #: Graphs that are being cancelled: nothing spreads in them and nothing of them is handed out.
+    cancelling: set[bytes] = field(default_factory=set)
     story: Story = field(default_factory=Story)
 
 
@@ -149,8 +152,8 @@ class Step:
     loaded: Loaded
     now: Now
     effects: Effects
-    #: Graphs whose count of unsettled nodes changed.
-    touched: set[bytes] = field(default_factory=set)
+    #: Graphs of more than one node whose tally changed.
+    touched: dict[bytes, Tally] = field(default_factory=dict)
     #: Waiting nodes whose count changed.
     counted: set[tuple[bytes, int]] = field(default_factory=set)
     #: Ends of attached graphs that are still to be told to the nodes that wait for them: (graph, index, outcome).

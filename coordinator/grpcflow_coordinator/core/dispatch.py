@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from grpcflow_coordinator.core import cancelling
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Assign
 from grpcflow_coordinator.core.lines import MARK_BLOCK, NO_LIMIT, SETTLED_PAGES, Line
@@ -105,13 +106,18 @@ def _hand_out(step: Step, session: Session, line: Line, want: int) -> int:
     if top > line.mark:
         line.mark = top + MARK_BLOCK
         step.loaded.put_mark(line.key, line.mark)
+    graph = step.graph(entry.graph)
+    if graph is None:
+        # Its nodes were revoked while nobody served the queue, and their graph has expired since.
+        step.loaded.drop_entry(entry)
+        return count
     if entry.run is None:
         entry.run = step.loaded.run_of(entry.graph, entry.first)
         if entry.run is None:
             raise Defect(f"queued nodes of graph {entry.graph.hex()} have no run")
-    graph = step.graph(entry.graph)
-    if graph is None:
-        raise Defect(f"queued nodes of graph {entry.graph.hex()} have no graph")
+    if entry.graph in step.cluster.cancelling:
+        cancelling.revoke_taken(step, graph, entry, offset, count)
+        return count
     template = graph.templates[entry.run.template]
     transition(NodeState.QUEUED, Trigger.HANDED_OUT)
     _make_attempts(step, session, entry, offset, count, template)
@@ -131,6 +137,7 @@ def _make_attempts(step: Step, session: Session, entry: Entry, offset: int, coun
     for ahead in range(count):
         token = first_token + ahead
         attempt = Attempt(token, entry.graph, first + ahead, run, template, session.id, entry, retries)
+        attempt.handed_ms = step.now.wall_ms
         cluster.attempts[token] = attempt
         session.attempts.add(token)
         if template.acks_early:

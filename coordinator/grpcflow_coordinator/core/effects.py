@@ -43,9 +43,12 @@ class Answer:
     #: One of the refusals' codes; empty: done.
     code: str = ""
     message: str = ""
-    #: How many nodes it was done to, and ids that are not known.
+    #: How many nodes it was done to, and ids or tasks that are not known.
     count: int = 0
     unknown: tuple[str, ...] = ()
+    #: Of a cancelled graph: how many nodes run, and were told; and whether there was nothing left to cancel.
+    running: int = 0
+    had_ended: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -132,6 +135,10 @@ class Effects:
     values: list[tuple[bytes, int, bytes]] = field(default_factory=list)
     #: All other nodes that settled: (graph, index, own id, outcome).
     settled: list[tuple[bytes, int, str, Outcome]] = field(default_factory=list)
+    #: Unsettled nodes that are in another state now than before: (graph, index, state).
+    moved: list[tuple[bytes, int, str]] = field(default_factory=list)
+    #: Nodes whose streams have new items.
+    emitted: list[tuple[bytes, int]] = field(default_factory=list)
     #: Graphs of which every node has settled now.
     ended: list[bytes] = field(default_factory=list)
     #: True where there is more to do at once: step a Tick again.

@@ -28,6 +28,8 @@ class ChunkArrived:
     size: int = 0
     #: In the first piece: the attempt that the graph belongs to.
     attachment: Attachment | None = None
+    #: In the first piece: index of the node whose value is the value of the whole.
+    outcome: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -97,6 +99,37 @@ class GroupSaved:
     client: object
     id: str
     data: bytes | None
+
+
+@dataclass(slots=True, frozen=True)
+class CancelAsked:
+    """Someone wants everything of a graph ended."""
+
+    client: object
+    graph: bytes
+    terminate: bool
+    signal: str
+
+
+@dataclass(slots=True, frozen=True)
+class RetryAsked:
+    """Someone wants what did not succeed of a graph to run again."""
+
+    client: object
+    graph: bytes
+
+
+@dataclass(slots=True, frozen=True)
+class ItemsEmitted:
+    """A running task appends items to its stream."""
+
+    client: object
+    node: bytes
+    token: int
+    #: Number of the first item.
+    first: int
+    #: (data, content type) of each.
+    items: tuple[tuple[bytes, str], ...]
 
 
 @dataclass(slots=True, frozen=True)
@@ -208,6 +241,9 @@ Event: TypeAlias = (
     | StateUpdateAsked
     | ForgetAsked
     | GroupSaved
+    | CancelAsked
+    | RetryAsked
+    | ItemsEmitted
     | WorkerArrived
     | StreamBroke
     | WorkerSpoke

@@ -13,7 +13,7 @@ from typing import Protocol
 from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.loaded import Loaded, Timer
-from grpcflow_coordinator.core.model import Entry, Graph, LineKey, NodeState, Run, TimerKind, split_node, text_id
+from grpcflow_coordinator.core.model import Entry, Graph, LineKey, NodeState, Run, Tally, TimerKind, split_node, text_id
 from grpcflow_coordinator.core.states import FAILED, TERMINAL
 
 _EVERYTHING = 1 << 30
@@ -42,7 +42,7 @@ def check(cluster: Cluster, loaded: Browsable) -> None:
         Broken: names the invariant and the node, with the node's story.
     """
     _check_sessions(cluster)
-    entries = _entries(loaded)
+    entries = _entries(cluster, loaded)
     places = _places(cluster, loaded, entries)
     for graph_id in loaded.all_graphs():
         graph = loaded.graph(graph_id)
@@ -77,8 +77,19 @@ def _check_sessions(cluster: Cluster) -> None:
             raise Broken(f"the stream of {session.name!r} does not lead to it")
 
 
-def _entries(loaded: Browsable) -> list[Entry]:
-    return [entry for line in loaded.lines() for entry in loaded.entries(line, -1, 1 << 62, _EVERYTHING)]
+def _entries(cluster: Cluster, loaded: Browsable) -> list[Entry]:
+    """Return the queue entries that mean something."""
+    found = (entry for line in loaded.lines() for entry in loaded.entries(line, -1, 1 << 62, _EVERYTHING))
+    return [entry for entry in found if not cluster.lines.is_dead(entry)]
+
+
+def _in_work(cluster: Cluster) -> set[bytes]:
+    """Return the graphs that are being cancelled or retried: each is whole again once that is done."""
+    found = set(cluster.cancelling)
+    for job, _ in cluster.jobs.values():
+        if job.kind == "retry":
+            found.update((job.graph, *job.graphs, *job.ready))
+    return found
 
 
 def _places(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> Counter[tuple[bytes, int]]:
@@ -92,7 +103,10 @@ def _places(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> Counte
         if timer.kind == TimerKind.READY:
             graph, first = split_node(timer.node)
             for index in range(first, first + timer.count):
-                places[graph, index] += 1
+                if graph not in cluster.lines.retried:
+                    places[graph, index] += 1
+                elif (progress := loaded.progress(graph, index)) is not None and progress.place == -1:
+                    places[graph, index] = 1  # a timer from before the retry may name it as well
     return places
 
 
@@ -102,24 +116,25 @@ def _stands_in(loaded: Browsable, entry: Entry, index: int) -> bool:
 
 
 def _check_graph(cluster: Cluster, loaded: Browsable, graph: Graph, places: Counter[tuple[bytes, int]]) -> None:
-    unsettled = 0
+    tally = Tally(graph.node_count)
     cursor = loaded.release_cursor(graph.id)
+    in_work = graph.id in _in_work(cluster)
     for run in loaded.runs(graph.id, 0, _EVERYTHING):
         for index in range(run.first, run.first + run.count):
             outcome = loaded.outcome(graph.id, index)
             if outcome is not None and outcome.state not in TERMINAL:
                 _fail(cluster, graph.id, index, "settled in a state that is not terminal")
-            if outcome is None:
-                unsettled += 1
+            if outcome is not None:
+                tally.settled(outcome.state)
+            elif not in_work:
                 beyond_cursor = cursor is not None and index >= cursor
                 _check_unsettled(cluster, loaded, graph, run, index, places[graph.id, index], beyond_cursor)
-    counted = loaded.live_count(graph.id)
-    kept = cluster.live.get(graph.id, counted)
-    if graph.node_count > 1 and unsettled != (graph.node_count if counted is None else counted):
-        raise Broken(f"graph {graph.id.hex()} has {unsettled} unsettled nodes and counts {counted}")
-    if kept is not None and counted is not None and kept != counted:
-        raise Broken(f"graph {graph.id.hex()} counts {kept} in memory and {counted} on disk")
-    if unsettled == 0 and not any(
+    counted = loaded.tally(graph.id) or Tally(graph.node_count)
+    if graph.node_count > 1 and tally != counted:
+        raise Broken(f"graph {graph.id.hex()} stands at {tally} and counts {counted}")
+    if graph.id in cluster.live and cluster.live[graph.id] != counted:
+        raise Broken(f"graph {graph.id.hex()} counts {cluster.live[graph.id]} in memory and {counted} on disk")
+    if tally.unsettled == 0 and not any(
         timer.kind == TimerKind.PRUNE and timer.node[:12] == graph.id for timer in loaded.all_timers()
     ):
         raise Broken(f"graph {graph.id.hex()} has ended and nothing will prune it")
@@ -177,7 +192,7 @@ def _check_entries(cluster: Cluster, loaded: Browsable, entries: list[Entry]) ->
     by_key = {(entry.line, entry.sequence): entry for entry in entries}
     for line in cluster.lines.by_key.values():
         for kept in cluster.lines.in_memory(line):
-            if kept.remaining > 0 and (kept.line, kept.sequence) not in by_key:
+            if kept.remaining > 0 and not cluster.lines.is_dead(kept) and (kept.line, kept.sequence) not in by_key:
                 _fail(cluster, kept.graph, kept.first, "an entry in memory is not on disk")
     held = Counter(id(attempt.entry) for attempt in cluster.attempts.values() if attempt.entry is not None)
     for attempt in cluster.attempts.values():

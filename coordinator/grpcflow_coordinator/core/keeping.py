@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attaching, attempts, revoking
+from grpcflow_coordinator.core import attaching, attempts, recovery, revoking
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Answer
-from grpcflow_coordinator.core.events import ForgetAsked, GroupSaved, StateUpdateAsked
+from grpcflow_coordinator.core.events import ForgetAsked, GroupSaved, ItemsEmitted, StateUpdateAsked
 from grpcflow_coordinator.core.model import TimerKind, node_id, split_node
+
+#: Items of one node's stream.
+ITEMS_LIMIT = 1_000_000
 
 
 def on_state(step: Step, event: StateUpdateAsked) -> None:
@@ -40,6 +43,31 @@ def on_forget(step: Step, event: ForgetAsked) -> None:
             step.set_timer(step.now.wall_ms, TimerKind.PRUNE, node_id(graph_id, 0))
     count = len(event.ids) - len(unknown)
     step.effects.sends.append(Answer(event.client, count=count, unknown=tuple(unknown)))
+
+
+def on_items(step: Step, event: ItemsEmitted) -> None:
+    """Append items to the stream of a running node; those whose numbers it holds already were emitted before."""
+    graph, index = split_node(event.node)
+    attempt = step.cluster.attempts.get(event.token)
+    if attempt is None or (attempt.graph, attempt.index) != (graph, index):
+        if recovery.may_run(step, graph, index):
+            answer = Answer(event.client, "RECOVERING", "the attempt's worker is on its way back: send the same again")
+        else:
+            answer = Answer(event.client, "STALE_ATTEMPT", "the attempt is no longer the task's: emit no more")
+        step.effects.sends.append(answer)
+        return
+    count = step.loaded.item_count(graph, index)
+    if event.first > count:
+        message = f"item {event.first} was sent and {count} was expected: send the items in order"
+        step.effects.sends.append(Answer(event.client, "ITEMS_OUT_OF_ORDER", message))
+    elif event.first + len(event.items) > ITEMS_LIMIT:
+        message = f"a task emits {ITEMS_LIMIT:,} items at most: put more into each"
+        step.effects.sends.append(Answer(event.client, "TOO_MANY_ITEMS", message))
+    else:
+        for number, (data, content_type) in enumerate(event.items[count - event.first :], count):
+            step.loaded.put_item(graph, index, number, data, content_type)
+        step.effects.emitted.append((graph, index))
+        step.effects.sends.append(Answer(event.client, count=max(count, event.first + len(event.items))))
 
 
 def on_group(step: Step, event: GroupSaved) -> None:

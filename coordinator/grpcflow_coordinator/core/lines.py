@@ -77,6 +77,8 @@ class Lines:
         self.next_sequence = 1
         #: Nodes (graph, index) that settled or moved while an entry still names them.
         self.gone: set[tuple[bytes, int]] = set()
+        #: Graphs that were retried: the sequence below which no entry means their nodes any more.
+        self.retried: dict[bytes, int] = {}
         #: How many pages of settled nodes this round may still read.
         self.patience = SETTLED_PAGES
 
@@ -135,7 +137,7 @@ class Lines:
                 entry = line.window[0]
                 offset = entry.taken
                 count = min(want, entry.count - offset)
-                if self.gone or entry.gone:
+                if self.gone or entry.gone or self.retried:
                     count = self._leading(entry, offset, count)
                 entry.taken += max(count, 1)
                 if entry.taken >= entry.count:
@@ -159,7 +161,13 @@ class Lines:
             count += 1
         return count
 
+    def is_dead(self, entry: Entry) -> bool:
+        """Return whether an entry is from before a retry of its graph."""
+        return bool(self.retried) and entry.sequence < self.retried.get(entry.graph, 0)
+
     def _is_gone(self, entry: Entry, offset: int) -> bool:
+        if self.is_dead(entry):
+            return True
         if entry.gone is not None and offset in entry.gone:
             return True
         return bool(self.gone) and (entry.graph, entry.first + offset) in self.gone
@@ -175,6 +183,9 @@ class Lines:
         """Pass over a node that is gone; those marked on the entry itself were discounted when it was read."""
         if entry.gone is not None and offset in entry.gone:
             self.gone.discard((entry.graph, entry.first + offset))
+            return
+        if self.is_dead(entry):
+            loaded.drop_entry(entry)  # all its nodes had settled; those that are back stand in later entries
             return
         self.gone.discard((entry.graph, entry.first + offset))
         self.depart(loaded, entry)
@@ -194,6 +205,10 @@ class Lines:
         line.more = len(page) == WINDOW
         for entry in page:
             line.loaded_to = entry.sequence
+            if self.is_dead(entry):
+                loaded.drop_entry(entry)
+                line.queued -= entry.count
+                continue
             settled = loaded.settled_in(entry.graph, entry.first, entry.count)
             entry.gone = {index - entry.first for index in settled} or None
             entry.remaining = entry.count - len(settled)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Outcome, Progress, Run, SessionFacts
+from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Outcome, Progress, Run, SessionFacts, Tally
 
 
 class Timer(Protocol):
@@ -84,12 +84,12 @@ class Loaded(Protocol):
         """Return graphs whose cursor is not done."""
         ...
 
-    def live_count(self, graph: bytes) -> int | None:
-        """Return how many nodes have not settled; None: none did yet."""
+    def tally(self, graph: bytes) -> Tally | None:
+        """Return how the nodes of a graph stand; None: none has settled yet, or it has one node only."""
         ...
 
-    def put_live_count(self, graph: bytes, count: int) -> None:
-        """Write how many nodes have not settled."""
+    def put_tally(self, graph: bytes, tally: Tally) -> None:
+        """Write how the nodes of a graph stand."""
         ...
 
     def drop_graph(self, graph: bytes, limit: int) -> int:
@@ -105,12 +105,24 @@ class Loaded(Protocol):
         """Return the indexes of the settled nodes in a range."""
         ...
 
+    def outcomes(self, graph: bytes, first: int, count: int, limit: int) -> list[tuple[int, Outcome]]:
+        """Return how up to `limit` nodes of a range settled, in order, with their indexes."""
+        ...
+
+    def drop_outcome(self, graph: bytes, index: int) -> None:
+        """Let a node settle again."""
+        ...
+
     def put_outcome(self, graph: bytes, index: int, outcome: Outcome) -> None:
         """Write how a node settled."""
         ...
 
     def waiting(self, graph: bytes, index: int) -> int | None:
         """Return how many parents a node still waits for, where that is not all of them; -1: released."""
+        ...
+
+    def waiting_in(self, graph: bytes, first: int, limit: int) -> list[tuple[int, int]]:
+        """Return up to `limit` nodes from the index `first` on with a number of that kind, in order, with it."""
         ...
 
     def put_waiting(self, graph: bytes, index: int, count: int | None) -> None:
@@ -133,6 +145,34 @@ class Loaded(Protocol):
         """Add a node of another graph to a join's members."""
         ...
 
+    def drop_extra(self, graph: bytes, join: int, node: bytes) -> None:
+        """Take a node of another graph out of a join's members."""
+        ...
+
+    def is_cancelled(self, graph: bytes) -> bool:
+        """Return whether somebody cancelled a graph."""
+        ...
+
+    def put_cancelled(self, graph: bytes, when_ms: int | None) -> None:
+        """Note that a graph was cancelled; None: that it goes on."""
+        ...
+
+    def retried(self) -> dict[bytes, int]:
+        """Return the graphs that were retried, with the sequence below which no queue entry means them any more."""
+        ...
+
+    def put_retried(self, graph: bytes, sequence: int) -> None:
+        """Write that sequence of a graph."""
+        ...
+
+    def item_count(self, graph: bytes, index: int) -> int:
+        """Return how many items a node's stream holds."""
+        ...
+
+    def put_item(self, graph: bytes, index: int, number: int, data: bytes, content_type: str) -> None:
+        """Append an item to a node's stream."""
+        ...
+
     def put_forgotten(self, graph: bytes, index: int) -> None:
         """Hide the result of a node from whoever asks for it."""
         ...
@@ -146,15 +186,15 @@ class Loaded(Protocol):
         ...
 
     def jobs(self) -> list[Job]:
-        """Return the revokes by stamp that are under way."""
+        """Return the work on many nodes that is under way."""
         ...
 
     def put_job(self, job: Job) -> None:
-        """Write how far a revoke by stamp is."""
+        """Write how far such work is."""
         ...
 
     def drop_job(self, number: int) -> None:
-        """Delete a revoke by stamp that is done."""
+        """Delete work that is done."""
         ...
 
     def put_saved(self, own_id: str, data: bytes, expires_ms: int) -> bytes:

@@ -11,24 +11,27 @@ from grpcflow_coordinator.core import (
     attaching,
     attempts,
     dispatch,
+    jobs,
     keeping,
     recovery,
     revoking,
     sessions,
     settling,
-    stamping,
     submission,
     timers,
 )
 from grpcflow_coordinator.core.cluster import Cluster, Limits, Step
 from grpcflow_coordinator.core.effects import Effects, Wake
 from grpcflow_coordinator.core.events import (
+    CancelAsked,
     ChunkArrived,
     ChunkRefused,
     ClientLeft,
     Event,
     ForgetAsked,
     GroupSaved,
+    ItemsEmitted,
+    RetryAsked,
     RevokeAsked,
     StampRevokeAsked,
     StateUpdateAsked,
@@ -53,7 +56,7 @@ class Machine:
         """Begin a new epoch on what the records hold; to be called once, before any step."""
         step = Step(self.cluster, loaded, now, Effects())
         recovery.start(step)
-        stamping.resume(step)
+        jobs.resume(step)
         attaching.hand_up(step)
         settling.flush(step)
         return step.effects
@@ -93,15 +96,17 @@ class Machine:
                 submission.on_client_left(step, event.client)
             case RevokeAsked():
                 revoking.on_revoke(step, event)
-            case StampRevokeAsked() | StateUpdateAsked() | ForgetAsked() | GroupSaved():
+            case StampRevokeAsked() | CancelAsked() | RetryAsked():
+                jobs.on_ask(step, event)
+            case StateUpdateAsked() | ForgetAsked() | GroupSaved() | ItemsEmitted():
                 self._keep(step, event)
             case Undeliverable():
                 self._undeliverable(step, event)
 
-    def _keep(self, step: Step, event: StampRevokeAsked | StateUpdateAsked | ForgetAsked | GroupSaved) -> None:
+    def _keep(self, step: Step, event: StateUpdateAsked | ForgetAsked | GroupSaved | ItemsEmitted) -> None:
         match event:
-            case StampRevokeAsked():
-                stamping.on_ask(step, event)
+            case ItemsEmitted():
+                keeping.on_items(step, event)
             case StateUpdateAsked():
                 keeping.on_state(step, event)
             case ForgetAsked():
@@ -114,7 +119,7 @@ class Machine:
         submission.unpark(step)
         submission.sweep(step)
         submission.release_ready(step)
-        stamping.work(step)
+        jobs.work(step)
         timers.fire(step)
         if not timers.are_due(step):
             dispatch.dispatch(step)

@@ -140,6 +140,8 @@ class Graph:
     templates: tuple[Template, ...]
     created_ms: int
     attachment: Attachment | None = None
+    #: Index of the node whose value is the value of the whole.
+    outcome: int = 0
 
 
 class NodeState(IntEnum):
@@ -208,6 +210,31 @@ class Outcome:
     retries: int = 0
     #: The 16 bytes of the node whose value this is, where it was replaced; empty: its own.
     source: bytes = b""
+    #: Milliseconds from the hand-out of the attempt that settled it; 0: none did, or that was before a restart.
+    took_ms: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """How the nodes of a graph stand; those that it does not count have succeeded."""
+
+    unsettled: int
+    failed: int = 0
+    revoked: int = 0
+    ignored: int = 0
+    rejected: int = 0
+
+    def settled(self, state: NodeState, by: int = 1) -> None:
+        """Count a node that settled; `by` -1: one that is to settle again."""
+        self.unsettled -= by
+        if state is NodeState.FAILURE:
+            self.failed += by
+        elif state is NodeState.REVOKED:
+            self.revoked += by
+        elif state is NodeState.IGNORED:
+            self.ignored += by
+        elif state is NodeState.REJECTED:
+            self.rejected += by
 
 
 @dataclass(slots=True)
@@ -245,6 +272,8 @@ class Progress:
     custom_state: str = ""
     meta: bytes = b""
     meta_type: str = ""
+    #: Unix milliseconds of its next attempt, where it waits for that.
+    due_ms: int = 0
 
 
 #: Progress.place of a node that another one runs in place of.
@@ -253,18 +282,30 @@ REPLACED_PLACE = -2
 
 @dataclass(slots=True)
 class Job:
-    """A revoke by stamp that is under way; a record, so that a restart goes on with it."""
+    """Work on many nodes that is under way; a record, so that a restart goes on with it."""
 
     number: int
-    #: (name, value) of each stamp.
-    stamps: tuple[tuple[str, str], ...]
-    terminate: bool
-    signal: str
+    #: (name, value) of each stamp, of a revoke by stamp.
+    stamps: tuple[tuple[str, str], ...] = ()
+    terminate: bool = False
+    signal: str = ""
     #: How far it is: index of the stamp, the graph it is at, and the index of the next node there.
     stamp: int = 0
     graph: bytes = b""
     node: int = 0
-    revoked: int = 0
+    #: How many nodes were revoked, or will settle again.
+    done: int = 0
+    #: "stamp", "cancel" or "retry".
+    kind: str = "stamp"
+    #: Graphs that come after the present one.
+    graphs: tuple[bytes, ...] = ()
+    #: How many nodes run on workers, and were told.
+    running: int = 0
+    #: Of a retry: graphs whose nodes stand ready to be released, and True once they are being released.
+    ready: tuple[bytes, ...] = ()
+    releasing: bool = False
+    #: Of a retry: (queue, task) of what will run again.
+    calls: tuple[tuple[str, str], ...] = ()
 
 
 class LineKey(NamedTuple):
@@ -315,6 +356,8 @@ class Attempt:
     entry: Entry | None
     retries: int = 0
     state: NodeState = NodeState.HANDED_OUT
+    #: Unix milliseconds of the hand-out; 0: before the coordinator's start.
+    handed_ms: int = 0
 
 
 @dataclass(slots=True, frozen=True)

@@ -31,12 +31,15 @@ def start(step: Step) -> None:
         line.more = True
         cluster.lines.next_sequence = max(cluster.lines.next_sequence, behind, line.mark)
         cluster.lines.activate(line)
+    cluster.lines.retried = loaded.retried()
     cluster.abandoned = dict.fromkeys(loaded.staged_graphs())
     cluster.next_timer, cluster.next_prune = loaded.next_timer(), loaded.next_prune()
     cluster.releasing = bool(loaded.releasing_graphs(1))
     cluster.recovery = Recovery(set(cluster.sessions))
     for line in cluster.lines.by_key.values():
         for entry in loaded.entries(line.key, -1, line.below, 1 << 62):
+            if cluster.lines.is_dead(entry):
+                continue
             cluster.recovery.handed.setdefault(entry.graph, []).append(entry)
     _end_if_complete(step)
 
@@ -84,6 +87,10 @@ def _end_if_complete(step: Step) -> None:
 def _read_below_mark(step: Step, line: Line, recovering: Recovery) -> None:
     """Queue again what may have been handed out and is neither settled nor running."""
     for entry in step.loaded.entries(line.key, -1, line.below, 1 << 62):
+        if step.cluster.lines.is_dead(entry):
+            line.queued -= entry.count
+            step.loaded.drop_entry(entry)
+            continue
         graph = step.graph(entry.graph)
         settled = step.loaded.settled_in(entry.graph, entry.first, entry.count)
         entry.taken = entry.count

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from grpcflow_coordinator.core.cluster import WAITING_CACHE, Step, Waiting
 from grpcflow_coordinator.core.model import (
+    AttachmentKind,
     EdgeMode,
     Failure,
     FailureMode,
@@ -20,8 +21,10 @@ from grpcflow_coordinator.core.model import (
     Outcome,
     Progress,
     Run,
+    Tally,
     TimerKind,
     node_id,
+    split_node,
     text_id,
 )
 from grpcflow_coordinator.core.states import FAILED, Trigger, transition
@@ -55,9 +58,11 @@ def settle(step: Step, graph: Graph, run: Run, index: int, outcome: Outcome, *, 
         else:
             step.effects.settled.append((graph.id, index, own_id, outcome))
             step.cluster.story.tell(step.now.wall_ms, outcome.state.name, graph.id, index)
-        count_down(step, graph, 1)
+        count_settled(step, graph, outcome.state)
         if graph.attachment is not None and index == graph.attachment.final:
             step.handed_up.append((graph, index, outcome))
+        if graph.id in step.cluster.cancelling:
+            continue
         for child in run.children:
             _parent_settled(step, graph, child, index, outcome, fires, work)
 
@@ -78,10 +83,10 @@ def settle_values(step: Step, graph: Graph, run: Run, index: int, data: bytes, o
         step.effects.settled.append((graph.id, index, run.own_id, outcome))
     else:
         step.effects.values.append((graph.id, index, data))
-    count_down(step, graph, 1)
+    count_settled(step, graph, NodeState.SUCCESS)
     if graph.attachment is not None and index == graph.attachment.final:
         step.handed_up.append((graph, index, replace(outcome)))  # this object goes on to serve for others
-    if run.children:
+    if run.children and graph.id not in step.cluster.cancelling:
         work: deque[tuple[Run, int, Outcome, bool]] = deque()
         for child in run.children:
             _parent_settled(step, graph, child, index, outcome, True, work)
@@ -94,27 +99,38 @@ def _drain(step: Step, graph: Graph, work: deque[tuple[Run, int, Outcome, bool]]
         settle(step, graph, run, index, outcome, fires=fires)
 
 
-def count_down(step: Step, graph: Graph, by: int) -> None:
-    """Count settled nodes; the last one of a graph sets the timer of its retention."""
-    live = step.cluster.live
-    left = live.get(graph.id)
-    if left is None:
-        if graph.node_count == 1:
-            left = 1
-        else:
-            stored = step.loaded.live_count(graph.id)
-            left = graph.node_count if stored is None else stored
-    left -= by
-    if left < 0:
-        raise Defect(f"graph {graph.id.hex()} settled more nodes than it has")
+def count_settled(step: Step, graph: Graph, state: NodeState) -> None:
+    """Count a node that settled; the last one of a graph sets the timer of its retention."""
+    left = 0
+    if graph.node_count > 1:
+        tally = tally_of(step, graph)
+        tally.settled(state)
+        left = tally.unsettled
+        if left < 0:
+            raise Defect(f"graph {graph.id.hex()} settled more nodes than it has")
     if left == 0:
-        live.pop(graph.id, None)
+        step.cluster.live.pop(graph.id, None)
         step.effects.ended.append(graph.id)
         step.set_timer(step.now.wall_ms + step.cluster.limits.result_expires_ms, TimerKind.PRUNE, node_id(graph.id, 0))
-    else:
-        live[graph.id] = left
-    if graph.node_count > 1:
-        step.touched.add(graph.id)
+
+
+def has_ended(step: Step, graph: Graph) -> bool:
+    """Return whether every node of a graph has settled."""
+    if graph.node_count == 1:
+        return step.loaded.outcome(graph.id, 0) is not None
+    tally = step.cluster.live.get(graph.id) or step.touched.get(graph.id) or step.loaded.tally(graph.id)
+    return tally is not None and tally.unsettled == 0
+
+
+def tally_of(step: Step, graph: Graph) -> Tally:
+    """Return how the nodes of a graph of more than one stand, to be changed."""
+    live = step.cluster.live
+    tally = live.get(graph.id)
+    if tally is None:
+        tally = step.touched.get(graph.id) or step.loaded.tally(graph.id) or Tally(graph.node_count)
+        live[graph.id] = tally
+    step.touched[graph.id] = tally
+    return tally
 
 
 def _parent_settled(
@@ -265,6 +281,18 @@ def forget_waiting(step: Step, graph: Graph, index: int) -> None:
     _forget_waiting(step, graph, index, released=False)
 
 
+def tell_moved(step: Step, graph: bytes, index: int, state: str) -> None:
+    """Let it be told that an unsettled node is in another state, also of the nodes that it runs in place of."""
+    step.effects.moved.append((graph, index, state))
+    found = step.graph(graph)
+    while found is not None and found.attachment is not None and found.attachment.final == index:
+        if found.attachment.kind is not AttachmentKind.REPLACE:
+            return
+        owner, index = split_node(found.attachment.node)
+        step.effects.moved.append((owner, index, state))
+        found = step.graph(owner)
+
+
 def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> None:
     """Queue nodes that wait for nothing any more, or set the timer of their time."""
     template = graph.templates[run.template]
@@ -275,6 +303,9 @@ def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> N
     due = max(template.eta_ms, now + template.countdown_ms if template.countdown_ms else 0)
     if due > now:
         transition(NodeState.WAITING, Trigger.DELAYED)
+        if graph.id in step.cluster.lines.retried:
+            for delayed in range(index, index + count):
+                step.loaded.put_progress(graph.id, delayed, Progress(place=-1))
         step.set_timer(due, TimerKind.READY, node_id(graph.id, index), count)
         return
     transition(NodeState.WAITING, Trigger.RELEASED)
@@ -295,8 +326,8 @@ def is_waiting(step: Step, graph: Graph, run: Run, index: int) -> bool:
 
 def flush(step: Step) -> None:
     """Write the counts that the step changed, each once however often it changed."""
-    for graph in step.touched:
-        step.loaded.put_live_count(graph, step.cluster.live.get(graph, 0))
+    for graph, tally in step.touched.items():
+        step.loaded.put_tally(graph, tally)
     for key in step.counted:
         waiting = step.cluster.waiting.get(key)
         if waiting is not None:

@@ -1,14 +1,9 @@
-"""Revoke by stamp: every node that bears a stamp ends as revoked, in steps that are short.
-
-How far it is stands in a record, so that a restart goes on with it.
-"""
+"""Revoke by stamp: every node that bears a stamp ends as revoked, in steps that are short."""
 
 from __future__ import annotations
 
 from grpcflow_coordinator.core import revoking
 from grpcflow_coordinator.core.cluster import Step
-from grpcflow_coordinator.core.effects import RevokeDone
-from grpcflow_coordinator.core.events import StampRevokeAsked
 from grpcflow_coordinator.core.model import Graph, Job, Run, node_id
 
 #: Runs of a graph that are read at once.
@@ -22,32 +17,7 @@ def note(step: Step, graph: Graph) -> None:
         step.loaded.put_stamps(graph.id, stamps)
 
 
-def on_ask(step: Step, event: StampRevokeAsked) -> None:
-    """Begin; the ticks that follow do the work."""
-    number = max(step.cluster.jobs, default=0) + 1
-    job = Job(number, event.stamps, event.terminate, event.signal)
-    step.cluster.jobs[number] = job, event.client
-    step.loaded.put_job(job)
-
-
-def resume(step: Step) -> None:
-    """Go on, after a start, with what was under way."""
-    step.cluster.jobs = {job.number: (job, None) for job in step.loaded.jobs()}
-
-
-def work(step: Step) -> None:
-    """Go one bounded step on with each job."""
-    for job, client in list(step.cluster.jobs.values()):
-        if _advance(step, job):
-            del step.cluster.jobs[job.number]
-            step.loaded.drop_job(job.number)
-            step.effects.sends.append(RevokeDone(client, job.revoked, ()))
-        else:
-            step.loaded.put_job(job)
-            step.effects.again = True
-
-
-def _advance(step: Step, job: Job) -> bool:
+def advance(step: Step, job: Job) -> bool:
     """Revoke up to a batch of nodes; True where that was all."""
     left = step.cluster.limits.batch
     running = revoking.running_nodes(step)
@@ -68,7 +38,7 @@ def _advance(step: Step, job: Job) -> bool:
             left -= run.count
             job.node = run.first + run.count
             if not run.is_join and run.template in bearing:
-                job.revoked += _revoke_run(step, job, graph, run, running)
+                job.done += _revoke_run(step, job, graph, run, running)
         if len(runs) < _PAGE and left > 0:
             job.node = graph.node_count
     return True

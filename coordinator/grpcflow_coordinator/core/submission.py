@@ -89,7 +89,7 @@ def _begin(step: Step, event: ChunkArrived) -> Staging:
     if event.graph in step.cluster.staging or event.graph in step.cluster.abandoned:
         step.loaded.drop_staged(event.graph, 1 << 30)  # none of what was sent before may stand between the new runs
         step.cluster.abandoned.pop(event.graph, None)
-    graph = Graph(event.graph, event.node_count, (), step.now.wall_ms, event.attachment)
+    graph = Graph(event.graph, event.node_count, (), step.now.wall_ms, event.attachment, event.outcome)
     staging = Staging(event.client, event.node_count, graph, 0, 0, 0, 0, [], [], attachment=event.attachment)
     step.cluster.staging[event.graph] = staging
     return staging

@@ -67,12 +67,17 @@ def _ready(step: Step, graph: Graph, index: int, count: int) -> None:
     template = graph.templates[run.template]
     key = LineKey(template.queue, template.task, template.priority)
     lines = step.cluster.lines
+    if graph.id in lines.retried:
+        # A timer from before the retry may name nodes that are elsewhere by now.
+        nodes = ((node, step.loaded.progress(graph.id, node)) for node in range(index, index + count))
+        settled |= {node for node, progress in nodes if progress is None or progress.place != -1}
     start = index
     for stop in (*sorted(settled), index + count):
         if stop > start:
             transition(NodeState.SCHEDULED, Trigger.DUE)
             entry = lines.enqueue(step.loaded, key, graph.id, start, stop - start)
-            _retry_is_queued(step, graph, start, entry.sequence)
+            for node in range(start, stop if graph.id in lines.retried else start + 1):
+                _retry_is_queued(step, graph, node, entry.sequence)
         start = stop + 1
 
 
@@ -110,7 +115,9 @@ def revoke_unstarted(step: Step, graph: Graph, run: Run, index: int, trigger: Tr
     """Settle a node that is queued, scheduled or waiting as revoked."""
     waits = settling.is_waiting(step, graph, run, index)
     transition(NodeState.WAITING if waits else NodeState.QUEUED, trigger)
-    if not waits:
+    if waits:
+        settling.forget_waiting(step, graph, index)
+    else:
         step.cluster.lines.gone.add((graph.id, index))
     expired = trigger is Trigger.EXPIRED
     message = f"task {text_id(graph.id, index, run.own_id)} {'expired before it started' if expired else 'was revoked'}"
@@ -139,6 +146,10 @@ def _prune(step: Step) -> None:
             step.loaded.expire_saved(timer.node, step.now.wall_ms)
             step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
             continue
+        root = step.graph(graph_id)
+        if root is not None and not settling.has_ended(step, root):
+            step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)  # it was retried: its end sets another one
+            continue
         if _is_needed(step, graph_id):
             step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
             step.set_timer(step.now.wall_ms + cluster.limits.result_expires_ms, TimerKind.PRUNE, timer.node)
@@ -148,5 +159,6 @@ def _prune(step: Step) -> None:
             break
         step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
         cluster.graphs.pop(graph_id, None)
+        cluster.lines.retried.pop(graph_id, None)
     cluster.next_prune = step.loaded.next_prune()
     step.effects.again |= cluster.next_prune is not None and cluster.next_prune <= step.now.wall_ms

@@ -14,6 +14,7 @@ from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.outbox import Watchers, refusal_message
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.items import Items
 from grpcflow_coordinator.rpc.lookup import Lookup, made_by_a_client
 from grpcflow_coordinator.rpc.upkeep import Upkeep
 from grpcflow_coordinator.streams import ClientStream
@@ -25,11 +26,14 @@ Answer = TypeVar("Answer", client_service_pb2.WatchResponse, client_service_pb2.
 #: What is said of nodes that are not there.
 _UNKNOWN = "no such task, or its result has expired: check the id, and keep results longer where that is too short"
 
+#: Nodes whose present state is told when they begin to be watched, at most.
+MOVES_TOLD = 1_000
+
 #: Ids that the answer to Submit names at most.
 IDS_NAMED = 1_000
 
 
-class ClientService(Upkeep, client_service_pb2_grpc.ClientServiceServicer):
+class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer):
     """Takes graphs and gives results."""
 
     def __init__(
@@ -140,7 +144,10 @@ class ClientService(Upkeep, client_service_pb2_grpc.ClientServiceServicer):
         for graph, first, count in found:
             root = self._engine.committed.graph(graph)
             if root is None or not self._engine.committed.has_ended(root):
-                self._watchers.watch(stream, graph, first, count)
+                self._watchers.watch(stream, graph, first, count, progress=nodes.progress)
+                if nodes.progress:
+                    for index, progress in self._engine.committed.told_progress(graph, first, count, MOVES_TOLD):
+                        stream.add_move(graph, index, progress.custom_state)
             stream.backfill.append((graph, first, first + count))
         return unknown
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from grpcflow_coordinator.core.effects import Answer as JobAnswer
 from grpcflow_coordinator.core.effects import RevokeDone
 from grpcflow_coordinator.core.events import RevokeAsked, StampRevokeAsked
 from grpcflow_coordinator.core.lines import Line
@@ -119,9 +120,9 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         name = _signal(request.signal)
         if self._engine.full:
             raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then revoke again")
-        future: asyncio.Future[RevokeDone] = asyncio.get_running_loop().create_future()
-        self._engine.post(StampRevokeAsked(future, stamps, request.terminate, name))
-        return control_service_pb2.RevokeByStampResponse(revoked=(await future).revoked)
+        done: asyncio.Future[JobAnswer] = asyncio.get_running_loop().create_future()
+        self._engine.post(StampRevokeAsked(done, stamps, request.terminate, name))
+        return control_service_pb2.RevokeByStampResponse(revoked=(await done).count)
 
     async def ListWorkers(
         self, request: control_service_pb2.ListWorkersRequest, context: Any

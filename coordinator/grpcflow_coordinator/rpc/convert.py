@@ -147,6 +147,8 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         raise Refusal("EMPTY_GRAPH", "the graph has no nodes: there is nothing to run")
     if message.node_count > node_limit:
         raise Refusal("NODE_LIMIT", f"the graph has {message.node_count} nodes; {node_limit} are allowed: split it")
+    if message.outcome > message.node_count:
+        raise Refusal("DANGLING_EDGE", f"the graph's outcome is node {message.outcome - 1}, which it does not have")
     if len(message.runs) > limits.CHUNK_RUNS_MOST:
         raise Refusal(
             "CHUNK_TOO_LONG",
@@ -162,6 +164,7 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         runs=[_run(one, message.node_count, payload_limit) for one in message.runs],
         reject_id_reuse=message.reject_id_reuse,
         attachment=_attachment(message.attachment, message.node_count) if message.HasField("attachment") else None,
+        outcome=(message.outcome or message.node_count) - 1,
     )
 
 

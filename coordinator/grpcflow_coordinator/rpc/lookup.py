@@ -126,8 +126,8 @@ class Lookup:
                 self._add_value(answer, graph, index)
             return answer
         answer = value_pb2.Result(node=node, known=records.graph(graph) is not None, state=value_pb2.STATE_PENDING)
-        node = self._stand_in(node)
-        graph, index = split_node(node)
+        graph, index = values.stand_in(records, graph, index)
+        node = node_id(graph, index)
         progress = records.progress(graph, index)
         if progress is not None and progress.custom_state:
             answer.custom_state = progress.custom_state
@@ -142,14 +142,6 @@ class Lookup:
             if progress.failure is not None:
                 answer.failure.CopyFrom(convert.failure_message(progress.failure, graph, records))
         return answer
-
-    def _stand_in(self, node: bytes) -> bytes:
-        """Return the node that runs in the place of an unsettled one."""
-        while True:
-            progress = self._engine.committed.progress(*split_node(node))
-            if progress is None or not progress.replaced_by:
-                return node
-            node = progress.replaced_by
 
     def _add_value(self, answer: value_pb2.Result, graph: bytes, index: int) -> None:
         """Give a join, or a node that was replaced, its value; or say that it is to be fetched."""

@@ -26,6 +26,7 @@ from grpcflow_coordinator.core.model import (
     Progress,
     Run,
     SessionFacts,
+    Tally,
     Template,
 )
 
@@ -59,6 +60,17 @@ def read_number(data: bytes) -> int:
     return number
 
 
+def write_tally(tally: Tally) -> bytes:
+    """Write how the nodes of a graph stand; where all that settled succeeded it is one number."""
+    others = (tally.failed, tally.revoked, tally.ignored, tally.rejected)
+    return _encode((VERSION, tally.unsettled, *(others if any(others) else ())))
+
+
+def read_tally(data: bytes) -> Tally:
+    """Read how the nodes of a graph stand."""
+    return Tally(*_read(data)[1:6])
+
+
 def write_template(template: Template) -> tuple[Any, ...]:
     """Return a template as an array."""
     return (
@@ -86,14 +98,15 @@ def _read_template(fields: list[Any]) -> Template:
 def write_graph(graph: Graph, inline: list[tuple[tuple[Any, ...], list[bytes]]] | None) -> bytes:
     """Write a root; a small graph's runs stand in it."""
     templates = [write_template(template) for template in graph.templates]
-    return _encode((VERSION, graph.node_count, graph.created_ms, templates, inline, graph.attachment))
+    return _encode((VERSION, graph.node_count, graph.created_ms, templates, inline, graph.attachment, graph.outcome))
 
 
 def read_graph(graph_id: bytes, data: bytes) -> tuple[Graph, list[tuple[Run, list[bytes]]] | None]:
     """Read a root and the runs that stand in it."""
-    _, node_count, created_ms, templates, inline, attached = [*_read(data), None][:6]
+    _, node_count, created_ms, templates, inline, attached, outcome = [*_read(data), None, None][:7]
     attachment = None if attached is None else Attachment(AttachmentKind(attached[0]), *attached[1:4])
     graph = Graph(graph_id, node_count, tuple(map(_read_template, templates)), created_ms, attachment)
+    graph.outcome = node_count - 1 if outcome is None else outcome
     if inline is None:
         return graph, None
     return graph, [(read_run_head(head), payloads) for head, payloads in inline]
@@ -168,7 +181,7 @@ def write_outcome(outcome: Outcome) -> bytes:
             outcome.token,
             outcome.worker,
             outcome.retries,
-            *((outcome.source,) if outcome.source else ()),
+            *((outcome.source, outcome.took_ms) if outcome.took_ms else (outcome.source,) if outcome.source else ()),
         )
     )
 
@@ -177,9 +190,8 @@ def read_outcome(data: bytes) -> Outcome:
     """Read how a node settled."""
     fields = _read(data)
     _, state, settled_ms, value, content_type, failure, token, worker, retries = fields[:9]
-    source = fields[9] if len(fields) > 9 else b""
     return Outcome(
-        NodeState(state), settled_ms, value, content_type, _read_failure(failure), token, worker, retries, source
+        NodeState(state), settled_ms, value, content_type, _read_failure(failure), token, worker, retries, *fields[9:11]
     )
 
 
@@ -205,6 +217,7 @@ def write_progress(progress: Progress) -> bytes:
             progress.custom_state,
             progress.meta,
             progress.meta_type,
+            progress.due_ms,
         )
     )
 
@@ -213,20 +226,34 @@ def read_progress(data: bytes) -> Progress:
     """Read what a node went through."""
     fields = _read(data)
     fields[5] = _read_failure(fields[5])
-    return Progress(*fields[1:18])
+    return Progress(*fields[1:19])
 
 
 def write_job(job: Job) -> bytes:
-    """Write a revoke by stamp that is under way."""
-    return _encode(
-        (VERSION, job.stamps, job.terminate, job.signal, job.stamp, job.graph, job.node, job.revoked),
-    )
+    """Write work on many nodes that is under way."""
+    stamped = (job.stamps, job.terminate, job.signal, job.stamp, job.graph, job.node, job.done)
+    return _encode((VERSION, *stamped, job.kind, job.graphs, job.running, job.ready, job.releasing, job.calls))
 
 
 def read_job(number: int, data: bytes) -> Job:
-    """Read such a job."""
-    _, stamps, *rest = _read(data)[:8]
-    return Job(number, tuple((name, value) for name, value in stamps), *rest)
+    """Read such work."""
+    fields = _read(data)[1:14]
+    for at in (0, 12):
+        fields[at : at + 1] = [tuple((name, value) for name, value in found) for found in fields[at : at + 1]]
+    for at in (8, 10):
+        fields[at : at + 1] = map(tuple, fields[at : at + 1])
+    return Job(number, *fields)
+
+
+def write_item(data: bytes, content_type: str) -> bytes:
+    """Write an item that a task emitted."""
+    return _encode((VERSION, data, content_type))
+
+
+def read_item(data: bytes) -> tuple[bytes, str]:
+    """Read such an item."""
+    _, item, content_type = _read(data)[:3]
+    return item, content_type
 
 
 def write_saved(own_id: str, data: bytes, expires_ms: int) -> bytes:

@@ -32,6 +32,51 @@ class Keeping:
         number = int.from_bytes(last[0][0][len(prefix) :], "big") + 1 if last else 0
         self._overlay.put(prefix + number.to_bytes(4, "big"), node)
 
+    def drop_extra(self, graph: bytes, join: int, node: bytes) -> None:
+        """See `Loaded`."""
+        prefix = keys.node(keys.EXTRA, graph, join)
+        for key, found in self._overlay.scan(prefix, keys.after(prefix), 1 << 30):
+            if found == node:
+                self._overlay.delete(key)
+
+    def is_cancelled(self, graph: bytes) -> bool:
+        """See `Loaded`."""
+        return self._overlay.get(keys.CANCELLED + graph) is not None
+
+    def put_cancelled(self, graph: bytes, when_ms: int | None) -> None:
+        """See `Loaded`."""
+        if when_ms is None:
+            self._overlay.delete(keys.CANCELLED + graph)
+        else:
+            self._overlay.put(keys.CANCELLED + graph, formats.write_number(when_ms))
+
+    def retried(self) -> dict[bytes, int]:
+        """See `Loaded`."""
+        return {key[len(keys.RETRIED) :]: formats.read_number(data) for key, data in self._all(keys.RETRIED)}
+
+    def put_retried(self, graph: bytes, sequence: int) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.RETRIED + graph, formats.write_number(sequence))
+
+    # Items
+
+    def item_count(self, graph: bytes, index: int) -> int:
+        """See `Loaded`."""
+        prefix = keys.node(keys.ITEM, graph, index)
+        last = self._overlay.scan(prefix, keys.after(prefix), 1, reverse=True)
+        return int.from_bytes(last[0][0][len(prefix) :], "big") + 1 if last else 0
+
+    def put_item(self, graph: bytes, index: int, number: int, data: bytes, content_type: str) -> None:
+        """See `Loaded`."""
+        key = keys.node(keys.ITEM, graph, index) + number.to_bytes(4, "big")
+        self._overlay.put(key, formats.write_item(data, content_type))
+
+    def items(self, graph: bytes, index: int, first: int, limit: int) -> list[tuple[bytes, str]]:
+        """Return up to `limit` items (data, content type) of a node's stream, from the one numbered `first` on."""
+        prefix = keys.node(keys.ITEM, graph, index)
+        found = self._overlay.scan(prefix + first.to_bytes(4, "big"), keys.after(prefix), limit)
+        return [formats.read_item(data) for _, data in found]
+
     def is_forgotten(self, graph: bytes, index: int) -> bool:
         """Return whether the result of a node is hidden from whoever asks for it."""
         return self._overlay.get(keys.node(keys.FORGOTTEN, graph, index)) is not None

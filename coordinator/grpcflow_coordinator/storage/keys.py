@@ -37,10 +37,14 @@ STAMP = SPACE + b"b"  # digest of a stamp, graph id -> nothing; may name graphs 
 JOB = SPACE + b"k"  # number -> a revoke by stamp that is under way
 SAVED = SPACE + b"v"  # digest of a group's id -> its description
 
+CANCELLED = SPACE + b"z"  # graph id -> when it was cancelled
+RETRIED = SPACE + b"h"  # graph id -> sequence below which no queue entry means it any more
+ITEM = SPACE + b"i"  # node id, number -> an item that the task emitted
+
 EPOCH = META + b"epoch"
 
 #: Kinds whose key goes on with a graph id.
-OF_A_GRAPH = (RUN, OUTCOME, PROGRESS, WAITING, LIVE, CURSOR, STAGED, EXTRA, FORGOTTEN)
+OF_A_GRAPH = (RUN, OUTCOME, PROGRESS, WAITING, LIVE, CURSOR, STAGED, EXTRA, FORGOTTEN, CANCELLED, RETRIED, ITEM)
 
 
 def after(prefix: bytes) -> bytes:

@@ -16,6 +16,7 @@ from grpcflow_coordinator.core.model import (
     Progress,
     Run,
     SessionFacts,
+    Tally,
     TimerKind,
     node_id,
 )
@@ -171,19 +172,21 @@ class Records(Keeping):
         found = self._overlay.keys(keys.CURSOR, keys.after(keys.CURSOR), limit)
         return [key[len(keys.CURSOR) :] for key in found]
 
-    def live_count(self, graph: bytes) -> int | None:
+    def tally(self, graph: bytes) -> Tally | None:
         """See `Loaded`."""
-        return self._number(keys.LIVE + graph)
+        data = self._overlay.get(keys.LIVE + graph)
+        return None if data is None else formats.read_tally(data)
 
-    def put_live_count(self, graph: bytes, count: int) -> None:
+    def put_tally(self, graph: bytes, tally: Tally) -> None:
         """See `Loaded`."""
-        self._overlay.put(keys.LIVE + graph, formats.write_number(count))
+        self._overlay.put(keys.LIVE + graph, formats.write_tally(tally))
 
     def has_ended(self, graph: Graph) -> bool:
         """Return whether every node of a graph has settled."""
         if graph.node_count == 1:
             return self._overlay.get(keys.node(keys.OUTCOME, graph.id, 0)) is not None
-        return self.live_count(graph.id) == 0
+        tally = self.tally(graph.id)
+        return tally is not None and tally.unsettled == 0
 
     def drop_graph(self, graph: bytes, limit: int) -> int:
         """See `Loaded`."""
@@ -240,6 +243,15 @@ class Records(Keeping):
         """See `Loaded`."""
         self._overlay.put(keys.node(keys.OUTCOME, graph, index), formats.write_outcome(outcome))
 
+    def drop_outcome(self, graph: bytes, index: int) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.node(keys.OUTCOME, graph, index))
+
+    def waiting_in(self, graph: bytes, first: int, limit: int) -> list[tuple[int, int]]:
+        """See `Loaded`."""
+        start, end = keys.node(keys.WAITING, graph, first), keys.after(keys.WAITING + graph)
+        return [(keys.index_of(key), formats.read_number(data)) for key, data in self._overlay.scan(start, end, limit)]
+
     def waiting(self, graph: bytes, index: int) -> int | None:
         """See `Loaded`."""
         return self._number(keys.node(keys.WAITING, graph, index))
@@ -252,6 +264,19 @@ class Records(Keeping):
         """See `Loaded`."""
         data = self._overlay.get(keys.node(keys.PROGRESS, graph, index))
         return None if data is None else formats.read_progress(data)
+
+    def told_progress(self, graph: bytes, first: int, count: int, limit: int) -> list[tuple[int, Progress]]:
+        """Return up to `limit` nodes of a range that gave themselves a state, in order, with what they went through."""
+        start, end = keys.node(keys.PROGRESS, graph, first), keys.node(keys.PROGRESS, graph, first + count)
+        found = (
+            (keys.index_of(key), formats.read_progress(data)) for key, data in self._overlay.scan(start, end, limit)
+        )
+        return [(index, progress) for index, progress in found if progress.custom_state]
+
+    def newest_graphs(self, before: bytes, limit: int) -> list[bytes]:
+        """Return the ids of up to `limit` graphs below `before`, newest first; empty: the newest."""
+        end = keys.GRAPH + before if before else keys.after(keys.GRAPH)
+        return [key[len(keys.GRAPH) :] for key, _ in self._overlay.scan(keys.GRAPH, end, limit, reverse=True)]
 
     def put_progress(self, graph: bytes, index: int, progress: Progress | None) -> None:
         """See `Loaded`."""

@@ -107,10 +107,13 @@ class NodeSet(_message.Message):
     RANGES_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
     WAIT_FOR_SUBMIT_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     graph: _builtins.bytes
     """The 12 bytes of a graph id; empty where only ids are named."""
     wait_for_submit: _builtins.bool
     """In a watch: wait also for nodes that nobody has submitted yet, instead of refusing them."""
+    progress: _builtins.bool
+    """In a watch: tell also of the states that tasks give themselves while they run."""
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[_graph_pb2.Range]:
         """Ranges of that graph."""
@@ -126,10 +129,11 @@ class NodeSet(_message.Message):
         ranges: _abc.Iterable[_graph_pb2.Range] | None = ...,
         ids: _abc.Iterable[_builtins.str] | None = ...,
         wait_for_submit: _builtins.bool = ...,
+        progress: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "ids", b"ids", "ranges", b"ranges", "wait_for_submit", b"wait_for_submit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "ids", b"ids", "progress", b"progress", "ranges", b"ranges", "wait_for_submit", b"wait_for_submit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,6 +290,7 @@ class SessionResponse(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     SUCCESSES_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___ClientWelcome:
         """In the first message, and only there."""
@@ -306,6 +311,10 @@ class SessionResponse(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Result]:
         """All other results."""
 
+    @_builtins.property
+    def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___Progress]:
+        """News of nodes that have not settled, for watches that ask for them."""
+
     def __init__(
         self,
         *,
@@ -314,14 +323,55 @@ class SessionResponse(_message.Message):
         refused: _abc.Iterable[Global___Refused] | None = ...,
         successes: _abc.Iterable[Global___Successes] | None = ...,
         results: _abc.Iterable[_value_pb2.Result] | None = ...,
+        progress: _abc.Iterable[Global___Progress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "refused", b"refused", "results", b"results", "successes", b"successes", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "progress", b"progress", "refused", b"refused", "results", b"results", "successes", b"successes", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionResponse: _TypeAlias = SessionResponse  # noqa: Y015
+
+@_typing.final
+class Progress(_message.Message):
+    """Progress is a state that a task gave itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    META_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    node: _builtins.bytes
+    """The 16 bytes of the node that is watched."""
+    state: _builtins.str
+    """The state."""
+    skipped: _builtins.int
+    """How many states of this node came and went, untold, since the last message about it: the reader is slower."""
+    retries: _builtins.int
+    """How often the node was retried."""
+    @_builtins.property
+    def meta(self) -> _value_pb2.Value:
+        """What the task said with it."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.bytes = ...,
+        state: _builtins.str = ...,
+        meta: _value_pb2.Value | None = ...,
+        skipped: _builtins.int = ...,
+        retries: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta", "node", b"node", "retries", b"retries", "skipped", b"skipped", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class SubmitRequest(_message.Message):
@@ -747,3 +797,125 @@ class DeleteGroupResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteGroupResponse: _TypeAlias = DeleteGroupResponse  # noqa: Y015
+
+@_typing.final
+class EmitRequest(_message.Message):
+    """EmitRequest is some items of a running node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    node: _builtins.bytes
+    """The 16 bytes of the node."""
+    token: _builtins.int
+    """Token of the attempt."""
+    first: _builtins.int
+    """Number of the first item."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Value]:
+        """The items, in order, at least one."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.bytes = ...,
+        token: _builtins.int = ...,
+        first: _builtins.int = ...,
+        items: _abc.Iterable[_value_pb2.Value] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "items", b"items", "node", b"node", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmitRequest: _TypeAlias = EmitRequest  # noqa: Y015
+
+@_typing.final
+class EmitResponse(_message.Message):
+    """EmitResponse says that the items are durable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many items the stream holds now."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmitResponse: _TypeAlias = EmitResponse  # noqa: Y015
+
+@_typing.final
+class ReadItemsRequest(_message.Message):
+    """ReadItemsRequest names a stream and where to begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    NO_WAIT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The node's id, as users know it."""
+    first: _builtins.int
+    """Number of the first item wanted."""
+    no_wait: _builtins.bool
+    """True: end with the items that are there, and do not wait for others."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        first: _builtins.int = ...,
+        no_wait: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "id", b"id", "no_wait", b"no_wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadItemsRequest: _TypeAlias = ReadItemsRequest  # noqa: Y015
+
+@_typing.final
+class ReadItemsResponse(_message.Message):
+    """ReadItemsResponse brings items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """Number of the first of them."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Value]:
+        """The items, in order."""
+
+    @_builtins.property
+    def end(self) -> _value_pb2.Result:
+        """How the node ended; in the last message only, and not where the request said no_wait."""
+
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        items: _abc.Iterable[_value_pb2.Value] | None = ...,
+        end: _value_pb2.Result | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "first", b"first", "items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadItemsResponse: _TypeAlias = ReadItemsResponse  # noqa: Y015

@@ -86,6 +86,16 @@ class ClientServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupResponse.FromString,
                 _registered_method=True)
+        self.Emit = channel.unary_unary(
+                '/grpcflow.v1.ClientService/Emit',
+                request_serializer=grpcflow_dot_v1_dot_client__service__pb2.EmitRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.EmitResponse.FromString,
+                _registered_method=True)
+        self.ReadItems = channel.unary_stream(
+                '/grpcflow.v1.ClientService/ReadItems',
+                request_serializer=grpcflow_dot_v1_dot_client__service__pb2.ReadItemsRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.ReadItemsResponse.FromString,
+                _registered_method=True)
 
 
 class ClientServiceServicer(object):
@@ -191,6 +201,33 @@ class ClientServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Emit(self, request, context):
+        """Emit appends items to the stream of the node that an attempt runs, durably.
+
+        Items are numbered from 0 by the attempt. One whose number the stream holds already is passed over: an attempt
+        that runs a node again emits again what its readers have. Send the items of a node in order.
+
+        Statuses: FAILED_PRECONDITION (STALE_ATTEMPT): the attempt is no longer the node's: stop.
+        INVALID_ARGUMENT (MALFORMED, ITEMS_OUT_OF_ORDER, PAYLOAD_TOO_LARGE, UNKNOWN_CONTENT_TYPE).
+        RESOURCE_EXHAUSTED (STORE_FULL, TOO_MANY_ITEMS). UNAVAILABLE: send the same again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadItems(self, request, context):
+        """ReadItems gives the items of a node's stream from one on, those to come included, and ends once the node has
+        settled and all of them were given.
+
+        The reader's pace holds: items wait on disk. A reader whose call breaks asks again from the first one it lacks.
+
+        Statuses: NOT_FOUND (UNKNOWN_NODE): there is no such node, or it expired while it was read. INVALID_ARGUMENT
+        (ID_TOO_LONG). UNAVAILABLE: ask again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClientServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -243,6 +280,16 @@ def add_ClientServiceServicer_to_server(servicer, server):
                     servicer.DeleteGroup,
                     request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupResponse.SerializeToString,
+            ),
+            'Emit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Emit,
+                    request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.EmitRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_client__service__pb2.EmitResponse.SerializeToString,
+            ),
+            'ReadItems': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadItems,
+                    request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.ReadItemsRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_client__service__pb2.ReadItemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -516,6 +563,60 @@ class ClientService(object):
             '/grpcflow.v1.ClientService/DeleteGroup',
             grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupRequest.SerializeToString,
             grpcflow_dot_v1_dot_client__service__pb2.DeleteGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Emit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/Emit',
+            grpcflow_dot_v1_dot_client__service__pb2.EmitRequest.SerializeToString,
+            grpcflow_dot_v1_dot_client__service__pb2.EmitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/ReadItems',
+            grpcflow_dot_v1_dot_client__service__pb2.ReadItemsRequest.SerializeToString,
+            grpcflow_dot_v1_dot_client__service__pb2.ReadItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

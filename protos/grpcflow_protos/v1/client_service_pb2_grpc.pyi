@@ -93,6 +93,25 @@ class ClientServiceStub:
 
     Statuses: INVALID_ARGUMENT (ID_TOO_LONG).
     """
+    Emit: _grpc.UnaryUnaryMultiCallable[_client_service_pb2.EmitRequest, _client_service_pb2.EmitResponse]
+    """Emit appends items to the stream of the node that an attempt runs, durably.
+
+    Items are numbered from 0 by the attempt. One whose number the stream holds already is passed over: an attempt
+    that runs a node again emits again what its readers have. Send the items of a node in order.
+
+    Statuses: FAILED_PRECONDITION (STALE_ATTEMPT): the attempt is no longer the node's: stop.
+    INVALID_ARGUMENT (MALFORMED, ITEMS_OUT_OF_ORDER, PAYLOAD_TOO_LARGE, UNKNOWN_CONTENT_TYPE).
+    RESOURCE_EXHAUSTED (STORE_FULL, TOO_MANY_ITEMS). UNAVAILABLE: send the same again.
+    """
+    ReadItems: _grpc.UnaryStreamMultiCallable[_client_service_pb2.ReadItemsRequest, _client_service_pb2.ReadItemsResponse]
+    """ReadItems gives the items of a node's stream from one on, those to come included, and ends once the node has
+    settled and all of them were given.
+
+    The reader's pace holds: items wait on disk. A reader whose call breaks asks again from the first one it lacks.
+
+    Statuses: NOT_FOUND (UNKNOWN_NODE): there is no such node, or it expired while it was read. INVALID_ARGUMENT
+    (ID_TOO_LONG). UNAVAILABLE: ask again.
+    """
 
 @_typing.type_check_only
 class ClientServiceAsyncStub(ClientServiceStub):
@@ -157,6 +176,25 @@ class ClientServiceAsyncStub(ClientServiceStub):
     """DeleteGroup deletes a description; where there is none it does nothing.
 
     Statuses: INVALID_ARGUMENT (ID_TOO_LONG).
+    """
+    Emit: _aio.UnaryUnaryMultiCallable[_client_service_pb2.EmitRequest, _client_service_pb2.EmitResponse]  # type: ignore[assignment]
+    """Emit appends items to the stream of the node that an attempt runs, durably.
+
+    Items are numbered from 0 by the attempt. One whose number the stream holds already is passed over: an attempt
+    that runs a node again emits again what its readers have. Send the items of a node in order.
+
+    Statuses: FAILED_PRECONDITION (STALE_ATTEMPT): the attempt is no longer the node's: stop.
+    INVALID_ARGUMENT (MALFORMED, ITEMS_OUT_OF_ORDER, PAYLOAD_TOO_LARGE, UNKNOWN_CONTENT_TYPE).
+    RESOURCE_EXHAUSTED (STORE_FULL, TOO_MANY_ITEMS). UNAVAILABLE: send the same again.
+    """
+    ReadItems: _aio.UnaryStreamMultiCallable[_client_service_pb2.ReadItemsRequest, _client_service_pb2.ReadItemsResponse]  # type: ignore[assignment]
+    """ReadItems gives the items of a node's stream from one on, those to come included, and ends once the node has
+    settled and all of them were given.
+
+    The reader's pace holds: items wait on disk. A reader whose call breaks asks again from the first one it lacks.
+
+    Statuses: NOT_FOUND (UNKNOWN_NODE): there is no such node, or it expired while it was read. INVALID_ARGUMENT
+    (ID_TOO_LONG). UNAVAILABLE: ask again.
     """
 
 class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -279,6 +317,37 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         """DeleteGroup deletes a description; where there is none it does nothing.
 
         Statuses: INVALID_ARGUMENT (ID_TOO_LONG).
+        """
+
+    @_abc_1.abstractmethod
+    def Emit(
+        self,
+        request: _client_service_pb2.EmitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_service_pb2.EmitResponse, _abc.Awaitable[_client_service_pb2.EmitResponse]]:
+        """Emit appends items to the stream of the node that an attempt runs, durably.
+
+        Items are numbered from 0 by the attempt. One whose number the stream holds already is passed over: an attempt
+        that runs a node again emits again what its readers have. Send the items of a node in order.
+
+        Statuses: FAILED_PRECONDITION (STALE_ATTEMPT): the attempt is no longer the node's: stop.
+        INVALID_ARGUMENT (MALFORMED, ITEMS_OUT_OF_ORDER, PAYLOAD_TOO_LARGE, UNKNOWN_CONTENT_TYPE).
+        RESOURCE_EXHAUSTED (STORE_FULL, TOO_MANY_ITEMS). UNAVAILABLE: send the same again.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadItems(
+        self,
+        request: _client_service_pb2.ReadItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_client_service_pb2.ReadItemsResponse], _abc.AsyncIterator[_client_service_pb2.ReadItemsResponse]]:
+        """ReadItems gives the items of a node's stream from one on, those to come included, and ends once the node has
+        settled and all of them were given.
+
+        The reader's pace holds: items wait on disk. A reader whose call breaks asks again from the first one it lacks.
+
+        Statuses: NOT_FOUND (UNKNOWN_NODE): there is no such node, or it expired while it was read. INVALID_ARGUMENT
+        (ID_TOO_LONG). UNAVAILABLE: ask again.
         """
 
 def add_ClientServiceServicer_to_server(servicer: ClientServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

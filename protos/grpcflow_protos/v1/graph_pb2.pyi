@@ -462,6 +462,7 @@ class GraphChunk(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     REJECT_ID_REUSE_FIELD_NUMBER: _builtins.int
     ATTACHMENT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
     graph: _builtins.bytes
     """The 12 bytes of the graph id."""
     sequence: _builtins.int
@@ -472,6 +473,8 @@ class GraphChunk(_message.Message):
     """How many nodes the whole graph has; the same in every piece."""
     reject_id_reuse: _builtins.bool
     """True: a user's own id that a settled node holds is refused too."""
+    outcome: _builtins.int
+    """In the first piece: index of the node whose value is the value of the whole, plus one; 0: the last node."""
     @_builtins.property
     def templates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Template]:
         """Templates; those of later pieces go on counting where the pieces before them ended."""
@@ -495,10 +498,11 @@ class GraphChunk(_message.Message):
         runs: _abc.Iterable[Global___NodeRun] | None = ...,
         reject_id_reuse: _builtins.bool = ...,
         attachment: Global___Attachment | None = ...,
+        outcome: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "graph", b"graph", "last", b"last", "node_count", b"node_count", "reject_id_reuse", b"reject_id_reuse", "runs", b"runs", "sequence", b"sequence", "templates", b"templates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "graph", b"graph", "last", b"last", "node_count", b"node_count", "outcome", b"outcome", "reject_id_reuse", b"reject_id_reuse", "runs", b"runs", "sequence", b"sequence", "templates", b"templates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,7 +23,7 @@ def forget_children(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_to_count(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(settling, "count_down", nothing)
+    patch.setattr(settling, "count_settled", nothing)
 
 
 def forget_to_queue(patch: pytest.MonkeyPatch) -> None:

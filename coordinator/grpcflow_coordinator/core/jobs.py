@@ -1,0 +1,60 @@
+"""Work on more nodes than one step may take: revoking by stamp, cancelling, retrying.
+
+How far it is stands in a record, so that a restart goes on with it. May NOT know what the work is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from grpcflow_coordinator.core import cancelling, retrying, stamping
+from grpcflow_coordinator.core.cluster import Step
+from grpcflow_coordinator.core.effects import Answer
+from grpcflow_coordinator.core.events import CancelAsked, RetryAsked, StampRevokeAsked
+from grpcflow_coordinator.core.model import Job
+
+#: What goes one bounded step on with each kind of work; True where that was all.
+_ADVANCE: dict[str, Callable[[Step, Job], bool]] = {
+    "stamp": stamping.advance,
+    "cancel": cancelling.advance,
+    "retry": retrying.advance,
+}
+
+
+def on_ask(step: Step, event: StampRevokeAsked | CancelAsked | RetryAsked) -> None:
+    """Begin; the ticks that follow do the work, the first of them in the same commit."""
+    begun: Job | Answer
+    if isinstance(event, StampRevokeAsked):
+        begun = Job(0, event.stamps, event.terminate, event.signal)
+    elif isinstance(event, CancelAsked):
+        begun = cancelling.begin(step, event)
+    else:
+        begun = retrying.begin(step, event)
+    if isinstance(begun, Answer):
+        step.effects.sends.append(begun)
+        return
+    job = replace(begun, number=max(step.cluster.jobs, default=0) + 1)
+    step.cluster.jobs[job.number] = job, event.client
+    step.loaded.put_job(job)
+
+
+def resume(step: Step) -> None:
+    """Go on, after a start, with what was under way."""
+    step.cluster.jobs = {job.number: (job, None) for job in step.loaded.jobs()}
+    for job, _ in step.cluster.jobs.values():
+        if job.kind == "cancel":
+            step.cluster.cancelling.update((job.graph, *job.graphs))
+
+
+def work(step: Step) -> None:
+    """Go one bounded step on with each job."""
+    for job, client in list(step.cluster.jobs.values()):
+        if _ADVANCE[job.kind](step, job):
+            del step.cluster.jobs[job.number]
+            step.loaded.drop_job(job.number)
+            unknown = retrying.unknown_tasks(step, job.calls)
+            step.effects.sends.append(Answer(client, count=job.done, running=job.running, unknown=unknown))
+        else:
+            step.loaded.put_job(job)
+            step.effects.again = True

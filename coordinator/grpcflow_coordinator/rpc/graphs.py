@@ -1,0 +1,165 @@
+"""GraphService: decode, read or post an event, encode. No decision about tasks is made here."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import signal
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from grpcflow_coordinator.core.effects import Answer
+from grpcflow_coordinator.core.events import CancelAsked, Event, RetryAsked
+from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, Graph, split_node
+from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.explain import Explainer
+from grpcflow_coordinator.rpc.lookup import Lookup
+from grpcflow_coordinator.rpc.views import Gallery
+from grpcflow_protos.v1 import graph_service_pb2 as pb
+from grpcflow_protos.v1 import graph_service_pb2_grpc
+
+#: Graphs of one page, unless the request says, and at most.
+DEFAULT_PAGE: Final = 100
+LARGEST_PAGE: Final = 1_000
+
+#: Graphs that one request looks at; those behind them are for the next page.
+LOOKED_AT: Final = 5_000
+
+#: Graphs, or nodes of one, that are read before others have their turn.
+AT_ONCE: Final = 200
+
+
+class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
+    """Shows graphs and acts on them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lookup = Lookup(engine)
+
+    def _graph(self, text: str) -> Graph:
+        """Return the graph that an id names.
+
+        Raises:
+            Refusal: UNKNOWN_GRAPH, ID_TOO_LONG.
+        """
+        records = self._engine.committed
+        node = self._lookup.node(text)
+        found = None if node is None else split_node(node)[0]
+        if found is None and len(text) == 2 * GRAPH_ID_BYTES:
+            try:
+                found = bytes.fromhex(text)
+            except ValueError:
+                found = None
+        graph = None if found is None else records.graph(found)
+        if graph is None:
+            raise Refusal("UNKNOWN_GRAPH", f"there is no graph {text!r}, or it has expired: see `grpcflow graph list`")
+        return graph
+
+    async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
+        """Give one page of graphs, newest first."""
+        convert.check_name(request.task, "a pattern of task names")
+        if len(request.after) not in {0, GRAPH_ID_BYTES}:
+            raise Refusal("BAD_ARGUMENTS", "`after` is not the `next` of a page before")
+        if request.limit > LARGEST_PAGE:
+            raise Refusal(
+                "BAD_ARGUMENTS", f"a page of {request.limit} graphs was asked for; {LARGEST_PAGE} are allowed"
+            )
+        answer = pb.ListGraphsResponse()
+        before, looked = request.after, 0
+        records = self._engine.committed
+        while looked < LOOKED_AT:
+            ids = records.newest_graphs(before, AT_ONCE)
+            gallery = Gallery(self._engine)
+            for graph_id in ids:
+                graph = records.graph(graph_id)
+                before = graph_id
+                if graph is not None and graph.created_ms < request.since_ms:
+                    return answer  # ids grow with time, but for the clocks of clients: close enough for a filter
+                if graph is not None and _wanted(request, graph):
+                    summary = gallery.summary(graph)
+                    if not request.states or summary.state in request.states:
+                        answer.graphs.append(summary)
+                if len(answer.graphs) >= (request.limit or DEFAULT_PAGE):
+                    answer.next = before
+                    return answer
+            looked += len(ids)
+            if len(ids) < AT_ONCE:
+                return answer
+            await asyncio.sleep(0)
+        answer.next = before
+        return answer
+
+    async def GetGraph(self, request: pb.GetGraphRequest, context: Any) -> AsyncIterator[pb.GetGraphResponse]:
+        """Give a graph in pages."""
+        graph = self._graph(request.id)
+        views = (pb.TemplateView(task=one.task, queue=one.queue, priority=one.priority) for one in graph.templates)
+        summary = Gallery(self._engine).summary(graph)
+        yield pb.GetGraphResponse(summary=summary, templates=() if request.summary_only else views)
+        at, left = request.first, request.limit or graph.node_count
+        while not request.summary_only and left > 0 and at < graph.node_count:
+            if self._engine.committed.graph(graph.id) is None:
+                raise Refusal("UNKNOWN_GRAPH", f"the graph {request.id!r} has expired while it was read")
+            page, at = self._page(graph, at, min(left, AT_ONCE), every_node=request.every_node)
+            left -= len(page.runs)
+            yield page
+            await asyncio.sleep(0)
+
+    def _page(self, graph: Graph, at: int, limit: int, *, every_node: bool) -> tuple[pb.GetGraphResponse, int]:
+        """Return a page of runs, of so many nodes that others do not wait, and where the next one begins."""
+        gallery = Gallery(self._engine)
+        page = pb.GetGraphResponse()
+        nodes = 0
+        for run in self._engine.committed.runs(graph.id, at, limit):
+            page.runs.append(gallery.run(graph, run, every_node=every_node))
+            at = run.first + run.count
+            nodes += run.count
+            if nodes >= AT_ONCE:
+                break
+        else:
+            at = graph.node_count if nodes == 0 else at
+        return page, at
+
+    async def CancelGraph(self, request: pb.CancelGraphRequest, context: Any) -> pb.CancelGraphResponse:
+        """End everything of a graph."""
+        name = request.signal or "SIGTERM"
+        if name not in signal.Signals.__members__:
+            raise Refusal("UNKNOWN_SIGNAL", f"{name[:40]!r} is not the name of a signal, such as SIGTERM or SIGKILL")
+        graph = self._graph(request.id).id
+        answer = await self._done(lambda future: CancelAsked(future, graph, request.terminate, name))
+        return pb.CancelGraphResponse(cancelled=answer.count, running=answer.running, had_ended=answer.had_ended)
+
+    async def RetryGraph(self, request: pb.RetryGraphRequest, context: Any) -> pb.RetryGraphResponse:
+        """Run again what did not succeed of a graph."""
+        graph = self._graph(request.id).id
+        answer = await self._done(lambda future: RetryAsked(future, graph))
+        return pb.RetryGraphResponse(retried=answer.count, unknown_tasks=answer.unknown)
+
+    async def _done(self, event: Any) -> Answer:
+        """Post an event and wait until what it began is done."""
+        if self._engine.full:
+            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then try again")
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        made: Event = event(future)
+        self._engine.post(made)
+        answer = await future
+        if answer.code:
+            raise Refusal(answer.code, answer.message)
+        return answer
+
+    async def Explain(self, request: pb.ExplainRequest, context: Any) -> pb.ExplainResponse:
+        """Say why a node is where it is."""
+        node = self._lookup.node(request.id)
+        if node is None:
+            raise Refusal("UNKNOWN_NODE", f"there is no task {request.id!r}, or its result has expired")
+        return Explainer(self._engine).explain(*split_node(node))
+
+
+def _wanted(request: pb.ListGraphsRequest, graph: Graph) -> bool:
+    """Return whether a graph passes what can be told from its root."""
+    if graph.attachment is not None and not request.attached:
+        return False
+    if request.until_ms and graph.created_ms >= request.until_ms:
+        return False
+    return not request.task or any(fnmatch.fnmatchcase(one.task, request.task) for one in graph.templates)
