@@ -132,7 +132,7 @@ class Grpcflow(AppShortcuts):
         return found
 
     @overload
-    def task(self, fun: Callable[P, R], /) -> Task[P, R]: ...
+    def task(self, fun: "Callable[P, R]", /) -> "Task[P, R]": ...
     @overload
     def task(
         self,
@@ -141,7 +141,7 @@ class Grpcflow(AppShortcuts):
         pydantic: Literal[True],
         bind: Literal[True],
         name: str | None = None,
-        base: type[Task[..., Any]] | None = None,
+        base: _Base = None,
         **options: Any,
     ) -> "MakesBoundModelTask": ...
     @overload
@@ -152,7 +152,7 @@ class Grpcflow(AppShortcuts):
         pydantic: Literal[True],
         bind: Literal[False] = False,
         name: str | None = None,
-        base: type[Task[..., Any]] | None = None,
+        base: _Base = None,
         **options: Any,
     ) -> "MakesModelTask": ...
     @overload
@@ -162,7 +162,7 @@ class Grpcflow(AppShortcuts):
         *,
         bind: Literal[True],
         name: str | None = None,
-        base: type[Task[..., Any]] | None = None,
+        base: _Base = None,
         **options: Any,
     ) -> "MakesBoundTask": ...
     @overload
@@ -172,7 +172,7 @@ class Grpcflow(AppShortcuts):
         *,
         bind: Literal[False] = False,
         name: str | None = None,
-        base: type[Task[..., Any]] | None = None,
+        base: _Base = None,
         **options: Any,
     ) -> "MakesTask": ...
     @overload
@@ -182,9 +182,9 @@ class Grpcflow(AppShortcuts):
         *,
         bind: bool,
         name: str | None = None,
-        base: type[Task[..., Any]] | None = None,
+        base: _Base = None,
         **options: Any,
-    ) -> Callable[[Callable[..., R]], Task[..., R]]: ...
+    ) -> "Callable[[Callable[..., R]], Task[..., R]]": ...
     def task(
         self,
         fun: Callable[..., Any] | None = None,
@@ -192,7 +192,7 @@ class Grpcflow(AppShortcuts):
         *,
         bind: bool = False,
         name: str | None = None,
-        base: type[Task[..., Any]] | None = None,
+        base: _Base = None,
         **options: Any,
     ) -> Any:
         """Make a task of a function and register it; with or without parentheses.

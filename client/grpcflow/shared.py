@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedTask", "shared_task"]
 
+_Base = type[Task[..., Any]] | None
+
 
 class SharedTask:
     """Stands for a shared task: the one of the current app."""
@@ -38,14 +40,14 @@ class SharedTask:
 
 
 @overload
-def shared_task(fun: Callable[P, R], /) -> Task[P, R]: ...
+def shared_task(fun: "Callable[P, R]", /) -> "Task[P, R]": ...
 @overload
 def shared_task(
     *,
     pydantic: Literal[True],
     bind: Literal[True],
     name: str | None = None,
-    base: type[Task[..., Any]] | None = None,
+    base: _Base = None,
     **options: Any,
 ) -> "MakesBoundModelTask": ...
 @overload
@@ -54,7 +56,7 @@ def shared_task(
     pydantic: Literal[True],
     bind: Literal[False] = False,
     name: str | None = None,
-    base: type[Task[..., Any]] | None = None,
+    base: _Base = None,
     **options: Any,
 ) -> "MakesModelTask": ...
 @overload
@@ -62,7 +64,7 @@ def shared_task(
     *,
     bind: Literal[True],
     name: str | None = None,
-    base: type[Task[..., Any]] | None = None,
+    base: _Base = None,
     **options: Any,
 ) -> "MakesBoundTask": ...
 @overload
@@ -70,7 +72,7 @@ def shared_task(
     *,
     bind: Literal[False] = False,
     name: str | None = None,
-    base: type[Task[..., Any]] | None = None,
+    base: _Base = None,
     **options: Any,
 ) -> "MakesTask": ...
 @overload
@@ -78,16 +80,16 @@ def shared_task(
     *,
     bind: bool,
     name: str | None = None,
-    base: type[Task[..., Any]] | None = None,
+    base: _Base = None,
     **options: Any,
-) -> Callable[[Callable[..., R]], Task[..., R]]: ...
+) -> "Callable[[Callable[..., R]], Task[..., R]]": ...
 def shared_task(
     fun: Callable[..., Any] | None = None,
     /,
     *,
     bind: bool = False,
     name: str | None = None,
-    base: type[Task[..., Any]] | None = None,
+    base: _Base = None,
     **options: Any,
 ) -> Any:
     """Make a task of a function for every app, those included that are made later.

@@ -8,21 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast, overload
 
 from grpcflow.canvas import walks
-from grpcflow.canvas.composed import Composed
 from grpcflow.canvas.parts import is_empty, listed
 from grpcflow.canvas.signature import Signature, as_signature
 from grpcflow.type_parameters import Given, Given_co, R, R_co, T
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.canvas.composed import Composed
     from grpcflow.result import AsyncResult, GroupResult
+else:
+    Composed = Signature
 
 __all__ = ["chain", "chord", "followed_by", "group"]
 
 #: The steps before the last one, whose value is that of all.
 _Steps = tuple[Mapping[str, Any], ...]
-#: What the header of a chord may be given as.
-_Header = Mapping[str, Any] | Iterable[Mapping[str, Any]]
+#: A signature or its dict, or several.
+_Described = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 
 
 class chain(Composed[R_co, Given_co]):  # noqa: N801 - Celery's name
@@ -68,7 +70,7 @@ class chain(Composed[R_co, Given_co]):  # noqa: N801 - Celery's name
     @overload
     def __init__(
         self: "chain[Any, Any]",
-        *tasks: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+        *tasks: _Described,
         app: "Grpcflow | None" = None,
         **options: Any,
     ) -> None: ...
@@ -137,7 +139,7 @@ class group(Composed[list[R], "GroupResult[R]"], Generic[R]):  # noqa: N801 - Ce
     @overload
     def __init__(
         self: "group[Any]",
-        *tasks: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+        *tasks: _Described,
         app: "Grpcflow | None" = None,
         **options: Any,
     ) -> None: ...
@@ -219,7 +221,7 @@ class chord(Composed[R_co, Given_co]):  # noqa: N801 - Celery's name
     @overload
     def __init__(
         self: "chord[T, Given]",
-        header: "_Header",
+        header: _Described,
         body: "Composed[T, Given]",
         *,
         app: "Grpcflow | None" = None,
@@ -228,7 +230,7 @@ class chord(Composed[R_co, Given_co]):  # noqa: N801 - Celery's name
     @overload
     def __init__(
         self: "chord[T, AsyncResult[T]]",
-        header: "_Header",
+        header: _Described,
         body: "Signature[T]",
         *,
         app: "Grpcflow | None" = None,
@@ -237,7 +239,7 @@ class chord(Composed[R_co, Given_co]):  # noqa: N801 - Celery's name
     @overload
     def __init__(
         self: "chord[Any, Any]",
-        header: "_Header",
+        header: _Described,
         body: Mapping[str, Any] | None = None,
         *,
         app: "Grpcflow | None" = None,

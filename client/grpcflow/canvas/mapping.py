@@ -7,14 +7,16 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast, overload
 
 from grpcflow.canvas.compose import group
-from grpcflow.canvas.composed import Composed
 from grpcflow.canvas.signature import Signature, as_signature
 from grpcflow.type_parameters import R, R_co, T
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.canvas.composed import Composed
     from grpcflow.result import GroupResult
     from grpcflow.task import Task
+else:
+    Composed = Signature
 
 __all__ = ["chunks", "xmap", "xstarmap"]
 

@@ -63,10 +63,9 @@ class Result:
         return self.id
 
     @property
-    def parent(
-        self,
-    ) -> Any:  # an AsyncResult, a GroupResult or None: whoever walks back knows which, and no checker does
+    def parent(self) -> Any:
         """The result of what ran before it in its chain; None for the first step."""
+        # An AsyncResult, a GroupResult or None: whoever walks back knows which, and no checker does.
         if self._parent is _UNSET:
             before = self._outcome.parent if self._outcome is not None else None
             self._parent = None if before is None else self._result_of(before)

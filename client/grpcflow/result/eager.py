@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, TaskRevokedError
-from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES
+from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, Result
 from grpcflow.result.group import GroupResult
 from grpcflow.result.single import AsyncResult
 from grpcflow.type_parameters import R, R_co
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EagerGroupResult", "EagerResult", "End", "Ran"]
 
-_Told = TypeVar("_Told", bound=AsyncResult[Any] | GroupResult)
+_Told = TypeVar("_Told", bound=Result)
 
 
 @dataclass(slots=True)
