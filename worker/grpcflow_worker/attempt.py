@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from grpcflow import codec, errors, signals
 from grpcflow.context import Context
-from grpcflow.lifecycle import Lifecycle
+from grpcflow.lifecycle import Lifecycle, send_beside
 from grpcflow.steering import Steering
 from grpcflow.task import Task
 from grpcflow_worker.executor import CallRun, Ended
@@ -160,7 +160,7 @@ class CoroutineRun(Bound):
             request = attempt.request = self.context(attempt.offset, attempt.args, attempt.kwargs)
             request._later = attempt.submit_later
             if signals.task_received.receivers:
-                signals.task_received.send(self.invoker, request=request)
+                send_beside(signals.task_received, self.invoker, request=request)
             self.task.push_request(request)
             if self.tells:
                 attempt.life = Lifecycle(self.task)

@@ -248,8 +248,8 @@ class Bound:
             if isinstance(error, errors.Reject):
                 return Ended(token, "rejected", requeue=bool(error.requeue), failure=capture(error)), error
             if isinstance(error, errors.StaleAttempt):
-                # Another attempt goes on. Should the coordinator have forgotten that, in a crash, this one is lost to it,
-                # and the task runs again: that it could not be replaced is no failure of its own.
+                # Another attempt goes on. Should the coordinator have forgotten that, in a crash, this one is lost to
+                # it, and the task runs again: that it could not be replaced is no failure of its own.
                 return Ended(token, "lost", message=str(error)), error
             if isinstance(error, errors.PayloadTooLarge) and error.code == _TOO_LARGE:
                 return Ended(token, "failure", failure=reason_failure(error, _TOO_LARGE)), error

@@ -214,6 +214,36 @@ async def test_neither_a_broken_callback_nor_a_child_that_exits_harms_other_task
     assert many.heard.value(beside) == "go"
 
 
+async def test_a_task_that_cancels_all_it_can_find_leaves_no_attempt_without_an_end(many: Running) -> None:
+    tokens = many.put_many("cancels_all", [[]]) + many.put_many("add", [[number, 1] for number in range(50)])
+    await many.heard.all_of(tokens)
+    ends = [failure_of(many.heard.ends[token]).type_name for token in tokens if token in many.heard.ends]
+    assert ends
+    assert set(ends) == {"CancelledError"}
+    assert await many.get("add", 1, 2) == 3
+
+
+async def test_a_loop_that_is_blocked_for_ever_does_not_keep_the_worker(
+    many: Running, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = many.put("blocks", gate.port)
+    await gate.arrival()
+    await many.close(drain=True, deadline=0.05)
+    assert many.heard.ends[token].kind == "lost"
+    assert "is blocked and was left behind" in caplog.text
+    gate.open("blocked")
+
+
+async def test_what_runs_at_the_end_is_cancelled_and_may_clean_up(many: Running, gate: Gate) -> None:
+    token = many.put("cancelled", gate.port)
+    await gate.arrival()
+    closing = asyncio.create_task(many.close(drain=False, deadline=0))
+    assert await gate.arrival() == "cancelled"
+    gate.open("cancelled")
+    await closing
+    assert many.heard.ends[token].kind == "lost"
+
+
 async def test_all_run_on_one_loop_that_is_not_the_supervisors(many: Running) -> None:
     loops = {await many.get("loop_of") for _ in range(5)}
     assert len(loops) == 1

@@ -70,8 +70,8 @@ async def test_prefork_sends_each_signal_in_its_process(start: Start, notes: Pat
     assert shutting == ["Warm SIGTERM 0", f"Cold SIGINT {STOP + numbers.SIGINT}"]
 
 
-@pytest.mark.parametrize("kind", ["threads", "solo"])
-async def test_threads_and_solo_send_all_in_the_worker(start: Start, notes: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["threads", "solo", "asyncio"])
+async def test_executors_without_processes_send_all_in_the_worker(start: Start, notes: Path, kind: str) -> None:
     one = await start(kind, concurrency=1, app="executor_signals")
     assert await live(one) == os.getpid()
     told = read(notes)

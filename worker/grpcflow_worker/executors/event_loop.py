@@ -7,6 +7,7 @@ is and how it ends is `attempt`'s affair; here is when it begins, what interrupt
 import asyncio
 import contextlib
 import contextvars
+import functools
 import logging
 import signal as numbers
 import threading
@@ -42,7 +43,7 @@ LIMIT_PATIENCE: Final = 1.0
 SIGNAL_PATIENCE: Final = 5.0
 
 #: Seconds that the loop gets to end, with all that is left on it.
-_END: Final = 1.0
+_END: Final = 0.5
 
 
 class Asyncio(Threads):
@@ -185,6 +186,7 @@ class Asyncio(Threads):
         loop, call = self._task_loop, attempt.bound.run.call
         body = self._run_body(attempt)
         attempt.task = asyncio.Task(body, loop=loop, name=call.task, context=attempt.variables)
+        attempt.task.add_done_callback(functools.partial(self._done, attempt))
         if call.soft_time_limit is not None:
             text = f"the task ran longer than its soft time limit of {call.soft_time_limit:g} s"
             error = errors.SoftTimeLimitExceeded(text)
@@ -196,6 +198,12 @@ class Asyncio(Threads):
     async def _run_body(self, attempt: Attempt) -> None:
         await attempt.bound.body(attempt)
         self._finish(attempt, inside=True)
+
+    def _done(self, attempt: Attempt, task: "asyncio.Task[None]") -> None:
+        """Finish an attempt whose asyncio task never began: code of another task cancelled all that it could find."""
+        if not attempt.finished:
+            attempt.error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            self._finish(attempt)
 
     def _finish(self, attempt: Attempt, *, inside: bool = False) -> None:
         """Say how an attempt ended, once; what it left running ends with it. `inside`: called in its own context."""
@@ -286,12 +294,12 @@ class Asyncio(Threads):
 
     def _blocked(self, task: "asyncio.Task[Any]", place: str) -> None:
         """Name the task that keeps the loop from going on."""
-        for attempt in list(self._attempts.values()):
-            if attempt.task is task or task in attempt.left():
-                name = attempt.name
-                break
-        else:
-            name = task.get_name()
+        name = task.get_name()
+        with contextlib.suppress(RuntimeError):  # the loop goes on just now, and what is looked through changes
+            for attempt in list(self._attempts.values()):
+                if attempt.task is task or task in attempt.left():
+                    name = attempt.name
+                    break
         _log.warning(
             "%s has blocked the event loop of all tasks for %d ms, at %s. Await instead, use asyncio.to_thread(), or "
             "write the task as a plain def, which runs in a thread",

@@ -222,6 +222,14 @@ async def exits_in_a_child() -> str:
 
 
 @app.task
+async def cancels_all() -> None:
+    """Cancels all asyncio tasks that it finds on its loop, those of other tasks too."""
+    for task in asyncio.all_tasks():
+        task.cancel()
+    await asyncio.sleep(0)
+
+
+@app.task
 async def breaks_a_callback() -> str:
     """A callback of the loop fails beside the task."""
     asyncio.get_running_loop().call_soon(lambda: 1 / 0)
