@@ -9,12 +9,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.tree import ROOT
+from tests.support.tree import PACKAGES, ROOT, relative
 
 HERE: Final = Path(__file__).parent
 PAGE: Final = ROOT / "docs" / "types.md"
@@ -78,6 +79,13 @@ def test_basedpyright_knows_what_tasks_take_and_give_and_finds_every_mistake(fol
     }
     assert found == {("mistakes.py", line) for line in LINES}, told
     assert read["summary"]["filesAnalyzed"] >= len(list(HERE.glob("*.py"))) + 4
+
+
+def test_every_package_that_is_shipped_says_that_it_is_typed() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert sorted(shipped) == sorted(map(relative, PACKAGES.values()))
+    assert [path for path in shipped if not (ROOT / path / "py.typed").is_file()] == []
 
 
 def checked(tool: str, *arguments: str, **environment: str) -> str:
