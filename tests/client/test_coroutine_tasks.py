@@ -169,7 +169,7 @@ def test_what_it_leaves_running_is_cancelled_and_named(caplog: pytest.LogCapture
         assert coroutines.run(leave()) == 1
     assert sorted(ended) == ["generator", "task"]
     assert "mine (test_what_it_leaves_running_is_cancelled_and_named.<locals>.for_ever)" in caplog.text
-    assert coroutines.run(asyncio.sleep(0, "still here")) == "still here"
+    assert add.apply((1, 2)).get() == 3
 
 
 # --- interrupting ------------------------------------------------------------------------------------------------

@@ -117,6 +117,11 @@ async def test_limits_of_the_app_hold_where_nothing_else_is_said(start: Start) -
     assert await other.get("spin", 0.3, app="executor_limited") is None
 
 
+async def test_limits_of_the_app_hold_for_coroutines_on_a_loop(start: Start) -> None:
+    one = await start("asyncio", concurrency=1, app="executor_limited")
+    assert failure_of(await one.end("endless")).message == "TimeLimitExceeded(0.15)"
+
+
 @pytest.mark.parametrize("kind", ["threads", "solo", "asyncio"])
 async def test_executors_that_cannot_stop_a_task_name_the_limits_that_do_not_hold(start: Start, kind: str) -> None:
     one = await start(kind, concurrency=1, app="executor_limited", soft_time_limit=9.0)

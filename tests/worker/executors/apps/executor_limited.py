@@ -1,5 +1,6 @@
 """An app whose settings limit every task."""
 
+import asyncio
 import time
 
 from grpcflow import Grpcflow
@@ -19,3 +20,9 @@ def spin(seconds: float) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
+
+
+@app.task
+async def endless() -> None:
+    """Waits for nothing."""
+    await asyncio.Event().wait()
