@@ -22,6 +22,7 @@ from grpcflow_protos.v1 import (
     client_service_pb2_grpc,
     control_service_pb2_grpc,
     graph_pb2,
+    graph_service_pb2_grpc,
     worker_service_pb2,
     worker_service_pb2_grpc,
 )
@@ -97,6 +98,7 @@ class Wire:
         self.client: Any = client_service_pb2_grpc.ClientServiceStub(channel)
         self.workers: Any = worker_service_pb2_grpc.WorkerServiceStub(channel)
         self.control: Any = control_service_pb2_grpc.ControlServiceStub(channel)
+        self.graphs: Any = graph_service_pb2_grpc.GraphServiceStub(channel)
 
     async def submit(self, *chunks: graph_pb2.GraphChunk) -> client_service_pb2.SubmitResponse:
         """Submit a graph by the unary call."""
