@@ -4,7 +4,7 @@ from typing import Any
 
 from grpcflow import Grpcflow, chain, chord, group, ids
 from grpcflow.lower import Attachment, Calls, LoweredGraph, lower, to_chunks
-from grpcflow_protos.limits import BATCH_BYTES
+from grpcflow_protos.limits import BATCH_BYTES, CHUNK_RUNS
 from grpcflow_protos.v1 import graph_pb2
 
 GRAPH = b"g" * 12
@@ -125,3 +125,11 @@ def test_equal_calls_share_a_template() -> None:
     graph = lowered(canvas)
     assert len(graph.templates) == 1
     assert [run.count for run in graph.runs] == [9, 1]
+
+
+def test_the_first_piece_names_the_node_whose_value_is_the_value_of_the_whole() -> None:
+    many = to_chunks(lowered(chain(noop.s(i) for i in range(2 * CHUNK_RUNS + 1))), GRAPH)
+    assert [chunk.outcome for chunk in many] == [2 * CHUNK_RUNS + 1, 0, 0]
+    for canvas, node in ((noop.s(), 0), (group(noop.s(1), noop.s(2)), 2), (chord([noop.s(1)] * 3, noop.s()), 4)):
+        graph = lowered(canvas)
+        assert (graph.outcome.node, to_chunks(graph, GRAPH)[0].outcome) == (node, node + 1)

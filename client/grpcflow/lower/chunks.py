@@ -51,6 +51,8 @@ def to_chunks(graph: LoweredGraph, graph_id: bytes, attachment: Attachment | Non
             )
         )
     chunks[-1].last = True
+    # Which node's end is the end of the whole: what the graph is called by where it is shown, listed or explained.
+    chunks[0].outcome = graph.outcome.node + 1
     if attachment is not None:
         chunks[0].attachment.CopyFrom(_attachment(attachment, graph.outcome.node))
     return chunks
