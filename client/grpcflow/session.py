@@ -9,7 +9,7 @@ that no timer thread is needed.
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty
 from typing import Final
@@ -19,6 +19,7 @@ import grpc
 from grpcflow import errors, forking, statuses
 from grpcflow.link import Link
 from grpcflow.retry_policy import RetryPolicy
+from grpcflow.submission import Submission, Submissions
 from grpcflow.waiting import Operation, Waiter, Waiters
 from grpcflow.watches import unwatch, watches
 from grpcflow_protos.v1 import client_service_pb2
@@ -43,18 +44,6 @@ _WARN_EVERY: Final = 30.0
 _AGAIN: Final = 0.05
 
 
-class _Submission(Operation):
-    """A graph on its way: its encoded pieces are kept until the coordinator has it."""
-
-    __slots__ = ("graph", "once", "pieces", "since", "tries")
-
-    def __init__(self, graph: bytes, pieces: Sequence[bytes], once: bool) -> None:
-        super().__init__()
-        self.graph, self.pieces, self.once = graph, pieces, once
-        self.tries = 0
-        self.since = time.monotonic()
-
-
 class Session:
     """All that one process has open with one coordinator. Safe for threads and across ``os.fork()``.
 
@@ -69,7 +58,7 @@ class Session:
         self.addresses = tuple(addresses)
         self.policy = policy
         self._connect_timeout, self._version = connect_timeout, version
-        self._submissions: dict[bytes, list[_Submission]] = {}
+        self._submissions = Submissions()
         self._waiters = Waiters()
         self._opened = 0
         self._failures = 0
@@ -102,15 +91,48 @@ class Session:
         Raises:
             GrpcflowError: The coordinator refused it, could not be reached, or did not answer in time.
         """
-        submission = _Submission(graph, pieces, once)
+        posted = self.post([(graph, pieces)], once=once)
+        self.settle(posted, deadline)
+        for submission in posted:
+            if submission.error is not None:
+                raise submission.error
+
+    def post(self, graphs: Iterable[tuple[bytes, Sequence[bytes]]], *, once: bool = False) -> list[Submission]:
+        """Send graphs and do not wait; ``settle`` must follow. Arguments are those of ``submit``, for each graph.
+
+        Raises:
+            CoordinatorUnavailable: The connection is closed; nothing was sent.
+        """
+        posted = [Submission(graph, pieces, once) for graph, pieces in graphs]
         with self._changed:
-            self._submissions.setdefault(graph, []).append(submission)
-            if self._ensure_link() and self._link is not None:
-                self._link.send(*pieces)
+            for submission in posted:
+                self._submissions.add(submission)
+            try:
+                open_now = self._ensure_link()
+            except errors.CoordinatorUnavailable:
+                for submission in posted:
+                    self._submissions.discard(submission)
+                raise
+            if open_now and self._link is not None:
+                for submission in posted:
+                    self._link.send(*submission.pieces)
             else:
                 self._pause.set()
+        return posted
+
+    def settle(self, posted: Sequence[Submission], deadline: float) -> None:
+        """Wait until graphs that were posted are durable; what went wrong with one is its ``error``.
+
+        Args:
+            posted: What ``post`` returned.
+            deadline: Monotonic time to give up at.
+
+        Raises:
+            TimeoutError: They were not all acknowledged in time.
+            CoordinatorUnavailable: The connection was closed.
+        """
         try:
-            if not _drain(self._items(submission, deadline)):
+            if not all(submission.done or _drain(self._items(submission, deadline)) for submission in posted):
                 message = (
                     f"{self._where()} did not acknowledge a graph in time; it may have it all the same: "
                     "submitting the same chunks again is the same submission"
@@ -118,9 +140,8 @@ class Session:
                 raise errors.TimeoutError(message)
         finally:
             with self._changed:
-                self._forget(submission)
-        if submission.error is not None:
-            raise submission.error
+                for submission in posted:
+                    self._submissions.discard(submission)
 
     def arrivals(
         self, waiter: Waiter, deadline: float | None, interval: float | None = None
@@ -308,9 +329,8 @@ class Session:
         self._opened += 1
         link = Link(address, self._connect_timeout, self._version)
         forking.channel_opened()
-        for submissions in self._submissions.values():
-            for submission in submissions:
-                link.send(*submission.pieces)
+        for submission in self._submissions:
+            link.send(*submission.pieces)
         for waiter in self._waiters:
             link.send(*watches(waiter))
         self._link = link
@@ -356,14 +376,7 @@ class Session:
             return None
         worked = link.welcome is not None
         self._failures = 0 if worked else self._failures + 1
-        for submission in self._all_submissions():
-            submission.tries = 0 if worked else submission.tries + 1
-            if worked:
-                submission.since = time.monotonic()
-            most = len(self.addresses) if submission.once else self.policy.tries
-            if submission.tries >= most or self.policy.is_over(submission.tries, submission.since):
-                self._forget(submission)
-                submission.finish(self.unavailable())
+        self._submissions.link_ended(worked, self.policy, len(self.addresses), self.unavailable)
         if not self._goes_on():
             return None
         self._warn()
@@ -387,12 +400,13 @@ class Session:
             if link.welcome is None and message.HasField("welcome"):
                 link.welcome = message.welcome
                 self._failures = 0
-                for submission in self._all_submissions():
-                    submission.tries = 0
+                self._submissions.welcomed()
             for graph in message.accepted:
-                self._finish_graph(graph, None)
+                self._submissions.finish(graph, None)
             for refused in message.refused:
                 self._take_refusal(refused)
+            for told in message.progress:  # before the ends: what a node said stands before its end
+                self._waiters.take_progress(told)
             for column in message.successes:
                 indexes, values = list(column.indexes), list(column.values)  # plain lists are five times as quick
                 for waiter in tuple(self._waiters.of(column.graph)):
@@ -403,26 +417,11 @@ class Session:
     def _take_refusal(self, refused: client_service_pb2.Refused) -> None:
         error = statuses.error_of_refusal(refused.refusal)
         if refused.graph:
-            self._finish_graph(refused.graph, error)
+            self._submissions.finish(refused.graph, error)
         for waiter in self._waiters.meant_by(refused.nodes):
             # The same nodes may be asked for by one who waits for them to be submitted and one who does not.
             if not (waiter.waits_for_submit and error.code == "UNKNOWN_NODE"):
                 waiter.finish(error)
-
-    def _finish_graph(self, graph: bytes, error: Exception | None) -> None:
-        """End the submissions of a graph; one that was answered before is passed over."""
-        for submission in self._submissions.pop(graph, ()):
-            submission.finish(error)
-
-    def _all_submissions(self) -> list[_Submission]:
-        return [submission for submissions in self._submissions.values() for submission in submissions]
-
-    def _forget(self, submission: _Submission) -> None:
-        listed = self._submissions.get(submission.graph)
-        if listed is not None and submission in listed:
-            listed.remove(submission)
-            if not listed:
-                del self._submissions[submission.graph]
 
     def _unwatch(self, waiter: Waiter) -> None:
         """Tell the coordinator that results are no longer wanted, where no other waiter wants them."""
@@ -436,9 +435,7 @@ class Session:
             self._link.send(unwatch(names=names))
 
     def _fail_all(self, error: Exception) -> None:
-        for submission in self._all_submissions():
-            submission.finish(error)
-        self._submissions.clear()
+        self._submissions.fail_all(error)
         for waiter in self._waiters:
             waiter.finish(error)
 
@@ -476,12 +473,12 @@ class Session:
     def resume_in_child(self) -> None:
         """Start anew with what the forking thread itself waits for, if it forked inside a callback."""
         me = threading.get_ident()
-        submissions = [one for one in self._all_submissions() if one.thread == me]
+        submissions = [one for one in self._submissions if one.thread == me]
         waiters = [waiter for waiter in self._waiters if waiter.thread == me]
         self._begin()
-        self._submissions, self._waiters = {}, Waiters()
+        self._submissions, self._waiters = Submissions(), Waiters()
         for submission in submissions:
-            self._submissions.setdefault(submission.graph, []).append(submission)
+            self._submissions.add(submission)
         for waiter in waiters:
             self._waiters.add(waiter)
 

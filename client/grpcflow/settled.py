@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from grpcflow_protos.v1 import value_pb2
+    from grpcflow_protos.v1 import client_service_pb2, value_pb2
 
-__all__ = ["FIRST_SETTLED", "Settled", "settled_from"]
+__all__ = ["FIRST_SETTLED", "Settled", "settled_from", "told_from"]
 
 #: States of the wire by number, in Celery's words.
 _STATES: Final = (
@@ -44,6 +44,7 @@ class Settled:
         meta: What it said with that state: encoded, and its content type.
         details: How the node was called, where that was asked for.
         value_apart: True: the value did not fit and has to be fetched.
+        skipped: How many states came and went untold before this one: whoever reads is slower.
     """
 
     state: str
@@ -58,6 +59,7 @@ class Settled:
     meta: tuple[bytes, str] | None = None
     details: "value_pb2.CallDetails | None" = None
     value_apart: bool = False
+    skipped: int = 0
 
     def take_value(self, value: "value_pb2.Value") -> None:
         """Keep a value as it came over the wire; one that holds nothing is passed over."""
@@ -89,3 +91,13 @@ def settled_from(result: "value_pb2.Result") -> Settled:
     if result.HasField("details"):
         settled.details = result.details
     return settled
+
+
+def told_from(progress: "client_service_pb2.Progress") -> Settled:
+    """Return the news of a node that has not settled as Settled."""
+    state = progress.state
+    told = Settled(state, retries=progress.retries, skipped=progress.skipped)
+    if progress.HasField("meta") or state not in _STATES:
+        told.state, told.custom_state = "STARTED", state
+        told.meta = (progress.meta.data, progress.meta.content_type)
+    return told

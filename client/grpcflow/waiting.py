@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from grpcflow.settled import FIRST_SETTLED, Settled, settled_from
+from grpcflow.news import News
+from grpcflow.settled import FIRST_SETTLED, Settled, settled_from, told_from
 from grpcflow.states import PROPAGATE_STATES
 
 if TYPE_CHECKING:
@@ -51,13 +52,15 @@ class Waiter(Operation, ABC):
 
     Attributes:
         waits_for_submit: True: a node that nobody has submitted yet is waited for and no error.
+        wants_news: True: it is told of the states of nodes before their end, too.
     """
 
-    __slots__ = ("waits_for_submit",)
+    __slots__ = ("waits_for_submit", "wants_news")
 
     def __init__(self, *, waits_for_submit: bool = False) -> None:
         super().__init__()
         self.waits_for_submit = waits_for_submit
+        self.wants_news = False
 
     @abstractmethod
     def graphs(self) -> Iterable[bytes]:
@@ -89,6 +92,9 @@ class Waiter(Operation, ABC):
 
     def take_named(self, name: str, settled: Settled) -> None:
         """Take the result of a node that was waited for by the user's own id, likewise."""
+
+    def take_news(self, graph: bytes, index: int, told: Settled) -> None:
+        """Take a state of a node that has not settled, likewise."""
 
 
 class RangeWaiter(Waiter):
@@ -179,9 +185,11 @@ class NodesWaiter(Waiter):
         order: All texts in order, where it is to be done as soon as one has failed and all before it have
             settled; None: it waits for all.
         waits_for_submit: True: the nodes need not be there yet.
+        news: Keeps the states of nodes before their end; (text, None) in ``wake`` says that there is one to take.
+            None: they are not told.
     """
 
-    __slots__ = ("arrivals", "failed", "found", "front", "names", "order", "places", "wanted")
+    __slots__ = ("arrivals", "failed", "found", "front", "names", "news", "order", "places", "wanted")
 
     def __init__(
         self,
@@ -192,8 +200,11 @@ class NodesWaiter(Waiter):
         found: Mapping[str, Settled] | None = None,
         order: Sequence[str] | None = None,
         waits_for_submit: bool = False,
+        news: News | None = None,
     ) -> None:
         super().__init__(waits_for_submit=waits_for_submit)
+        self.news = news
+        self.wants_news = news is not None
         self.found: dict[str, Settled] = dict(found or {})
         self.arrivals = arrivals
         self.names: set[str] = set(names)
@@ -258,8 +269,16 @@ class NodesWaiter(Waiter):
             self._found(name, settled)
             self._finish_where_certain()
 
+    def take_news(self, graph: bytes, index: int, told: Settled) -> None:
+        """Keep the state of a node that has not settled, where it is the newest."""
+        for text in self.wanted.get(graph, {}).get(index, ()):
+            if self.news is not None and self.news.put(text, told):
+                self.wake.put((text, None))
+
     def _found(self, text: str, settled: Settled) -> None:
         self.found[text] = settled
+        if self.news is not None:
+            self.news.forget(text)
         self._note(text, settled)
         if self.arrivals:
             self.wake.put((text, settled))
@@ -342,6 +361,13 @@ class Waiters:
             waiter.take(graph, index, settled)
         for waiter in tuple(self.named(result.id)):
             waiter.take_named(result.id, settled)
+
+    def take_progress(self, progress: "client_service_pb2.Progress") -> None:
+        """Hand the news of a node that has not settled to those who want them."""
+        graph, index = progress.node[:12], int.from_bytes(progress.node[12:], "big")
+        told = told_from(progress)
+        for waiter in tuple(self.of(graph)):
+            waiter.take_news(graph, index, told)
 
 
 def _strike(listed: dict[Any, list[Waiter]], key: bytes | str, waiter: Waiter) -> None:

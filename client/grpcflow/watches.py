@@ -14,6 +14,8 @@ def watches(waiter: Waiter) -> list[bytes]:
     names = waiter.missing_names()
     if names:
         sets.append(client_service_pb2.NodeSet(ids=names, wait_for_submit=waiter.waits_for_submit))
+    for one in sets if waiter.wants_news else ():
+        one.progress = True
     return [client_service_pb2.SessionRequest(watches=[one]).SerializeToString() for one in sets]
 
 

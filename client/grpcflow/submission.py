@@ -1,0 +1,93 @@
+"""Graphs on their way to the coordinator: pure bookkeeping behind the client's stream, as for waiters.
+
+Sends nothing, takes no lock and knows no gRPC; the session that owns the registry calls it under its own lock.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from grpcflow.retry_policy import RetryPolicy
+from grpcflow.waiting import Operation
+
+__all__ = ["Submission", "Submissions"]
+
+
+class Submission(Operation):
+    """A graph on its way: its encoded pieces are kept until the coordinator has it.
+
+    Args:
+        graph: The graph's id.
+        pieces: Encoded ``SessionRequest`` messages, one for each chunk.
+        once: True: it is given up as soon as no address could be reached.
+
+    Attributes:
+        tries: How often it could not be sent since a link worked last.
+        since: Monotonic time from which its tries count.
+    """
+
+    __slots__ = ("graph", "once", "pieces", "since", "tries")
+
+    def __init__(self, graph: bytes, pieces: Sequence[bytes], once: bool) -> None:
+        super().__init__()
+        self.graph, self.pieces, self.once = graph, pieces, once
+        self.tries = 0
+        self.since = time.monotonic()
+
+
+class Submissions:
+    """All submissions of one session that are not answered; a graph may be submitted by several threads."""
+
+    def __init__(self) -> None:
+        self._by_graph: dict[bytes, list[Submission]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_graph)
+
+    def __iter__(self) -> Iterator[Submission]:
+        return iter([submission for submissions in self._by_graph.values() for submission in submissions])
+
+    def add(self, submission: Submission) -> None:
+        """Keep it until it is answered."""
+        self._by_graph.setdefault(submission.graph, []).append(submission)
+
+    def discard(self, submission: Submission) -> None:
+        """Let go of it, where it is kept."""
+        listed = self._by_graph.get(submission.graph)
+        if listed is not None and submission in listed:
+            listed.remove(submission)
+            if not listed:
+                del self._by_graph[submission.graph]
+
+    def finish(self, graph: bytes, error: Exception | None) -> None:
+        """End the submissions of a graph; one that was answered before is passed over."""
+        for submission in self._by_graph.pop(graph, ()):
+            submission.finish(error)
+
+    def fail_all(self, error: Exception) -> None:
+        """End all of them with an error."""
+        for submission in self:
+            submission.finish(error)
+        self._by_graph.clear()
+
+    def welcomed(self) -> None:
+        """Count the tries of all of them anew: a link works."""
+        for submission in self:
+            submission.tries = 0
+
+    def link_ended(self, worked: bool, policy: RetryPolicy, addresses: int, error: Callable[[], Exception]) -> None:
+        """Give up those that were tried often enough.
+
+        Args:
+            worked: True: the coordinator had welcomed that link.
+            policy: How often they are tried.
+            addresses: How many coordinators there are to try.
+            error: Makes the error that they end with.
+        """
+        for submission in self:
+            submission.tries = 0 if worked else submission.tries + 1
+            if worked:
+                submission.since = time.monotonic()
+            most = addresses if submission.once else policy.tries
+            if submission.tries >= most or policy.is_over(submission.tries, submission.since):
+                self.discard(submission)
+                submission.finish(error())
