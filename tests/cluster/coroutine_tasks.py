@@ -37,6 +37,20 @@ async def replaced(self: Any, n: int) -> Any:
     raise self.replace(group(add.s(n, 1), plain.s(n, 2)))
 
 
+@app.task(name="c.adding", bind=True)
+async def adding(self: Any, n: int) -> int:
+    self.add_to_chord(add.s(n, 100))
+    return n
+
+
+@app.task(name="c.submits", bind=True)
+async def submits(self: Any, x: int, y: int) -> list[str]:
+    """Submits two calls, one while its loop stands still and one beside it; gives their ids and its children's."""
+    first = add.delay(x, y)
+    second = await asyncio.to_thread(add.delay, x, y)
+    return [first.id, second.id, *(child.id for child in self.request.children)]
+
+
 @app.task(name="c.unsteady", bind=True, max_retries=3, default_retry_delay=0)
 async def unsteady(self: Any, until: int) -> int:
     await asyncio.sleep(0)

@@ -36,6 +36,10 @@ def test_coroutines_do_on_every_executor_what_functions_do(cluster: Cluster, poo
     assert chord([tasks.add.s(1, 1), tasks.plain.s(2, 2)], tasks.total.s()).delay().get(timeout=20) == 6
     assert tasks.unsteady.delay(2).get(timeout=20) == 2
     assert tasks.replaced.delay(5).get(timeout=20) == [6, 7]
+    assert chord([tasks.adding.s(1), tasks.add.s(1, 1)], tasks.total.s()).delay().get(timeout=20) == 104
+    first, second, *children = tasks.submits.delay(3, 4).get(timeout=20)
+    assert [tasks.app.AsyncResult(each).get(timeout=20) for each in (first, second)] == [7, 7]
+    assert sorted(children) == sorted([first, second])
     assert tasks.add.starmap([(1, 2), (3, 4)]).delay().get(timeout=20) == [3, 7]
 
 

@@ -9,9 +9,19 @@ from tests.worker.executors.executor_kit import Start
 CALLS = 600
 
 
-@pytest.mark.parametrize("kind", ["prefork", "threads", "asyncio"])
-async def test_in_a_storm_every_attempt_ends_exactly_once(kind: str, start: Start, rng: random.Random) -> None:
-    running = await start(kind, concurrency=2)
+@pytest.mark.parametrize(
+    ("kind", "app"),
+    [
+        ("prefork", "executor_sample"),
+        ("threads", "executor_sample"),
+        ("asyncio", "executor_sample"),
+        ("asyncio", "executor_async"),
+    ],
+)
+async def test_in_a_storm_every_attempt_ends_exactly_once(
+    kind: str, app: str, start: Start, rng: random.Random
+) -> None:
+    running = await start(kind, concurrency=2, app=app)
     executor, heard = running.executor, running.heard
     tokens: list[int] = []
     silent: set[int] = set()

@@ -57,6 +57,12 @@ async def leave(how: str) -> None:
 
 
 @app.task
+async def spin(seconds: float) -> None:
+    """Waits so long."""
+    await asyncio.sleep(seconds)  # in a task
+
+
+@app.task
 async def text(length: int) -> str:
     return "x" * length
 
