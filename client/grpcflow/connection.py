@@ -19,6 +19,7 @@ from grpcflow import errors, ids
 from grpcflow.calls import Calls
 from grpcflow.commands import Commands, Reply
 from grpcflow.kept import VALUES_PAGE, Kept
+from grpcflow.news import News
 from grpcflow.notices import Notices
 from grpcflow.session import TICK, RetryPolicy, Session
 from grpcflow.settled import Settled
@@ -178,6 +179,7 @@ class Connection(Kept, Commands):
         timeout: float | None,
         interval: float | None = None,
         wait_for_submit: bool = False,
+        progress: bool = False,
     ) -> Generator[tuple[str, Settled] | None, None, None]:
         """Yield results in the order in which their nodes settle; nothing polls.
 
@@ -188,6 +190,9 @@ class Connection(Kept, Commands):
             timeout: Seconds from the first step to the last; None: without end.
             interval: Seconds after which None comes, again and again, whatever else does; None: never.
             wait_for_submit: As in ``wait``.
+            progress: True: yield also the states of nodes that have not settled, as they change. Whoever takes them
+                more slowly than they come gets the newest one of each node, which says how many were skipped. Of a
+                user's own id that nobody has submitted yet the end alone is told.
 
         Raises:
             The errors of ``wait``.
@@ -195,10 +200,15 @@ class Connection(Kept, Commands):
         deadline = None if timeout is None else time.monotonic() + timeout
         nodes, names, found = self._locate(ids, deadline, wait_for_submit)
         yield from found.items()
-        waiter = NodesWaiter(nodes, names, arrivals=True, waits_for_submit=wait_for_submit)
+        news = News() if progress else None
+        waiter = NodesWaiter(nodes, names, arrivals=True, waits_for_submit=wait_for_submit, news=news)
         for item in self._arrivals(waiter, deadline, timeout, interval):
             if item is TICK:
                 yield None
+            elif isinstance(item, tuple) and item[1] is None:
+                told = None if news is None else news.take(item[0])
+                if told is not None:
+                    yield item[0], told
             elif isinstance(item, tuple):
                 one = {item[0]: item[1]}
                 self._complete(one)

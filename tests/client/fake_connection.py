@@ -79,9 +79,18 @@ class FakeConnection:
                 break
         return due
 
-    def arrivals(self, names: Sequence[str], *, timeout: float | None, interval: float | None = None, **_: Any) -> Any:
+    def arrivals(
+        self,
+        names: Sequence[str],
+        *,
+        timeout: float | None,
+        interval: float | None = None,
+        progress: bool = False,
+        **_: Any,
+    ) -> Any:
         if interval is not None:
             yield None
+        yield from ((name, self.looks.pop(name)) for name in names if progress and name in self.looks)
         for name in [*self.settled]:
             if name in names:
                 yield name, self.settled[name]

@@ -94,6 +94,13 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.parts: dict[str, list[value_pb2.ValuePart]] = {}
         self.groups: dict[str, bytes] = {}
         self.call_error: tuple[grpc.StatusCode, str] | None = None
+        self.progress_watched = 0
+        self.items: dict[str, list[bytes]] = {}
+        self.ends: dict[str, value_pb2.Result] = {}
+        self.emit_errors: list[tuple[grpc.StatusCode, str]] = []
+        self.reads: list[int] = []
+        self.read_limit = 0
+        self.item_came = threading.Condition()
 
     # --- the session ---
 
@@ -153,6 +160,7 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.on_graph(self.node_counts[graph])
 
     def _watch(self, nodes: Any, stream: Stream) -> None:
+        self.progress_watched += nodes.progress
         for name in nodes.ids:
             stream.names.add(name)
         if nodes.wait_for_submit and nodes.graph not in self.node_counts:
@@ -266,6 +274,57 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self._asked(request, context)
         self.groups.pop(request.id, None)
         return client_service_pb2.DeleteGroupResponse()
+
+    # --- items ---
+
+    def Emit(self, request: Any, context: Any) -> Any:
+        with self.item_came:
+            self.requests.append(request)
+            if self.emit_errors:
+                refuse(context, *self.emit_errors.pop(0), "refused on purpose")
+            node = ids.node_id(request.node[:12], int.from_bytes(request.node[12:], "big"))
+            items = self.items.setdefault(node, [])
+            items.extend(item.data for item in request.items[len(items) - request.first :])
+            self.item_came.notify_all()
+            return client_service_pb2.EmitResponse(count=len(items))
+
+    def emit(self, text: str, *values: Any) -> None:
+        """Adds items to a stream, as a task does."""
+        with self.item_came:
+            self.items.setdefault(text, []).extend(json.dumps(value).encode() for value in values)
+            self.item_came.notify_all()
+
+    def end_items(self, text: str, **fields: Any) -> None:
+        """Ends a stream with a result of its node; success where nothing is said."""
+        with self.item_came:
+            self.ends[text] = value_pb2.Result(**{"known": True, "state": value_pb2.STATE_SUCCESS, **fields})
+            self.item_came.notify_all()
+
+    def ReadItems(self, request: Any, context: Any) -> Iterator[Any]:
+        self.reads.append(request.first)
+        if request.id not in self.items:
+            refuse(context, grpc.StatusCode.NOT_FOUND, "UNKNOWN_NODE", "no such node")
+        number, given = request.first, 0
+        context.add_callback(self._wake_readers)
+        while context.is_active():
+            with self.item_came:
+                items = self.items[request.id][number : number + 2]
+                if not items and request.id in self.ends:
+                    yield client_service_pb2.ReadItemsResponse(first=number, end=self.ends[request.id])
+                    return
+                if not items:
+                    self.item_came.wait(1.0)
+                    continue
+            values = [value_pb2.Value(data=data) for data in items]
+            yield client_service_pb2.ReadItemsResponse(first=number, items=values)
+            number += len(items)
+            given += len(items)
+            if self.read_limit and given >= self.read_limit:
+                refuse(context, grpc.StatusCode.UNAVAILABLE, "STOPPING", "broken on purpose")
+
+    def _wake_readers(self) -> None:
+        with self.item_came:
+            self.item_came.notify_all()
 
     # --- control ---
 

@@ -6,7 +6,7 @@ but where a member ran in this process or is a set itself. Importing this is lig
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
@@ -171,11 +171,11 @@ class ResultSet(Result, Generic[R]):
             timeout: Seconds to wait for all of them together; None: without limit.
             propagate: True: raise the exception of the first member, in their order, that failed. False: its
                 exception stands in the place of its value.
-            interval: Seconds between two calls of ``on_interval``, and between two looks for ``on_message``.
+            interval: Seconds between two calls of ``on_interval``.
             callback: Called with id and value of each member, in their order.
             no_ack: Taken for the sake of code written for Celery.
-            on_message: Called with a mapping (``task_id``, ``status``, ``result``) for each member that ends, and
-                for a state that a member gave itself where it stands at a look.
+            on_message: Called with a mapping (``task_id``, ``status``, ``result``, ...) for each member that ends,
+                for each state that a member gives itself and for each retry, as they come; see ``AsyncResult.get``.
             disable_sync_subtasks: True: refuse to wait inside a task.
             on_interval: Called once in each interval while it waits.
 
@@ -267,34 +267,24 @@ class ResultSet(Result, Generic[R]):
         """Wait as ``_all_settled`` does, and tell what happens meanwhile."""
         keys = self._keys()
         found: dict[str, Settled] = {}
-        told: dict[str, object] = {}
         first = 0  # the first of which nothing is known
-        coming = self._connection.arrivals(keys, timeout=timeout, interval=interval)
+        every = None if on_interval is None else interval
+        coming = self._connection.arrivals(keys, timeout=timeout, interval=every, progress=on_message is not None)
         with closing(coming):
             for one in coming if keys else ():
                 if one is None:
-                    if on_message is not None:
-                        self._tell_states([key for key in keys if key not in found], told, on_message)
                     if on_interval is not None:
                         on_interval()
                     continue
-                found[one[0]] = one[1]
                 if on_message is not None:
                     on_message(self._record(*one))
+                if one[1].state in READY_STATES:
+                    found[one[0]] = one[1]
                 while first < len(keys) and keys[first] in found:
                     if propagate and found[keys[first]].state in PROPAGATE_STATES:
                         return [found[keys[first]]]
                     first += 1
         return self._kept([found[key] for key in keys])
-
-    def _tell_states(
-        self, keys: Sequence[str], told: dict[str, object], on_message: Callable[[dict[str, Any]], Any]
-    ) -> None:
-        """Tell of the states that members gave themselves since the last look."""
-        for key, now in zip(keys, self._connection.lookup(keys) if keys else [], strict=True):
-            if now is not None and now.custom_state and told.get(key) != (now.custom_state, now.meta):
-                told[key] = (now.custom_state, now.meta)
-                on_message(self._record(key, now))
 
     def _record(self, key: str, found: "Settled") -> dict[str, Any]:
         """Return how a member stands as Celery's record of a result."""

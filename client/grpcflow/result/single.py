@@ -79,17 +79,18 @@ class AsyncResult(Result, Generic[R_co]):
         *,
         wait_for_submit: bool = False,
     ) -> R_co:
-        """Wait for the value and return it. Nothing polls, but for what ``on_message`` asks for.
+        """Wait for the value and return it. Nothing polls: what ``on_message`` is told comes by push, too.
 
         Args:
             timeout: Seconds to wait; None: without limit (a lost connection still ends it with an error).
             propagate: True: raise the exception of a call that failed. False: return it.
-            interval: Seconds between two calls of ``on_interval``, and between two looks for ``on_message``.
+            interval: Seconds between two calls of ``on_interval``.
             no_ack: Taken for the sake of code written for Celery, as ``EXCEPTION_STATES``.
             follow_parents: Taken likewise: an error of an earlier step is that of all later ones.
             callback: Called with the id and the value.
-            on_message: Called with a mapping (``task_id``, ``status``, ``result``) for a state that the task gave
-                itself, where it still stands at a look, once in each interval; and for the end.
+            on_message: Called with a mapping (``task_id``, ``status``, ``result``, ...) for each state that the task
+                gives itself, as it comes, for each retry, and for the end. Where it takes longer than the task
+                does, it gets the newest state, with the number of those that it missed as ``skipped``.
             on_interval: Called once in each interval while it waits.
             disable_sync_subtasks: True: refuse to wait inside a task.
             EXCEPTION_STATES: See ``no_ack``.
@@ -131,28 +132,29 @@ class AsyncResult(Result, Generic[R_co]):
         wait_for_submit: bool,
     ) -> "Settled":
         """Wait for the end and tell what happens meanwhile."""
-        told: tuple[object, ...] = ()
         coming = self._connection.arrivals(
-            [self._key], timeout=timeout, interval=interval, wait_for_submit=wait_for_submit
+            [self._key],
+            timeout=timeout,
+            interval=None if on_interval is None else interval,
+            wait_for_submit=wait_for_submit,
+            progress=on_message is not None,
         )
         with contextlib.closing(coming):
             for one in coming:
-                if one is not None:
-                    if on_message is not None:
-                        on_message(self._meta(one[1]))
+                if one is None:
+                    if on_interval is not None:
+                        on_interval()
+                    continue
+                if on_message is not None:
+                    on_message(self._meta(one[1]))
+                if one[1].state in READY_STATES:
                     return one[1]
-                now = self._connection.lookup([self._key])[0] if on_message is not None else None
-                if now is not None and on_message is not None and now.custom_state:
-                    if told != (now.custom_state, now.meta):
-                        on_message(self._meta(now))
-                    told = (now.custom_state, now.meta)
-                if on_interval is not None:
-                    on_interval()
         message = f"the wait for {self.id} ended without a result; wait for it again"
         raise GrpcflowError(message)
 
     def _meta(self, found: "Settled") -> dict[str, Any]:
-        """Return how it stands as Celery's record of a result."""
+        """Return how it stands as Celery's record of a result; ``skipped`` is there where a reader missed states."""
+        missed = {"skipped": found.skipped} if found.skipped else {}
         return {
             "task_id": self.id,
             "status": found.custom_state or found.state,
@@ -160,6 +162,7 @@ class AsyncResult(Result, Generic[R_co]):
             "traceback": found.failure.traceback if found.failure is not None else None,
             "children": [],
             "date_done": found.settled_at,
+            **missed,
         }
 
     def iterdeps(
