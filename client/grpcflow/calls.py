@@ -1,18 +1,21 @@
 """Single calls beside the stream, with deadlines and the session's retry policy.
 
+Written once for threads and for event loops, as coroutines; see ``blocking``. What differs is in four short methods.
 No error that leaves this file refers to a gRPC object: an exception that a user keeps would keep grpc's core
 alive with it, and then no fork could put it to rest.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 
 from grpcflow import errors, statuses
+from grpcflow.blocking import run_here
 from grpcflow.link import Link
 from grpcflow.session import Session
 
@@ -33,7 +36,7 @@ class _Failed:
 
 
 class Calls:
-    """Makes calls over the session's links.
+    """Makes calls over the session's links, from threads.
 
     Args:
         session: Lends the links.
@@ -45,10 +48,17 @@ class Calls:
     def ask(
         self, call: Callable[[grpc.Channel, float], _Answer], *, timeout: float = ANSWER_TIME, repeatable: bool = True
     ) -> _Answer:
+        """Make a call here and now, from a thread; arguments and errors are those of ``request``."""
+        return run_here(self.request(call, timeout=timeout, repeatable=repeatable))
+
+    async def request(
+        self, call: Callable[[grpc.Channel, float], _Answer], *, timeout: float = ANSWER_TIME, repeatable: bool = True
+    ) -> _Answer:
         """Make a call, and make it again where the coordinator could not be reached.
 
         Args:
-            call: Gets a channel and the seconds that are left; returns the whole answer.
+            call: Gets a channel and the seconds that are left; returns the answer, on an event loop what is awaited
+                for it.
             timeout: Seconds for all tries together.
             repeatable: False: not tried again once the coordinator may have got it.
 
@@ -57,25 +67,51 @@ class Calls:
             TimeoutError: It did not answer in time.
             GrpcflowError: It refused.
         """
+        answer: _Answer = await self._repeat(call, timeout, repeatable, self._one)
+        return answer
+
+    async def request_all(
+        self,
+        call: Callable[[grpc.Channel, float], Iterable[_Answer]],
+        *,
+        timeout: float = ANSWER_TIME,
+        repeatable: bool = True,
+    ) -> list[_Answer]:
+        """Make a call that is answered by a stream, and return all messages; the rest as in ``request``."""
+        answers: list[_Answer] = await self._repeat(call, timeout, repeatable, self._all)
+        return answers
+
+    async def _repeat(
+        self,
+        call: Callable[[grpc.Channel, float], Any],
+        timeout: float,
+        repeatable: bool,
+        take: Callable[[Callable[[], Any]], Any],
+    ) -> Any:
+        """Make a call until it is answered, or the time or the tries are over."""
         began = time.monotonic()
         deadline = began + timeout
         tries = 0
         while True:
-            outcome = self._try(call, deadline, repeatable)
+            outcome = await self._try(call, deadline, repeatable, take)
             if not isinstance(outcome, _Failed):
                 return outcome
             tries += 1
             if not outcome.again or self._session.policy.is_over(tries, began) or time.monotonic() >= deadline:
                 raise outcome.error
-            threading.Event().wait(min(self._session.policy.delay(tries), max(0.0, deadline - time.monotonic())))
+            await self._pause(min(self._session.policy.delay(tries), max(0.0, deadline - time.monotonic())))
 
-    def _try(
-        self, call: Callable[[grpc.Channel, float], _Answer], deadline: float, repeatable: bool
-    ) -> _Answer | _Failed:
+    async def _try(
+        self,
+        call: Callable[[grpc.Channel, float], Any],
+        deadline: float,
+        repeatable: bool,
+        take: Callable[[Callable[[], Any]], Any],
+    ) -> Any:
         """Make a call once; return its answer, or its error and whether another try may help."""
-        with self._session.borrow(deadline) as link:
+        async with self._lend(deadline) as link:
             try:
-                return call(link.channel, max(0.001, deadline - time.monotonic()))
+                return await take(lambda: call(link.channel, max(0.001, deadline - time.monotonic())))
             except grpc.RpcError as error:
                 failed = self._judge(link, error)
                 # On a link that was welcomed the coordinator may have got it.
@@ -85,6 +121,24 @@ class Calls:
                 if not link.is_closed:
                     raise
                 return _Failed(self._session.unavailable(), again=True)
+
+    # --- what a thread does by blocking -------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _lend(self, deadline: float) -> AsyncIterator[Link]:
+        with self._session.borrow(deadline) as link:
+            yield link
+
+    async def _pause(self, seconds: float) -> None:
+        threading.Event().wait(seconds)
+
+    async def _one(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+    async def _all(self, call: Callable[[], Any]) -> list[Any]:
+        return list(call())
+
+    # --- what went wrong ----------------------------------------------------------------------------------
 
     def _judge(self, link: Link, error: grpc.RpcError) -> _Failed:
         """Return the error to raise for a failed call, and whether another try may help."""

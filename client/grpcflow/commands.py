@@ -5,7 +5,7 @@ Knows the wire's messages and nothing of what the commands mean; ``grpcflow.cont
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import grpc
@@ -57,7 +57,7 @@ class Commands:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def revoke(
+    async def arevoke(
         self,
         ids: Sequence[str],
         terminate: bool = False,
@@ -78,11 +78,11 @@ class Commands:
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
         """
         request = control_service_pb2.RevokeRequest(ids=ids, terminate=terminate, signal=signal)
-        return self._calls.ask(
+        return await self._calls.request(
             lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).Revoke(request, timeout=left)
         )
 
-    def revoke_by_stamp(
+    async def arevoke_by_stamp(
         self, stamps: Mapping[str, Sequence[str]], terminate: bool = False, signal: str = "SIGTERM"
     ) -> int:
         """Settle all nodes that bear one value of one of the stamps as revoked, durably.
@@ -103,13 +103,13 @@ class Commands:
         revoked = 0
         for start in range(0, len(pairs), _STAMPS_PAGE):
             wired = [graph_pb2.Stamp(name=name, values=[value]) for name, value in pairs[start : start + _STAMPS_PAGE]]
-            revoked += self._revoke_stamped(
+            revoked += await self._revoke_stamped(
                 control_service_pb2.RevokeByStampRequest(stamps=wired, terminate=terminate, signal=signal)
             )
         return revoked
 
-    def _revoke_stamped(self, request: control_service_pb2.RevokeByStampRequest) -> int:
-        answer = self._calls.ask(
+    async def _revoke_stamped(self, request: control_service_pb2.RevokeByStampRequest) -> int:
+        answer = await self._calls.request(
             lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).RevokeByStamp(
                 request, timeout=left
             ),
@@ -117,7 +117,7 @@ class Commands:
         )
         return answer.revoked
 
-    def inspect(
+    async def ainspect(
         self,
         command: str,
         arguments: Mapping[str, Any] | None = None,
@@ -138,16 +138,13 @@ class Commands:
             CoordinatorUnavailable, TimeoutError: The coordinator could not be reached, or did not answer.
         """
         request = control_service_pb2.InspectRequest(**_request(command, arguments, destination, timeout))
-        return self._command(
-            lambda channel, left: [
-                _reply(one)
-                for one in control_service_pb2_grpc.ControlServiceStub(channel).Inspect(request, timeout=left)
-            ],
+        return await self._command(
+            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).Inspect(request, timeout=left),
             timeout,
             repeatable=True,
         )
 
-    def control(
+    async def acontrol(
         self,
         command: str,
         arguments: Mapping[str, Any] | None = None,
@@ -156,48 +153,53 @@ class Commands:
     ) -> list[Reply]:
         """Ask workers for a change; arguments, replies and errors are those of ``inspect``."""
         request = control_service_pb2.ControlRequest(**_request(command, arguments, destination, timeout))
-        return self._command(
-            lambda channel, left: [
-                _reply(one)
-                for one in control_service_pb2_grpc.ControlServiceStub(channel).Control(request, timeout=left)
-            ],
+        return await self._command(
+            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).Control(request, timeout=left),
             timeout,
             repeatable=False,
         )
 
-    def list_workers(self) -> list[control_service_pb2.WorkerInfo]:
+    async def alist_workers(self) -> list[control_service_pb2.WorkerInfo]:
         """Return the sessions that the coordinator knows, by name; asks no worker.
 
         Raises:
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
         """
         request = control_service_pb2.ListWorkersRequest()
-        answer = self._calls.ask(
+        answer = await self._calls.request(
             lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).ListWorkers(
                 request, timeout=left
             )
         )
         return list(answer.workers)
 
-    def list_queues(self) -> control_service_pb2.ListQueuesResponse:
+    async def alist_queues(self) -> control_service_pb2.ListQueuesResponse:
         """Return the lanes that hold work (``lanes``) and how many nodes wait for their time (``scheduled``).
 
         Raises:
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
         """
         request = control_service_pb2.ListQueuesRequest()
-        return self._calls.ask(
+        return await self._calls.request(
             lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).ListQueues(request, timeout=left)
         )
 
-    def _command(
-        self, call: Callable[[grpc.Channel, float], list[Reply]], timeout: float, *, repeatable: bool
+    async def _command(
+        self,
+        call: Callable[
+            [grpc.Channel, float],
+            Iterable[control_service_pb2.InspectResponse | control_service_pb2.ControlResponse],
+        ],
+        timeout: float,
+        *,
+        repeatable: bool,
     ) -> list[Reply]:
         try:
-            return self._calls.ask(call, timeout=timeout + _SLACK, repeatable=repeatable)
+            answers = await self._calls.request_all(call, timeout=timeout + _SLACK, repeatable=repeatable)
         except errors.UnknownDestination as error:
-            error.known = tuple(worker.name for worker in self.list_workers())
+            error.known = tuple(worker.name for worker in await self.alist_workers())
             raise
+        return [_reply(one) for one in answers]
 
 
 def _request(

@@ -32,7 +32,9 @@ class Kept:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def lookup(self, ids: Sequence[str], *, states_only: bool = False, details: bool = False) -> list[Settled | None]:
+    async def alookup(
+        self, ids: Sequence[str], *, states_only: bool = False, details: bool = False
+    ) -> list[Settled | None]:
         """Tell how nodes stand now, without waiting.
 
         Args:
@@ -51,14 +53,14 @@ class Kept:
         page = IDS_PAGE if states_only and not details else VALUES_PAGE
         for start in range(0, len(ids), page):
             nodes = client_service_pb2.NodeSet(ids=ids[start : start + page])
-            found += [settled for settled, _ in self._results(nodes, states_only=states_only, details=details)]
+            found += [settled for settled, _ in await self._results(nodes, states_only=states_only, details=details)]
         if not states_only:
             for text, settled in zip(ids, found, strict=True):
                 if settled is not None and settled.value_apart:
-                    self._fetch_into(settled, text)
+                    await self._fetch_into(settled, text)
         return found
 
-    def fetch_value(self, id: str, *, timeout: float = _FETCH_TIME) -> value_pb2.Value:
+    async def afetch_value(self, id: str, *, timeout: float = _FETCH_TIME) -> value_pb2.Value:
         """Fetch the value of a settled node in parts, however large it is.
 
         Args:
@@ -71,16 +73,13 @@ class Kept:
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not send all in time.
         """
         request = client_service_pb2.FetchValueRequest(id=id)
-        return self._calls.ask(
-            lambda channel, left: assemble(
-                part
-                for answer in client_service_pb2_grpc.ClientServiceStub(channel).FetchValue(request, timeout=left)
-                for part in answer.parts
-            ),
+        answers = await self._calls.request_all(
+            lambda channel, left: client_service_pb2_grpc.ClientServiceStub(channel).FetchValue(request, timeout=left),
             timeout=timeout,
         )
+        return assemble(part for answer in answers for part in answer.parts)
 
-    def update_state(self, id: str, state: str, data: bytes = b"null", content_type: str = "") -> None:
+    async def aupdate_state(self, id: str, state: str, data: bytes = b"null", content_type: str = "") -> None:
         """Give a node that has not settled a state of the caller's own, durably.
 
         Args:
@@ -96,11 +95,11 @@ class Kept:
         """
         meta = value_pb2.Value(data=data, content_type=content_type)
         request = client_service_pb2.UpdateStateRequest(id=id, state=state, meta=meta)
-        self._calls.ask(
+        await self._calls.request(
             lambda channel, left: client_service_pb2_grpc.ClientServiceStub(channel).UpdateState(request, timeout=left)
         )
 
-    def forget(self, ids: Sequence[str]) -> int:
+    async def aforget(self, ids: Sequence[str]) -> int:
         """Delete results: to whoever asks later their nodes are unknown.
 
         Args:
@@ -116,15 +115,15 @@ class Kept:
         forgotten = 0
         for start in range(0, len(ids), IDS_PAGE):
             request = client_service_pb2.ForgetRequest(ids=ids[start : start + IDS_PAGE])
-            forgotten += self._forget(request).forgotten
+            forgotten += (await self._forget(request)).forgotten
         return forgotten
 
-    def _forget(self, request: client_service_pb2.ForgetRequest) -> client_service_pb2.ForgetResponse:
-        return self._calls.ask(
+    async def _forget(self, request: client_service_pb2.ForgetRequest) -> client_service_pb2.ForgetResponse:
+        return await self._calls.request(
             lambda channel, left: client_service_pb2_grpc.ClientServiceStub(channel).Forget(request, timeout=left)
         )
 
-    def save_group(self, id: str, data: bytes) -> None:
+    async def asave_group(self, id: str, data: bytes) -> None:
         """Keep the description of a group for as long as results are kept; replaces the one that is there.
 
         Args:
@@ -136,11 +135,11 @@ class Kept:
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
         """
         request = client_service_pb2.SaveGroupRequest(id=id, data=data)
-        self._calls.ask(
+        await self._calls.request(
             lambda channel, left: client_service_pb2_grpc.ClientServiceStub(channel).SaveGroup(request, timeout=left)
         )
 
-    def restore_group(self, id: str) -> bytes | None:
+    async def arestore_group(self, id: str) -> bytes | None:
         """Return the description that ``save_group`` keeps; None where there is none.
 
         Args:
@@ -152,7 +151,7 @@ class Kept:
         """
         request = client_service_pb2.RestoreGroupRequest(id=id)
         try:
-            answer = self._calls.ask(
+            answer = await self._calls.request(
                 lambda channel, left: client_service_pb2_grpc.ClientServiceStub(channel).RestoreGroup(
                     request, timeout=left
                 )
@@ -161,7 +160,7 @@ class Kept:
             return None
         return answer.data
 
-    def delete_group(self, id: str) -> None:
+    async def adelete_group(self, id: str) -> None:
         """Delete the description of a group; where there is none it does nothing.
 
         Args:
@@ -172,13 +171,13 @@ class Kept:
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
         """
         request = client_service_pb2.DeleteGroupRequest(id=id)
-        self._calls.ask(
+        await self._calls.request(
             lambda channel, left: client_service_pb2_grpc.ClientServiceStub(channel).DeleteGroup(request, timeout=left)
         )
 
     # --- below --------------------------------------------------------------------------------------------
 
-    def _results(
+    async def _results(
         self,
         nodes: client_service_pb2.NodeSet,
         *,
@@ -190,7 +189,7 @@ class Kept:
         request = client_service_pb2.GetResultsRequest(nodes=nodes, states_only=states_only, details=details)
         timeout = ANSWER_TIME if deadline is None else max(0.001, deadline - time.monotonic())
         try:
-            answer = self._calls.ask(
+            answer = await self._calls.request(
                 lambda channel, left: client_service_pb2_grpc.ClientServiceStub(channel).GetResults(
                     request, timeout=left
                 ),
@@ -205,13 +204,13 @@ class Kept:
             return [
                 one
                 for part in parts
-                for one in self._results(part, states_only=states_only, details=details, deadline=deadline)
+                for one in await self._results(part, states_only=states_only, details=details, deadline=deadline)
             ]
         return [(settled_from(result) if result.known else None, result.node) for result in answer.results]
 
-    def _fetch_into(self, settled: Settled, text: str) -> None:
+    async def _fetch_into(self, settled: Settled, text: str) -> None:
         """Fetch the value that did not fit into a result."""
-        settled.take_value(self.fetch_value(text))
+        settled.take_value(await self.afetch_value(text))
         settled.value_apart = False
 
 

@@ -1,0 +1,275 @@
+"""All that a client asks of a coordinator, written once: as coroutines, for threads and for event loops.
+
+In a thread they are run by ``connection``, where every await returns at once, since what it waits for has blocked by
+then; on an event loop by ``aio.connection``. How a thread or a loop waits is none of this file's affair: that is in the
+two methods that they fill in.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from grpcflow import errors, ids
+from grpcflow.commands import Commands
+from grpcflow.kept import VALUES_PAGE, Kept
+from grpcflow.news import News
+from grpcflow.session import TICK
+from grpcflow.settled import Settled
+from grpcflow.states import READY_STATES
+from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import client_service_pb2, graph_pb2
+
+__all__ = ["Exchange"]
+
+#: Seconds that a submission may stay unacknowledged on a link that works, unless the caller says.
+ACKNOWLEDGE_TIME: Final = 60.0
+
+
+class Exchange(Kept, Commands, ABC):
+    """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it."""
+
+    @abstractmethod
+    async def _send(self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool) -> None:
+        """Send a graph and wait until it is durable; see ``Session.submit``."""
+
+    @abstractmethod
+    def _coming(self, waiter: Waiter, deadline: float | None, interval: float | None) -> AsyncGenerator[object, None]:
+        """Yield what a waiter is woken with until it is done or the deadline came; see ``Session.arrivals``."""
+
+    # --- graphs and results -------------------------------------------------------------------------------
+
+    async def asubmit(
+        self, chunks: Sequence[graph_pb2.GraphChunk], *, timeout: float | None = None, retry: bool = True
+    ) -> None:
+        """Submit a graph; returns when it is durable.
+
+        Those of many threads or coroutines leave in one message. Where the stream breaks, the same chunks are sent
+        again; the graph's id makes that the same submission.
+
+        Args:
+            chunks: All pieces of one graph, in order.
+            timeout: Seconds to wait for the acknowledgement; None: 60.
+            retry: False: where no address can be reached, that is told at once. Default True.
+
+        Raises:
+            PayloadTooLarge: A call is larger than the coordinator takes.
+            InvalidRequest, AlreadyExists, RequestFailed: The coordinator refused it; ``code`` tells why.
+            CoordinatorUnavailable: It could not be reached, by the retry policy.
+            TimeoutError: It was reached and did not acknowledge in time.
+        """
+        if not chunks:
+            message = "a graph has at least one piece"
+            raise errors.InvalidRequest(message, code="EMPTY_GRAPH")
+        pieces = []
+        for chunk in chunks:
+            piece = client_service_pb2.SessionRequest(submits=(chunk,)).SerializeToString()
+            if len(piece) > limits.PAYLOAD_LIMIT:
+                _check_size(chunk, len(piece))
+            pieces.append(piece)
+        deadline = time.monotonic() + (timeout or ACKNOWLEDGE_TIME)
+        await self._send(chunks[0].graph, pieces, deadline, once=not retry)
+
+    async def await_settled(
+        self,
+        ids: Sequence[str],
+        *,
+        timeout: float | None,
+        on_result: Callable[[str, Settled], None] | None = None,
+        wait_for_submit: bool = False,
+        to_failure: bool = False,
+    ) -> dict[str, Settled]:
+        """Wait until all nodes have settled. Their results arrive by a watch; nothing polls.
+
+        A lost coordinator is retried until the time is over.
+
+        Args:
+            ids: Ids as users know them.
+            timeout: Seconds to wait; None: without end, while warnings say what is waited for.
+            on_result: Called here for each result as it arrives.
+            wait_for_submit: True: wait also for nodes that nobody has submitted yet. Default False.
+            to_failure: True: return as soon as a node has failed and all before it have settled; what had not
+                settled by then is left out. Default False.
+
+        Returns:
+            A Settled for each id.
+
+        Raises:
+            TimeoutError: Not all settled in time; says how many are missing.
+            NotFound: The coordinator does not know one of them, or no longer.
+            CoordinatorUnavailable: The connection was closed.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        nodes, names, found = await self._locate(ids, deadline, wait_for_submit)
+        if on_result is not None:
+            for text, settled in found.items():
+                on_result(text, settled)
+        waiter = NodesWaiter(
+            nodes,
+            names,
+            arrivals=on_result is not None,
+            found=found,
+            order=ids if to_failure else None,
+            waits_for_submit=wait_for_submit,
+        )
+        async with aclosing(self._arrivals(waiter, deadline, timeout)) as coming:
+            async for arrived in coming:
+                if on_result is not None and isinstance(arrived, tuple):
+                    on_result(*arrived)
+        await self._complete(waiter.found)
+        return {text: waiter.found[text] for text in ids if text in waiter.found}
+
+    async def await_range(
+        self, graph: bytes, first: int, count: int, *, timeout: float | None, to_failure: bool = False
+    ) -> list[Settled]:
+        """Wait until a run of nodes of one graph has settled: the hot path of a group's results.
+
+        Args:
+            graph: The 12 bytes of the graph id.
+            first: Index of the first node.
+            count: How many nodes.
+            timeout: As in ``wait``.
+            to_failure: As in ``wait``; the list then ends with the failed node.
+
+        Returns:
+            A Settled for each node, in order.
+
+        Raises:
+            The errors of ``wait``.
+        """
+        waiter = RangeWaiter(graph, first, count, to_failure=to_failure)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        async with aclosing(self._arrivals(waiter, deadline, timeout)) as coming:
+            async for _ in coming:
+                pass
+        results = waiter.results()
+        lists = {ids.node_id(graph, first + i): one for i, one in enumerate(results) if _lacks_value(one)}
+        if lists:
+            await self._complete(lists)
+            for text, settled in lists.items():
+                results[int(text[-8:], 16) - first] = settled
+        return results
+
+    async def aarrivals(
+        self,
+        ids: Sequence[str],
+        *,
+        timeout: float | None,
+        interval: float | None = None,
+        wait_for_submit: bool = False,
+        progress: bool = False,
+    ) -> AsyncGenerator[tuple[str, Settled] | None, None]:
+        """Yield results in the order in which their nodes settle; nothing polls.
+
+        Whoever stops before the end closes the generator, or lets go of it: then nothing is watched any more.
+
+        Args:
+            ids: Ids as users know them.
+            timeout: Seconds from the first step to the last; None: without end.
+            interval: Seconds after which None comes, again and again, whatever else does; None: never.
+            wait_for_submit: As in ``wait``.
+            progress: True: yield also the states of nodes that have not settled, as they change. Whoever takes them
+                more slowly than they come gets the newest one of each node, which says how many were skipped. Of a
+                user's own id that nobody has submitted yet the end alone is told.
+
+        Raises:
+            The errors of ``wait``.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        nodes, names, found = await self._locate(ids, deadline, wait_for_submit)
+        for settled in found.items():
+            yield settled
+        news = News() if progress else None
+        waiter = NodesWaiter(nodes, names, arrivals=True, waits_for_submit=wait_for_submit, news=news)
+        async with aclosing(self._arrivals(waiter, deadline, timeout, interval)) as coming:
+            async for item in coming:
+                if item is TICK:
+                    yield None
+                elif isinstance(item, tuple) and item[1] is None:
+                    told = None if news is None else news.take(item[0])
+                    if told is not None:
+                        yield item[0], told
+                elif isinstance(item, tuple):
+                    one = {item[0]: item[1]}
+                    await self._complete(one)
+                    yield item[0], one[item[0]]
+
+    # --- below --------------------------------------------------------------------------------------------
+
+    async def _arrivals(
+        self, waiter: Waiter, deadline: float | None, timeout: float | None, interval: float | None = None
+    ) -> AsyncGenerator[object, None]:
+        """Yield what comes until the waiter is done, or say how many are missing."""
+        if waiter.done and waiter.error is None:
+            return
+        async with aclosing(self._coming(waiter, deadline, interval)) as coming:
+            async for item in coming:
+                yield item
+        if waiter.done:
+            return
+        missing = waiter.missing_count()
+        tasks = "1 task" if missing == 1 else f"{missing} tasks"
+        message = f"{tasks} did not settle within {timeout:g} s; they go on, and can be waited for again"
+        raise errors.TimeoutError(message)
+
+    async def _locate(
+        self, texts: Sequence[str], deadline: float | None, wait_for_submit: bool
+    ) -> tuple[list[tuple[str, bytes, int]], list[str], dict[str, Settled]]:
+        """Return the nodes to watch, ids of the users' own that nobody knows yet, and what of them has settled."""
+        nodes: list[tuple[str, bytes, int]] = []
+        own: list[str] = []
+        for text in dict.fromkeys(texts):
+            parsed = ids.parse(text)
+            if parsed is None:
+                own.append(text)
+            else:
+                nodes.append((text, *parsed))
+        unknown: list[str] = []
+        found: dict[str, Settled] = {}
+        for start in range(0, len(own), VALUES_PAGE):
+            part = own[start : start + VALUES_PAGE]
+            named = await self._results(client_service_pb2.NodeSet(ids=part), deadline=deadline)
+            for text, (settled, node) in zip(part, named, strict=True):
+                if settled is None:
+                    unknown.append(text)
+                elif settled.state in READY_STATES:
+                    found[text] = settled
+                else:
+                    nodes.append((text, node[: ids.GRAPH_BYTES], int.from_bytes(node[ids.GRAPH_BYTES :], "big")))
+        if unknown and not wait_for_submit:
+            message = f"the coordinator knows no task {unknown[0]!r}, or its result has expired"
+            raise errors.NotFound(message, code="UNKNOWN_NODE")
+        await self._complete(found)
+        return nodes, unknown, found
+
+    async def _complete(self, found: dict[str, Settled]) -> None:
+        """Fetch the values that a watch leaves out: lists of joins, and what is too large for one message."""
+        for text, settled in found.items():
+            if settled.value_apart:
+                await self._fetch_into(settled, text)
+        bare = [text for text, settled in found.items() if _lacks_value(settled)]
+        for text, settled_now in zip(bare, await self.alookup(bare), strict=True):
+            if settled_now is not None:
+                found[text] = settled_now
+
+
+def _lacks_value(settled: Settled) -> bool:
+    return settled.data is None and settled.value is None and settled.state == "SUCCESS"
+
+
+def _check_size(chunk: graph_pb2.GraphChunk, size: int) -> None:
+    """Refuse here what the coordinator would refuse, or the transport could not carry.
+
+    Raises:
+        PayloadTooLarge: A payload, or the piece as a whole, is too large.
+    """
+    largest = max((len(payload) for run in chunk.runs for payload in run.payloads), default=0)
+    cure = "put the data where tasks can read it and pass its address"
+    if largest > limits.PAYLOAD_LIMIT:
+        message = f"the arguments of a task have {largest} bytes; {limits.PAYLOAD_LIMIT} are allowed: {cure}"
+        raise errors.PayloadTooLarge(message, cure=cure)
+    if size > limits.MESSAGE_LIMIT:
+        message = f"a piece of the graph has {size} bytes; {limits.MESSAGE_LIMIT} are allowed: cut it into more chunks"
+        raise errors.PayloadTooLarge(message, code="MESSAGE_TOO_LARGE")
