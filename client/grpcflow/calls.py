@@ -1,14 +1,13 @@
 """Single calls beside the stream, with deadlines and the session's retry policy.
 
-Written once for threads and for event loops, as coroutines; see ``blocking``. What differs is in four short methods.
+Written once for threads and for event loops, as coroutines; see ``blocking``. What differs is in three short methods.
 No error that leaves this file refers to a gRPC object: an exception that a user keeps would keep grpc's core
 alive with it, and then no fork could put it to rest.
 """
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -109,7 +108,7 @@ class Calls:
         take: Callable[[Callable[[], Any]], Any],
     ) -> Any:
         """Make a call once; return its answer, or its error and whether another try may help."""
-        async with self._lend(deadline) as link:
+        async with self._session.lend(deadline) as link:
             try:
                 return await take(lambda: call(link.channel, max(0.001, deadline - time.monotonic())))
             except grpc.RpcError as error:
@@ -123,11 +122,6 @@ class Calls:
                 return _Failed(self._session.unavailable(), again=True)
 
     # --- what a thread does by blocking -------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _lend(self, deadline: float) -> AsyncIterator[Link]:
-        with self._session.borrow(deadline) as link:
-            yield link
 
     async def _pause(self, seconds: float) -> None:
         threading.Event().wait(seconds)

@@ -9,8 +9,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -21,9 +20,10 @@ from grpcflow.calls import Calls
 from grpcflow.commands import Reply
 from grpcflow.exchange import Exchange
 from grpcflow.notices import Notices
-from grpcflow.session import RetryPolicy, Session
+from grpcflow.retry_policy import RetryPolicy
 from grpcflow.settled import Settled
-from grpcflow.waiting import NodesWaiter, Waiter
+from grpcflow.threaded import ThreadedSession
+from grpcflow.waiting import NodesWaiter
 
 __all__ = ["Connection", "Reply", "RetryPolicy", "Settled", "connection_for"]
 
@@ -51,9 +51,9 @@ class Connection(Exchange):
             raise errors.ImproperlyConfigured(message)
         self.addresses = tuple(addresses)
         shown = grpcflow.__version__ if version is None else version
-        self._session = Session(self.addresses, retry_policy or RetryPolicy(), connect_timeout, shown)
-        super().__init__(Calls(self._session))
-        self._notices = Notices(self._session)
+        session = ThreadedSession(self.addresses, retry_policy or RetryPolicy(), connect_timeout, shown)
+        super().__init__(session, Calls(session))
+        self._notices = Notices(session)
         _OPEN.add(self)
 
     # --- for threads: what is written once as coroutines ---------------------------------------------------
@@ -101,18 +101,6 @@ class Connection(Exchange):
     def is_closed(self) -> bool:
         """True once ``close`` was called: it takes nothing any more."""
         return self._session.is_closed
-
-    # --- below --------------------------------------------------------------------------------------------
-
-    async def _send(self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool) -> None:
-        self._session.submit(graph, pieces, deadline, once=once)
-
-    async def _coming(
-        self, waiter: Waiter, deadline: float | None, interval: float | None
-    ) -> AsyncGenerator[object, None]:
-        with closing(self._session.arrivals(waiter, deadline, interval)) as coming:
-            for item in coming:
-                yield item
 
 
 # --- one for each process and address ------------------------------------------------------------------------

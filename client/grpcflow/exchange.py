@@ -1,21 +1,21 @@
 """All that a client asks of a coordinator, written once: as coroutines, for threads and for event loops.
 
 In a thread they are run by ``connection``, where every await returns at once, since what it waits for has blocked by
-then; on an event loop by ``aio.connection``. How a thread or a loop waits is none of this file's affair: that is in the
-two methods that they fill in.
+then; on an event loop by ``aio.connection``. How a thread or a loop waits is none of this file's affair: the session
+knows.
 """
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
 from grpcflow import errors, ids
+from grpcflow.calls import Calls
 from grpcflow.commands import Commands
 from grpcflow.kept import VALUES_PAGE, Kept
 from grpcflow.news import News
-from grpcflow.session import TICK
+from grpcflow.session import TICK, Session
 from grpcflow.settled import Settled
 from grpcflow.states import READY_STATES
 from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
@@ -28,16 +28,17 @@ __all__ = ["Exchange"]
 ACKNOWLEDGE_TIME: Final = 60.0
 
 
-class Exchange(Kept, Commands, ABC):
-    """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it."""
+class Exchange(Kept, Commands):
+    """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it.
 
-    @abstractmethod
-    async def _send(self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool) -> None:
-        """Send a graph and wait until it is durable; see ``Session.submit``."""
+    Args:
+        session: Its stream, of threads or of an event loop.
+        calls: Makes the calls beside it.
+    """
 
-    @abstractmethod
-    def _coming(self, waiter: Waiter, deadline: float | None, interval: float | None) -> AsyncGenerator[object, None]:
-        """Yield what a waiter is woken with until it is done or the deadline came; see ``Session.arrivals``."""
+    def __init__(self, session: Session, calls: Calls) -> None:
+        super().__init__(calls)
+        self._session = session
 
     # --- graphs and results -------------------------------------------------------------------------------
 
@@ -70,7 +71,7 @@ class Exchange(Kept, Commands, ABC):
                 _check_size(chunk, len(piece))
             pieces.append(piece)
         deadline = time.monotonic() + (timeout or ACKNOWLEDGE_TIME)
-        await self._send(chunks[0].graph, pieces, deadline, once=not retry)
+        await self._session.submit(chunks[0].graph, pieces, deadline, once=not retry)
 
     async def await_settled(
         self,
@@ -204,7 +205,7 @@ class Exchange(Kept, Commands, ABC):
         """Yield what comes until the waiter is done, or say how many are missing."""
         if waiter.done and waiter.error is None:
             return
-        async with aclosing(self._coming(waiter, deadline, interval)) as coming:
+        async with aclosing(self._session.arrivals(waiter, deadline, interval)) as coming:
             async for item in coming:
                 yield item
         if waiter.done:

@@ -84,7 +84,7 @@ class Link:
         for piece in pieces:
             self._outbox.put(piece)
 
-    def read(self, receive: Callable[["Link", client_service_pb2.SessionResponse], None]) -> grpc.RpcError | None:
+    async def read(self, receive: Callable[["Link", client_service_pb2.SessionResponse], None]) -> grpc.RpcError | None:
         """Hand every message to ``receive`` until the stream ends.
 
         Returns:
@@ -103,7 +103,7 @@ class Link:
         self._outbox.put(None)
         self._call.cancel()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Throw the channel away, and every call on it."""
         self.is_closed = True
         self._outbox.put(None)

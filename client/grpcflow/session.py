@@ -1,22 +1,23 @@
 """The client's session: what was asked and not yet answered, over whichever link is open now.
 
-Knows nothing of graphs' contents and results' meaning. One driver thread reads the link; when it breaks, the
-driver opens another (the next address of the list) and asks again for everything that is still open: the
-same submissions and what is missing of the watches. Threads that wait look after the link themselves, so
-that no timer thread is needed.
+Knows nothing of graphs' contents and results' meaning. One driver reads the link; when it breaks, the driver opens
+another (the next address of the list) and asks again for everything that is still open: the same submissions and what
+is missing of the watches. Who waits looks after the link.
+
+All of it is written once, as coroutines. ``threaded`` fills in how a thread waits, by blocking, so that every await
+returns at once; ``aio.session`` how an event loop does. This file may neither block nor know a loop.
 """
 
 import logging
-import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from queue import Empty
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
+from typing import Any, Final, Protocol
 
 import grpc
 
-from grpcflow import errors, forking, statuses
+from grpcflow import errors, statuses
 from grpcflow.link import Link
 from grpcflow.retry_policy import RetryPolicy
 from grpcflow.submission import Submission, Submissions
@@ -24,7 +25,7 @@ from grpcflow.waiting import Operation, Waiter, Waiters
 from grpcflow.watches import unwatch, watches
 from grpcflow_protos.v1 import client_service_pb2
 
-__all__ = ["TICK", "RetryPolicy", "Session"]
+__all__ = ["TICK", "Lock", "Pause", "RetryPolicy", "Session"]
 
 _log: Final = logging.getLogger("grpcflow.connection")
 
@@ -36,16 +37,34 @@ _SILENCE: Final = 5.0
 _PROBE_TIME: Final = 5.0
 #: Seconds between two looks at a link that is about to change.
 _LOOK: Final = 0.5
-#: Seconds that closing and forking wait for a thread.
-_JOIN: Final = 2.0
 #: Seconds between two warnings about the same outage.
 _WARN_EVERY: Final = 30.0
 #: Seconds before a link that had worked is opened again.
 _AGAIN: Final = 0.05
 
 
-class Session:
-    """All that one process has open with one coordinator. Safe for threads and across ``os.fork()``.
+class Lock(AbstractContextManager[Any], Protocol):
+    """Guards a session, and tells that something of it has changed."""
+
+    def notify_all(self) -> None:
+        """Wake those who wait for a change."""
+
+
+class Pause(Protocol):
+    """What the driver waits on before it opens the next link."""
+
+    def set(self) -> None:
+        """End the pause, or the next one."""
+
+    def clear(self) -> None:
+        """Let the next pause last."""
+
+    async def rest(self, seconds: float) -> None:
+        """Wait until it is ended, or the time is over."""
+
+
+class Session(ABC):
+    """All that one thread's side or one event loop has open with one coordinator.
 
     Args:
         addresses: ``HOST:PORT`` of the coordinators, tried in turn.
@@ -53,6 +72,9 @@ class Session:
         connect_timeout: Seconds that a coordinator has to welcome a new link.
         version: Version of the client, for people.
     """
+
+    _changed: Lock
+    _pause: Pause
 
     def __init__(self, addresses: Sequence[str], policy: RetryPolicy, connect_timeout: float, version: str) -> None:
         self.addresses = tuple(addresses)
@@ -66,20 +88,43 @@ class Session:
         self._warned_at = 0.0
         self._closed = False
         self._begin()
-        forking.watch_over(self)
 
     def _begin(self) -> None:
         """Set everything that a new process starts without."""
-        self._changed = threading.Condition(threading.RLock())
         self._link: Link | None = None
-        self._driver: threading.Thread | None = None
-        self._pause = threading.Event()
+        self._driven = False
         self._resting = False
         self._borrowed = 0
 
+    # --- how one waits ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _prepare(self, operation: Operation) -> None:
+        """Get an operation ready for being waited for here."""
+
+    @abstractmethod
+    def _look(self) -> float:
+        """See to it that the link is looked after while somebody waits; return the seconds until the next look."""
+
+    @abstractmethod
+    async def _next(self, operation: Operation, seconds: float) -> object:
+        """Wait for the next item that an operation is woken with; None where none came in time."""
+
+    @abstractmethod
+    async def _wait_for_change(self, seconds: float) -> None:
+        """Wait until something of the session has changed, or the time is over. Lock held."""
+
+    @abstractmethod
+    def _new_link(self, address: str) -> Link:
+        """Open a link."""
+
+    @abstractmethod
+    def _begin_driving(self) -> None:
+        """Have ``_drive`` run beside whatever else goes on. Lock held."""
+
     # --- operations ---------------------------------------------------------------------------------------
 
-    def submit(self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool = False) -> None:
+    async def submit(self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool = False) -> None:
         """Send a graph and wait until it is durable.
 
         Args:
@@ -92,7 +137,7 @@ class Session:
             GrpcflowError: The coordinator refused it, could not be reached, or did not answer in time.
         """
         posted = self.post([(graph, pieces)], once=once)
-        self.settle(posted, deadline)
+        await self.settle(posted, deadline)
         for submission in posted:
             if submission.error is not None:
                 raise submission.error
@@ -106,6 +151,7 @@ class Session:
         posted = [Submission(graph, pieces, once) for graph, pieces in graphs]
         with self._changed:
             for submission in posted:
+                self._prepare(submission)
                 self._submissions.add(submission)
             try:
                 open_now = self._ensure_link()
@@ -120,7 +166,7 @@ class Session:
                 self._pause.set()
         return posted
 
-    def settle(self, posted: Sequence[Submission], deadline: float) -> None:
+    async def settle(self, posted: Sequence[Submission], deadline: float) -> None:
         """Wait until graphs that were posted are durable; what went wrong with one is its ``error``.
 
         Args:
@@ -132,21 +178,24 @@ class Session:
             CoordinatorUnavailable: The connection was closed.
         """
         try:
-            if not all(submission.done or _drain(self._items(submission, deadline)) for submission in posted):
-                message = (
-                    f"{self._where()} did not acknowledge a graph in time; it may have it all the same: "
-                    "submitting the same chunks again is the same submission"
-                )
-                raise errors.TimeoutError(message)
+            for submission in posted:
+                if not submission.done:
+                    await _drain(self._items(submission, deadline))
+                if not submission.done:
+                    message = (
+                        f"{self._where()} did not acknowledge a graph in time; it may have it all the same: "
+                        "submitting the same chunks again is the same submission"
+                    )
+                    raise errors.TimeoutError(message)
         finally:
             with self._changed:
                 for submission in posted:
                     self._submissions.discard(submission)
 
-    def arrivals(
+    async def arrivals(
         self, waiter: Waiter, deadline: float | None, interval: float | None = None
-    ) -> Generator[object, None, bool]:
-        """Watch nodes until the waiter has them all, or whoever iterates stops.
+    ) -> AsyncGenerator[object, None]:
+        """Watch nodes until the waiter has them all (then it is ``done``), the deadline comes, or who iterates stops.
 
         Args:
             waiter: Names the nodes and takes the results.
@@ -156,25 +205,19 @@ class Session:
         Yields:
             What the waiter puts into its queue, and ``TICK``.
 
-        Returns:
-            False where the deadline came first.
-
         Raises:
             GrpcflowError: The coordinator refused the watch, or the connection was closed.
         """
         try:
             # Inside, since an interrupt may come at any moment.
             self.begin_watch(waiter)
-            done = yield from self._items(waiter, deadline, interval)
+            async with aclosing(self._items(waiter, deadline, interval)) as items:
+                async for item in items:
+                    yield item
         finally:
             self.end_watch(waiter)
         if waiter.error is not None:
             raise waiter.error
-        return done
-
-    def watch(self, waiter: Waiter, deadline: float | None) -> bool:
-        """Watch nodes until the waiter has them all; arguments, result and errors are those of ``arrivals``."""
-        return _drain(self.arrivals(waiter, deadline))
 
     def begin_watch(self, waiter: Waiter) -> None:
         """Ask for a waiter's nodes, now and again whenever a link was opened anew.
@@ -183,6 +226,7 @@ class Session:
             CoordinatorUnavailable: The connection is closed.
         """
         with self._changed:
+            self._prepare(waiter)
             self._waiters.add(waiter)
             if self._ensure_link() and self._link is not None:
                 self._link.send(*watches(waiter))
@@ -193,8 +237,8 @@ class Session:
             self._waiters.discard(waiter)
             self._unwatch(waiter)
 
-    @contextmanager
-    def borrow(self, deadline: float) -> Iterator[Link]:
+    @asynccontextmanager
+    async def lend(self, deadline: float) -> AsyncIterator[Link]:
         """Lend an open link for one call; the link may break meanwhile, and the call with it.
 
         Args:
@@ -210,7 +254,7 @@ class Session:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise self.unavailable()
-                self._changed.wait(min(left, _LOOK))
+                await self._wait_for_change(min(left, _LOOK))
                 self._ensure_link()
             link = self._link
             self._borrowed += 1
@@ -234,9 +278,7 @@ class Session:
         with self._changed:
             self._closed = True
             self._fail_all(errors.CoordinatorUnavailable("the connection was closed"))
-            driver = self._stop_link("closed")
-        if driver is not None and driver is not threading.current_thread():
-            driver.join(_JOIN)
+            self._stop_link("closed")
 
     def unavailable(self) -> errors.CoordinatorUnavailable:
         """Return the error that names the address and what went wrong."""
@@ -250,33 +292,28 @@ class Session:
     def _where(self) -> str:
         return f"the coordinator at {', '.join(self.addresses)}"
 
-    # --- waiting threads ----------------------------------------------------------------------------------
+    # --- who waits ----------------------------------------------------------------------------------------
 
-    def _items(
+    async def _items(
         self, operation: Operation, deadline: float | None, interval: float | None = None
-    ) -> Generator[object, None, bool]:
-        """Yield what an operation is woken with until it is done; return False where the deadline came first."""
-        wake = operation.wake
+    ) -> AsyncGenerator[object, None]:
+        """Yield what an operation is woken with until it is done, or the deadline comes."""
         tick = None if interval is None else time.monotonic() + interval
-        while not (operation.done and wake.empty()):
-            pause = self.look_after_link()
+        while not (operation.done and operation.wake.empty()):
+            pause = self._look()
             now = time.monotonic()
             if deadline is not None:
                 if now >= deadline:
-                    return operation.done
+                    return
                 pause = min(pause, deadline - now)
             if tick is not None:
                 pause = min(pause, max(0.0, tick - now))
-            try:
-                item = wake.get(timeout=pause)
-            except Empty:
-                item = None
+            item = await self._next(operation, pause)
             if item is not None:
                 yield item
             if tick is not None and interval is not None and time.monotonic() >= tick:
                 tick = time.monotonic() + interval
                 yield TICK
-        return True
 
     def look_after_link(self) -> float:
         """Open, probe or end the link where that is due; return the seconds until the next look."""
@@ -313,12 +350,12 @@ class Session:
             return True
         if self._resting:
             return False
-        if self._driver is not None:
+        if self._driven:
             return False
         # What this opens sends everything that is open, the caller's own included.
         self._open()
-        self._driver = threading.Thread(target=self._drive, name="grpcflow-session", daemon=True)
-        self._driver.start()
+        self._driven = True
+        self._begin_driving()
         return False
 
     # --- the driver ---------------------------------------------------------------------------------------
@@ -327,8 +364,7 @@ class Session:
         """Open a link to the next address and ask for all that is open. Lock held."""
         address = self.addresses[self._opened % len(self.addresses)]
         self._opened += 1
-        link = Link(address, self._connect_timeout, self._version)
-        forking.channel_opened()
+        link = self._new_link(address)
         for submission in self._submissions:
             link.send(*submission.pieces)
         for waiter in self._waiters:
@@ -336,29 +372,29 @@ class Session:
         self._link = link
         self._changed.notify_all()
 
-    def _drive(self) -> None:
-        """Read links, one after the other, for as long as anything is open. The driver thread."""
+    async def _drive(self) -> None:
+        """Read links, one after the other, for as long as anything is open. The driver."""
         while True:
             with self._changed:
                 link = self._link
             if link is None:
                 return
-            error = link.read(self._receive)
-            link.close()
+            error = await link.read(self._receive)
+            await link.close()
             with self._changed:
                 self._link = None
                 delay = self._link_ended(link, error)
                 del link, error
                 if delay is None:
-                    self._driver = None
+                    self._driven = False
                     self._changed.notify_all()
                     return
                 pause = self._pause
                 pause.clear()
-            pause.wait(delay)
+            await pause.rest(delay)
             with self._changed:
                 if not self._goes_on():
-                    self._driver = None
+                    self._driven = False
                     self._changed.notify_all()
                     return
                 self._open()
@@ -394,7 +430,7 @@ class Session:
     # --- what comes in ------------------------------------------------------------------------------------
 
     def _receive(self, link: Link, message: client_service_pb2.SessionResponse) -> None:
-        """Take one message of the coordinator. The driver thread."""
+        """Take one message of the coordinator. The driver."""
         with self._changed:
             link.heard = time.monotonic()
             if link.welcome is None and message.HasField("welcome"):
@@ -439,54 +475,16 @@ class Session:
         for waiter in self._waiters:
             waiter.finish(error)
 
-    def _stop_link(self, fault: str) -> threading.Thread | None:
-        """End the link and wake the driver; return its thread. Lock held."""
+    def _stop_link(self, fault: str) -> None:
+        """End the link and wake the driver. Lock held."""
         if self._link is not None:
             self._link.abort(fault)
         self._pause.set()
         self._changed.notify_all()
-        return self._driver
-
-    # --- fork ---------------------------------------------------------------------------------------------
-
-    def rest(self) -> None:
-        """Close the link and hold still, with the lock held, until one of the two below is called."""
-        with self._changed:
-            self._resting = True
-            driver = self._stop_link("the process forks")
-        if driver is not None and driver is not threading.current_thread():
-            driver.join(_JOIN)
-        with self._changed:
-            self._changed.wait_for(lambda: self._borrowed == 0, _JOIN)
-        self._changed.acquire()
-
-    def resume_in_parent(self) -> None:
-        """Let waiting threads go on; what is open is asked for again."""
-        self._resting = False
-        try:
-            if self._goes_on():
-                self._ensure_link()
-        finally:
-            self._changed.notify_all()
-            self._changed.release()
-
-    def resume_in_child(self) -> None:
-        """Start anew with what the forking thread itself waits for, if it forked inside a callback."""
-        me = threading.get_ident()
-        submissions = [one for one in self._submissions if one.thread == me]
-        waiters = [waiter for waiter in self._waiters if waiter.thread == me]
-        self._begin()
-        self._submissions, self._waiters = Submissions(), Waiters()
-        for submission in submissions:
-            self._submissions.add(submission)
-        for waiter in waiters:
-            self._waiters.add(waiter)
 
 
-def _drain(items: Generator[object, None, bool]) -> bool:
-    """Take everything and return what comes at the end."""
-    while True:
-        try:
-            next(items)
-        except StopIteration as end:
-            return bool(end.value)
+async def _drain(items: AsyncGenerator[object, None]) -> None:
+    """Take everything."""
+    async with aclosing(items):
+        async for _ in items:
+            pass
