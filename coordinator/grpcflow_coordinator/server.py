@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,8 @@ from grpc_reflection.v1alpha import reflection
 
 from grpcflow_coordinator.config import Config, split_address
 from grpcflow_coordinator.core.machine import Machine
-from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.core.model import Now
+from grpcflow_coordinator.engine import Engine, system_now
 from grpcflow_coordinator.errors import ConfigurationError
 from grpcflow_coordinator.outbox import StreamOutbox
 from grpcflow_coordinator.rpc.client import ClientService
@@ -74,9 +76,10 @@ class Coordinator:
     Args:
         config: its settings.
         store: another store than the one that the settings name, for tests.
+        now: the clock; another one than the system's for tests.
     """
 
-    def __init__(self, config: Config, store: Store | None = None) -> None:
+    def __init__(self, config: Config, store: Store | None = None, *, now: Callable[[], Now] = system_now) -> None:
         self.config = config
         self._store = store or open_store(config)
         self.outbox = StreamOutbox(
@@ -86,7 +89,7 @@ class Coordinator:
             version=version(),
             payload_limit=config.payload_limit,
         )
-        self.engine = Engine(self._store, Machine(config.core_limits()), self.outbox, on_fatal=self._on_fatal)
+        self.engine = Engine(self._store, Machine(config.core_limits()), self.outbox, now=now, on_fatal=self._on_fatal)
         self._stopped = asyncio.Event()
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None

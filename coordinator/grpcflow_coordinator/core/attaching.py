@@ -95,10 +95,9 @@ def _add_member(step: Step, graph: Graph, attachment: Attachment, attempt: Attem
     if found is None:
         raise settling.Defect(f"graph {graph.id.hex()} is added to a group that is not there")
     owner, _, index = found
-    if step.loaded.outcome(owner.id, index) is not None:
-        return  # another member has failed it: this one runs, and nobody waits for it
     step.loaded.put_extra(owner.id, index, node_id(graph.id, attachment.final))
-    settling.one_more(step, owner, index)
+    if step.loaded.outcome(owner.id, index) is None:
+        settling.one_more(step, owner, index)  # else another member has failed it, and only a retry asks for this one
 
 
 def join_of(step: Step, graph_id: bytes, index: int) -> tuple[Graph, Run, int] | None:

@@ -12,6 +12,7 @@ No queue entry from before the retry means the graph any more: `Lines.retried` s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from grpcflow_coordinator.core import attaching, settling
 from grpcflow_coordinator.core.cluster import Step
@@ -32,6 +33,9 @@ from grpcflow_coordinator.core.states import Trigger, transition
 
 #: Nodes that one step looks at, and nodes that it releases.
 _BATCH = 200
+
+#: Members of a group that are looked at to see whether it was needed.
+_TELLING = 100
 
 
 def begin(step: Step, event: RetryAsked) -> Job | Answer:
@@ -109,7 +113,12 @@ def _reset(step: Step, job: Job, graph: Graph, limit: int) -> int:
 def _failed_itself(step: Step, graph: Graph, run: Run, outcome: Outcome) -> bool:
     if outcome.state is NodeState.SUCCESS or run.is_errback:
         return False
-    parents = (step.loaded.outcome(graph.id, edge.parent) for edge in run.inputs)
+    if run.is_join and outcome.state is NodeState.IGNORED:
+        return False  # none of its members is taken: they were not needed
+    # Of a group that is an errback and was not needed no member has a value, but for empty groups: a few tell of all.
+    members = (index for first, count in run.members or () for index in range(first, first + count))
+    waited_for = (*(edge.parent for edge in run.inputs), *islice(members, _TELLING))
+    parents = (step.loaded.outcome(graph.id, parent) for parent in waited_for)
     return all(parent is not None and parent.state is NodeState.SUCCESS for parent in parents)
 
 
