@@ -8,7 +8,6 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from grpcflow_coordinator.core.effects import Answer as JobAnswer
 from grpcflow_coordinator.core.effects import RevokeDone
 from grpcflow_coordinator.core.events import RevokeAsked, StampRevokeAsked
 from grpcflow_coordinator.core.lines import Line
@@ -16,6 +15,7 @@ from grpcflow_coordinator.core.model import Session
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.desk import Answer, ControlDesk
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT
 from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
@@ -103,11 +103,10 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         for text in request.ids:
             convert.check_name(text, "an id", code="ID_TOO_LONG")
         name = _signal(request.signal)
-        if self._engine.full:
-            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then try again")
-        done: asyncio.Future[RevokeDone] = asyncio.get_running_loop().create_future()
-        self._engine.post(RevokeAsked(done, tuple(request.ids), request.terminate, name))
-        answer = await done
+        check_room(self._engine)
+        future: asyncio.Future[RevokeDone] = asyncio.get_running_loop().create_future()
+        self._engine.post(RevokeAsked(future, tuple(request.ids), request.terminate, name))
+        answer = await future
         return control_service_pb2.RevokeResponse(revoked=answer.revoked, unknown=answer.unknown)
 
     async def RevokeByStamp(
@@ -118,11 +117,9 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         if not 0 < len(stamps) <= STAMPS_LIMIT:
             raise Refusal("BAD_ARGUMENTS", f"{len(stamps)} values of stamps are named; name 1 to {STAMPS_LIMIT}")
         name = _signal(request.signal)
-        if self._engine.full:
-            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then revoke again")
-        done: asyncio.Future[JobAnswer] = asyncio.get_running_loop().create_future()
-        self._engine.post(StampRevokeAsked(done, stamps, request.terminate, name))
-        return control_service_pb2.RevokeByStampResponse(revoked=(await done).count)
+        check_room(self._engine)
+        answer = await done(self._engine, lambda client: StampRevokeAsked(client, stamps, request.terminate, name))
+        return control_service_pb2.RevokeByStampResponse(revoked=answer.count)
 
     async def ListWorkers(
         self, request: control_service_pb2.ListWorkersRequest, context: Any

@@ -8,12 +8,12 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from grpcflow_coordinator.core.effects import Answer
-from grpcflow_coordinator.core.events import CancelAsked, Event, RetryAsked
+from grpcflow_coordinator.core.events import CancelAsked, RetryAsked
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, Graph, split_node
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.explain import Explainer
 from grpcflow_coordinator.rpc.lookup import Lookup
 from grpcflow_coordinator.rpc.views import Gallery
@@ -127,26 +127,16 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
         if name not in signal.Signals.__members__:
             raise Refusal("UNKNOWN_SIGNAL", f"{name[:40]!r} is not the name of a signal, such as SIGTERM or SIGKILL")
         graph = self._graph(request.id).id
-        answer = await self._done(lambda future: CancelAsked(future, graph, request.terminate, name))
+        check_room(self._engine)
+        answer = await done(self._engine, lambda future: CancelAsked(future, graph, request.terminate, name))
         return pb.CancelGraphResponse(cancelled=answer.count, running=answer.running, had_ended=answer.had_ended)
 
     async def RetryGraph(self, request: pb.RetryGraphRequest, context: Any) -> pb.RetryGraphResponse:
         """Run again what did not succeed of a graph."""
         graph = self._graph(request.id).id
-        answer = await self._done(lambda future: RetryAsked(future, graph))
+        check_room(self._engine)
+        answer = await done(self._engine, lambda future: RetryAsked(future, graph))
         return pb.RetryGraphResponse(retried=answer.count, unknown_tasks=answer.unknown)
-
-    async def _done(self, event: Any) -> Answer:
-        """Post an event and wait until what it began is done."""
-        if self._engine.full:
-            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then try again")
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        made: Event = event(future)
-        self._engine.post(made)
-        answer = await future
-        if answer.code:
-            raise Refusal(answer.code, answer.message)
-        return answer
 
     async def Explain(self, request: pb.ExplainRequest, context: Any) -> pb.ExplainResponse:
         """Say why a node is where it is."""

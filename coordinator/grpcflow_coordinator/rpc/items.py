@@ -5,16 +5,16 @@ Items wait on disk, so a reader takes its time and costs no memory. No decision 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from grpcflow_coordinator.core.effects import Answer
 from grpcflow_coordinator.core.events import ItemsEmitted
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, split_node
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.outbox import Watchers
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.lookup import Lookup
 from grpcflow_coordinator.streams import Stream
 from grpcflow_protos import limits
@@ -36,7 +36,6 @@ class Items:
     _lookup: Lookup
     _payload_limit: int
     _streams: set[Any]
-    _done: Callable[[Any], Awaitable[Answer]]
 
     async def Emit(self, request: pb.EmitRequest, context: Any) -> pb.EmitResponse:
         """Append items to the stream of a running node."""
@@ -44,11 +43,10 @@ class Items:
             raise Refusal("MALFORMED", f"a node id has 16 bytes, this one {len(request.node)}")
         if not 0 < len(request.items) <= PAGE:
             raise Refusal("MALFORMED", f"{len(request.items)} items were sent; 1 to {PAGE} are allowed at once")
-        if self._engine.full:
-            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then emit again")
+        check_room(self._engine)
         items = tuple(self._item(item) for item in request.items)
-        answer = await self._done(
-            lambda future: ItemsEmitted(future, request.node, request.token, request.first, items)
+        answer = await done(
+            self._engine, lambda future: ItemsEmitted(future, request.node, request.token, request.first, items)
         )
         return pb.EmitResponse(count=answer.count)
 

@@ -10,17 +10,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from grpcflow_coordinator import values
-from grpcflow_coordinator.core.effects import Answer
-from grpcflow_coordinator.core.events import Event, ForgetAsked, GroupSaved, StateUpdateAsked
+from grpcflow_coordinator.core.events import ForgetAsked, GroupSaved, StateUpdateAsked
 from grpcflow_coordinator.core.model import NodeState, split_node
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT, Lookup
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2 as pb
-
-Future = asyncio.Future[Answer]
 
 
 class Upkeep:
@@ -49,7 +47,7 @@ class Upkeep:
         state = convert.check_state(request.state)
         meta = convert.checked_meta(request.meta, self._payload_limit)
         meta_type = convert.check_content_type(request.meta.content_type)
-        await self._done(lambda answer: StateUpdateAsked(answer, request.id, state, meta, meta_type))
+        await done(self._engine, lambda answer: StateUpdateAsked(answer, request.id, state, meta, meta_type))
         return pb.UpdateStateResponse()
 
     async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
@@ -58,7 +56,7 @@ class Upkeep:
             raise Refusal("TOO_MANY_IDS", f"{len(request.ids)} ids are named; {IDS_LIMIT} are allowed at once")
         for text in request.ids:
             convert.check_name(text, "an id", code="ID_TOO_LONG")
-        answer = await self._done(lambda answer: ForgetAsked(answer, tuple(request.ids)))
+        answer = await done(self._engine, lambda answer: ForgetAsked(answer, tuple(request.ids)))
         return pb.ForgetResponse(forgotten=answer.count, unknown=answer.unknown)
 
     async def SaveGroup(self, request: pb.SaveGroupRequest, context: Any) -> pb.SaveGroupResponse:
@@ -67,9 +65,8 @@ class Upkeep:
         if len(request.data) > self._payload_limit:
             size = f"the description of the group has {len(request.data)} bytes; {self._payload_limit} are allowed"
             raise Refusal("PAYLOAD_TOO_LARGE", f"{size}: save smaller groups")
-        if self._engine.full:
-            raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then save again")
-        await self._done(lambda answer: GroupSaved(answer, request.id, request.data))
+        check_room(self._engine)
+        await done(self._engine, lambda answer: GroupSaved(answer, request.id, request.data))
         return pb.SaveGroupResponse()
 
     async def RestoreGroup(self, request: pb.RestoreGroupRequest, context: Any) -> pb.RestoreGroupResponse:
@@ -83,22 +80,5 @@ class Upkeep:
     async def DeleteGroup(self, request: pb.DeleteGroupRequest, context: Any) -> pb.DeleteGroupResponse:
         """Delete the description of a group."""
         convert.check_name(request.id, "an id", code="ID_TOO_LONG")
-        await self._done(lambda answer: GroupSaved(answer, request.id, None))
+        await done(self._engine, lambda answer: GroupSaved(answer, request.id, None))
         return pb.DeleteGroupResponse()
-
-    async def _done(self, event: Any) -> Answer:
-        """Post an event and wait until it is durable.
-
-        Args:
-            event: makes the event from whom to answer.
-
-        Raises:
-            Refusal: It was not done.
-        """
-        future: Future = asyncio.get_running_loop().create_future()
-        made: Event = event(future)
-        self._engine.post(made)
-        answer = await future
-        if answer.code:
-            raise Refusal(answer.code, answer.message)
-        return answer
