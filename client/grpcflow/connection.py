@@ -20,6 +20,7 @@ from grpcflow.calls import Calls
 from grpcflow.commands import Reply
 from grpcflow.exchange import Exchange
 from grpcflow.notices import Notices
+from grpcflow.reading import ThreadReader
 from grpcflow.retry_policy import RetryPolicy
 from grpcflow.settled import Settled
 from grpcflow.threaded import ThreadedSession
@@ -53,6 +54,7 @@ class Connection(Exchange):
         shown = grpcflow.__version__ if version is None else version
         session = ThreadedSession(self.addresses, retry_policy or RetryPolicy(), connect_timeout, shown)
         super().__init__(session, Calls(session))
+        self._open_reader = partial(ThreadReader, session)
         self._notices = Notices(session)
         _OPEN.add(self)
 
@@ -69,6 +71,8 @@ class Connection(Exchange):
     save_group = blocking(Exchange.asave_group)
     restore_group = blocking(Exchange.arestore_group)
     delete_group = blocking(Exchange.adelete_group)
+    emit = blocking(Exchange.aemit)
+    read_items = blocking_each(Exchange.aread_items)
     revoke = blocking(Exchange.arevoke)
     revoke_by_stamp = blocking(Exchange.arevoke_by_stamp)
     inspect = blocking(Exchange.ainspect)

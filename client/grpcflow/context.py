@@ -101,6 +101,8 @@ class Context:
     _hand_over: Callable[[str, Any], Any] | None = None
     #: Takes what submits the replacement of the call, to be called once its body has ended; None: it is called at once.
     _later: Callable[[Callable[[], Any]], None] | None = None
+    #: Takes what the call emits (``emitting.Emits``); None: it has emitted nothing yet.
+    _emits: Any = None
     #: The limit that ``retry(max_retries=...)`` set for this call.
     _max_retries: int | None = None
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import codec, errors, ids, lower, state
 from grpcflow.context import RESERVED_HEADERS, Context
+from grpcflow.emitting import Collected
 from grpcflow.frames import Frame, Kept, KeptCalls, Node, failed_by, handed, in_place_of
 from grpcflow.lower.model import LoweredGraph, Mode, TemplateSpec
 from grpcflow.result.base import PROPAGATE_STATES
@@ -154,8 +155,11 @@ class Evaluation:
         function = task.run if type(task).__call__ is Task.__call__ else task
         is_first = node.frame.above is None and node.index == 0
         retries, handed_over = self._retries if is_first else 0, _HandedOver(self, node)
+        collected = Collected(self._as_travelled if self._as_sent else None)
         while True:
             request = self._request(node, args, kwargs, retries, handed_over)
+            request._emits = collected
+            collected.begin()
             handed_over.request = request
             body = functools.partial(_body, function, args, kwargs, self._headers_of(node.template).get("via", ""))
             with self._joins_denied():
@@ -184,7 +188,13 @@ class Evaluation:
             "" if traced.error is None else node.id,
             hands_on=not node.template.ignore_result,
             date_done=datetime.now(UTC),
+            items=request._emits.items,
         )
+
+    def _as_travelled(self, value: Any) -> Any:
+        """Return an item as a reader far away would get it."""
+        content_type = codec.content_type(self._app.conf.result_serializer)
+        return codec.decode(codec.encode(value, content_type, path="item"), content_type, accept=(content_type,))
 
     def _headers_of(self, template: TemplateSpec) -> Mapping[str, Any]:
         """Return what travels beside the arguments."""

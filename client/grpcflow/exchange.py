@@ -13,6 +13,7 @@ from typing import Final
 from grpcflow import errors, ids
 from grpcflow.calls import Calls
 from grpcflow.commands import Commands
+from grpcflow.items import Items
 from grpcflow.kept import VALUES_PAGE, Kept
 from grpcflow.news import News
 from grpcflow.session import TICK, Session
@@ -28,7 +29,7 @@ __all__ = ["Exchange"]
 ACKNOWLEDGE_TIME: Final = 60.0
 
 
-class Exchange(Kept, Commands):
+class Exchange(Kept, Commands, Items):
     """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it.
 
     Args:

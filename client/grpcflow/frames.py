@@ -4,6 +4,7 @@ It runs nothing, knows no canvas, and may not import grpc or protobuf.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from grpcflow import errors, ids, lower
@@ -112,7 +113,10 @@ def handed(end: End) -> Any:
 
 def in_place_of(end: End, request: Context) -> End:
     """Return how a replaced call ended: as its replacement did, and on its own account."""
-    return End(end.state, end.value, end.error, request, end.origin, hands_on=end.hands_on, date_done=end.date_done)
+    end = replace(end, request=request, fires=True)
+    if request._emits is not None:
+        end.items = [*request._emits.items, *end.items]
+    return end
 
 
 def failed_by(parent: End, mode: OnFailure | None) -> End:

@@ -61,6 +61,8 @@ def send_replacement(task: "Task[..., Any]", sig: Signature) -> Any:
 
 
 def _submit_replacement(task: "Task[..., Any]", sig: Signature, request: "Context") -> None:
+    if request._emits is not None:
+        request._emits.flush()  # afterwards the node is no longer this attempt's
     if task.app.submit(sig, attachment=_attachment(request, "replace")) is None:
         raise _empty(task)
 

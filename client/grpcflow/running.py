@@ -190,6 +190,41 @@ class RunningTask(Handlers):
         elif not request.is_eager and request.id is not None:
             self.app.connection.update_state(request.id, state, data, content_type)
 
+    def emit(self, value: Any) -> None:
+        """Give an item to whoever reads the stream of this call, ``AsyncResult.stream()``, while it goes on running.
+
+        Items arrive in order, each once, and stay for as long as the result does. They leave in batches; all are
+        durable before the call ends. A task that runs again, after a retry or with its worker lost, must emit the same
+        items again: those that the stream holds already are passed over by their number. It waits where it is much
+        faster than the coordinator; in a coroutine, ``await self.aemit(value)`` lets others run meanwhile.
+
+        Args:
+            value: Any value that can travel, at most 4 MiB of it.
+
+        Raises:
+            RuntimeError: No worker and no eager call runs this code as a task.
+            SerializationError: The value cannot travel.
+            PayloadTooLarge: It is too large.
+            StaleAttempt: Another attempt of this call goes on: end.
+            RequestFailed: The coordinator takes no more; ``code`` is TOO_MANY_ITEMS from 1,000,000 items on.
+        """
+        from grpcflow.emitting import emit
+
+        emit(_task(self), value)
+
+    async def aemit(self, value: Any) -> None:
+        """Do what ``emit`` does, and let the event loop go on where it has to wait; for ``async def`` tasks.
+
+        Args:
+            value: As for ``emit``.
+
+        Raises:
+            The errors of ``emit``.
+        """
+        from grpcflow.emitting import aemit
+
+        await aemit(_task(self), value)
+
     def add_trail(self, result: Any) -> Any:
         """Note the result of a call that this one submitted in ``request.children``, and return it."""
         task = _task(self)

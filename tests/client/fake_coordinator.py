@@ -100,6 +100,7 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.emit_errors: list[tuple[grpc.StatusCode, str]] = []
         self.reads: list[int] = []
         self.read_limit = 0
+        self.items_sent = 0
         self.item_came = threading.Condition()
 
     # --- the session ---
@@ -319,6 +320,7 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
             yield client_service_pb2.ReadItemsResponse(first=number, items=values)
             number += len(items)
             given += len(items)
+            self.items_sent += len(items)
             if self.read_limit and given >= self.read_limit:
                 refuse(context, grpc.StatusCode.UNAVAILABLE, "STOPPING", "broken on purpose")
 

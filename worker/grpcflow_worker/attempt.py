@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from grpcflow import codec, errors, signals
 from grpcflow.context import Context
+from grpcflow.emitting import flushed
 from grpcflow.lifecycle import Lifecycle, send_beside
 from grpcflow.steering import Steering
 from grpcflow.task import Task
@@ -112,7 +113,8 @@ class Attempt:
     @property
     def blocks(self) -> bool:
         """True where `finish` may block."""
-        return self.bound.blocks or self.later is not None
+        emitted = self.request is not None and self.request._emits is not None
+        return self.bound.blocks or self.later is not None or emitted
 
     def submit_later(self, submit: Callable[[], Any]) -> None:
         """Take what submits a replacement; it asks the coordinator, which the loop must not wait for."""
@@ -228,7 +230,7 @@ class CoroutineRun(Bound):
     @staticmethod
     def _error(attempt: Attempt) -> BaseException | None:
         """What the attempt counts as having raised; submits its replacement, where it asked for one."""
-        error = attempt.steering.verdict or attempt.error
+        error = attempt.steering.verdict or flushed(attempt.request, attempt.error)
         if attempt.later is not None and attempt.steering.verdict is None:
             try:
                 attempt.later()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import codec, errors, ids, signals
 from grpcflow.context import Context
+from grpcflow.emitting import flushed
 from grpcflow.lifecycle import Lifecycle, is_heard, is_logged, log_failure, overrides, send_beside
 from grpcflow.task import Task
 from grpcflow.tracing import completed, takes_failure
@@ -146,9 +147,12 @@ class Bound:
             value = self._mapped(args) if self.via else self.function(*args, **kwargs)
             if type(value) is CoroutineType:
                 value = completed(value)
+            if request._emits is not None:
+                request._emits.flush()
             end = self._value(offset, value)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the process
-            end, told = self._ended(offset, error, args, kwargs)
+            raised = flushed(request, error) if request is not None and request._emits is not None else error
+            end, told = self._ended(offset, raised or error, args, kwargs)
             life = self._tell(life, request, end, told)
         else:
             if life is not None:

@@ -6,7 +6,7 @@ protobuf nor the codec.
 
 import traceback as traceback_module
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -40,6 +40,7 @@ class End:
         fires: True where it failed on its own account, so that errbacks fire.
         hands_on: False where what waits for it gets None, because its value is not kept.
         date_done: When it ended, in UTC.
+        items: What it emitted.
     """
 
     state: str
@@ -50,6 +51,7 @@ class End:
     fires: bool = True
     hands_on: bool = True
     date_done: datetime | None = None
+    items: list[Any] = field(default_factory=list)
 
 
 class Ran:
@@ -177,6 +179,16 @@ class EagerResult(AsyncResult[R_co]):
         return cast("R_co", value)
 
     wait = get
+
+    def stream(self, timeout: float | None = None, propagate: bool = True, *, first: int = 0) -> Iterator[Any]:
+        """Yield what the call has emitted, all of it at once; parameters and errors as in ``AsyncResult.stream``."""
+        state.check_join_allowed()
+        return self._items(propagate, first)
+
+    def _items(self, propagate: bool, first: int) -> Iterator[Any]:
+        yield from self._end.items[first:] if self._end is not None else ()
+        if propagate and self._state in PROPAGATE_STATES:
+            raise self._ret_value
 
     # --- where it stands ----------------------------------------------------------------------------------
 

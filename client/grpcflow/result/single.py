@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, IncompleteStream
-from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES, Result
+from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES
+from grpcflow.result.streaming import Streamed
 from grpcflow.type_parameters import R_co
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncResult"]
 
 
-class AsyncResult(Result, Generic[R_co]):
+class AsyncResult(Streamed, Generic[R_co]):
     """The result of one call.
 
     Args:
