@@ -13,6 +13,7 @@ __all__ = [
     "ChordError",
     "ContentDisallowed",
     "CoordinatorUnavailable",
+    "ForkedEventLoop",
     "GrpcflowError",
     "Ignore",
     "ImproperlyConfigured",
@@ -76,6 +77,15 @@ class TimeoutError(GrpcflowError, builtins.TimeoutError):  # noqa: A001 - Celery
     """What was waited for did not come within the time the caller gave; it goes on all the same."""
 
     default_code = "TIMEOUT"
+
+
+class ForkedEventLoop(GrpcflowError, RuntimeError):
+    """A process that was forked from one that had used grpcflow on an event loop did so too, which cannot work.
+
+    Use the sync calls there, or start a new process instead of a fork.
+    """
+
+    default_code = "FORKED_EVENT_LOOP"
 
 
 class RequestFailed(GrpcflowError):

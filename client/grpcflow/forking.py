@@ -5,6 +5,9 @@ hangs, with and without grpc's own fork variable (tried with grpcio 1.85). What 
 channel, let go of every grpc object, and wait until grpc's threads have ended; then fork. Both processes open
 new channels at their next call. The hooks must be registered after grpc's own (made with its first channel),
 so that they run before it.
+
+Channels of event loops are left as they are: nobody can close them while a coroutine forks. Then grpc's threads are
+not waited for either, and the child may use the sync calls alone.
 """
 
 import contextlib
@@ -17,7 +20,7 @@ import weakref
 from pathlib import Path
 from typing import Final, Protocol
 
-__all__ = ["Restful", "channel_opened", "watch_over"]
+__all__ = ["Restful", "channel_opened", "ended", "outlives", "watch_over"]
 
 #: Seconds that a fork waits for grpc's threads to end.
 _PATIENCE: Final = 2.0
@@ -47,6 +50,8 @@ class _Hooks:
     def __init__(self) -> None:
         self.all: weakref.WeakSet[Restful] = weakref.WeakSet()
         self.resting: list[Restful] = []
+        #: Channels that a fork leaves open.
+        self.lasting: weakref.WeakSet[object] = weakref.WeakSet()
         self.used = False
         self.registered = False
         self.lock = threading.Lock()
@@ -56,7 +61,7 @@ class _Hooks:
         self.resting = list(self.all)
         for one in self.resting:
             one.rest()
-        if self.used:
+        if self.used and not self.lasting:
             self.used = False
             if not _grpc_is_gone():
                 _log.warning("grpc's threads did not end before a fork: the child may not be able to use grpc")
@@ -70,6 +75,7 @@ class _Hooks:
     def after_in_child(self) -> None:
         """Let the child go on."""
         self.lock = threading.Lock()
+        self.lasting = weakref.WeakSet()
         resting, self.resting = self.resting, []
         for one in resting:
             one.resume_in_child()
@@ -81,6 +87,16 @@ _HOOKS: Final = _Hooks()
 def watch_over(one: Restful) -> None:
     """Put ``one`` to rest before every fork, for as long as it lives."""
     _HOOKS.all.add(one)
+
+
+def outlives(channel: object) -> None:
+    """Say that a channel of an event loop was opened, which a fork leaves open."""
+    _HOOKS.lasting.add(channel)
+
+
+def ended(channel: object) -> None:
+    """Say that a channel of an event loop was closed."""
+    _HOOKS.lasting.discard(channel)
 
 
 def channel_opened() -> None:

@@ -17,11 +17,12 @@ from grpcflow import statuses
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2
 
-__all__ = ["Link"]
+__all__ = ["OPTIONS", "PROBE", "Link", "joined"]
 
 _METHOD: Final = "/grpcflow.v1.ClientService/Session"
 
-_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+#: Options of the channel.
+OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_send_message_length", limits.MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT),
     # A new link must mean a new connection, also where the old one is dead and does not know it.
@@ -33,6 +34,8 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # The retry policy is the session's own.
     ("grpc.enable_retries", 0),
 )
+#: What is asked for a sign of life.
+PROBE: Final = client_service_pb2.GetResultsRequest(states_only=True)
 _NUMBERS: Final = itertools.count(1)
 
 
@@ -62,8 +65,6 @@ class Link:
         self.fault = ""
         self.is_closed = False
         self.probe: Any = None
-        self.channel = grpc.insecure_channel(address, _OPTIONS)
-        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         hello = client_service_pb2.SessionRequest(
             hello=client_service_pb2.ClientHello(
                 revision=limits.REVISION,
@@ -72,12 +73,21 @@ class Link:
                 client=f"{socket.gethostname()}:{os.getpid()}",
             )
         )
-        open_stream: Any = self.channel.stream_stream(
+        self._open(hello.SerializeToString())
+
+    def _open(self, hello: bytes) -> None:
+        """Open the channel and the stream on it."""
+        self.channel: Any = grpc.insecure_channel(self.address, OPTIONS)
+        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        self._call: Any = self._stream()(_messages(hello, self._outbox))
+
+    def _stream(self) -> Any:
+        """Return what opens the stream."""
+        return self.channel.stream_stream(
             _METHOD,
             request_serializer=None,
             response_deserializer=client_service_pb2.SessionResponse.FromString,
         )
-        self._call: Any = open_stream(_messages(hello.SerializeToString(), self._outbox))
 
     def send(self, *pieces: bytes) -> None:
         """Put encoded requests on their way; those of many callers leave together. Never blocks."""
@@ -112,26 +122,34 @@ class Link:
 
     def ask(self, timeout: float) -> None:
         """Send a probe: any answer but silence shows that the coordinator lives."""
-        call = self.channel.unary_unary(
+        try:
+            self.probe = self._question().future(PROBE, timeout=timeout)
+        except ValueError:  # the channel was closed a moment ago; the reader is about to say so
+            self.probe = None
+
+    def _question(self) -> Any:
+        """Return what asks for a sign of life."""
+        return self.channel.unary_unary(
             "/grpcflow.v1.ClientService/GetResults",
             request_serializer=client_service_pb2.GetResultsRequest.SerializeToString,
             response_deserializer=client_service_pb2.GetResultsResponse.FromString,
         )
-        try:
-            self.probe = call.future(client_service_pb2.GetResultsRequest(states_only=True), timeout=timeout)
-        except ValueError:  # the channel was closed a moment ago; the reader is about to say so
-            self.probe = None
 
     def judge(self) -> None:
         """Look at the probe's answer, where there is one: life, or the end of this link."""
         if self.probe is None or not self.probe.done():
             return
-        silent = self.probe.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+        silent = self._answer() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
         self.probe = None
         if silent:
             self.abort("it is silent")
         else:
             self.heard = time.monotonic()
+
+    def _answer(self) -> grpc.StatusCode:
+        """Return the status of a probe that is done."""
+        status: grpc.StatusCode = self.probe.code()
+        return status
 
     def describe(self, error: grpc.RpcError | None) -> str:
         """Say in a few words why the link ended."""
@@ -146,26 +164,39 @@ class Link:
 def _messages(hello: bytes, outbox: "SimpleQueue[bytes | None]") -> Iterator[bytes]:
     """Yield the hello, then all that waits, joined: encoded messages one after the other are one message.
 
-    Runs in a thread of grpc's. Ends at None. A message is cut at ``BATCH_BYTES``, unless one piece is larger.
+    Runs in a thread of grpc's. Ends at None.
     """
     yield hello
-    held: bytes | None = None
-    while True:
-        piece = outbox.get() if held is None else held
-        held = None
-        if piece is None:
+    piece = outbox.get()
+    while piece is not None:
+        message, piece = joined(piece, outbox)
+        if message is None:
             return
-        batch, size = [piece], len(piece)
-        while size < limits.BATCH_BYTES:
-            try:
-                piece = outbox.get_nowait()
-            except Empty:
-                break
-            if piece is None:
-                return
-            if size + len(piece) > limits.BATCH_BYTES:
-                held = piece
-                break
-            batch.append(piece)
-            size += len(piece)
-        yield batch[0] if len(batch) == 1 else b"".join(batch)
+        yield message
+        piece = piece or outbox.get()
+
+
+def joined(piece: bytes, outbox: "SimpleQueue[bytes | None]") -> tuple[bytes | None, bytes]:
+    """Join a piece with those that wait behind it: encoded messages one after the other are one message.
+
+    Args:
+        piece: The first.
+        outbox: The others. A message is cut at ``BATCH_BYTES``, unless one piece is larger.
+
+    Returns:
+        The message, and the piece that had no place in it, empty where there is none. Where the end stands behind the
+        first piece the message is None.
+    """
+    batch, size = [piece], len(piece)
+    while size < limits.BATCH_BYTES:
+        try:
+            more = outbox.get_nowait()
+        except Empty:
+            break
+        if more is None:
+            return None, b""
+        if size + len(more) > limits.BATCH_BYTES:
+            return b"".join(batch), more
+        batch.append(more)
+        size += len(more)
+    return batch[0] if len(batch) == 1 else b"".join(batch), b""

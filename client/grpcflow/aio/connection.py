@@ -1,0 +1,170 @@
+"""The connection of one event loop to the coordinator, and which loop has which.
+
+All that is asked is in ``exchange``, the same for threads. Importing this imports grpc: do it at first use.
+"""
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+import grpcflow
+from grpcflow import errors
+from grpcflow.aio.link import was_cancelled
+from grpcflow.aio.reading import LoopReader
+from grpcflow.aio.session import LoopSession
+from grpcflow.calls import Calls
+from grpcflow.exchange import Exchange
+from grpcflow.retry_policy import RetryPolicy
+from grpcflow_protos.v1 import client_service_pb2
+
+__all__ = ["LoopConnection", "close_connections", "connection_on_loop"]
+
+
+class LoopConnection(Exchange):
+    """The running event loop's connection to one coordinator; opened at first use and again whenever it breaks.
+
+    Args:
+        addresses: ``HOST:PORT`` of the coordinators, tried in turn.
+        retry_policy: How unreachable ones are tried again; default 4 tries within 3 seconds.
+        connect_timeout: Seconds that a coordinator has to welcome a new stream; default 5.
+    """
+
+    def __init__(
+        self, addresses: Iterable[str], *, retry_policy: RetryPolicy | None = None, connect_timeout: float = 5.0
+    ) -> None:
+        self.addresses = tuple(addresses)
+        if not self.addresses:
+            message = "there is no coordinator's address: name one in app.conf.coordinator or GRPCFLOW_COORDINATOR"
+            raise errors.ImproperlyConfigured(message)
+        session = LoopSession(self.addresses, retry_policy or RetryPolicy(), connect_timeout, grpcflow.__version__)
+        super().__init__(session, _LoopCalls(session))
+        self._loop_session = session
+        self._open_reader = self._reader
+
+    def _reader(self, request: client_service_pb2.ReadItemsRequest) -> LoopReader:
+        return LoopReader(self._loop_session, request)
+
+    async def aclose(self) -> None:
+        """End it; whoever waits on it gets CoordinatorUnavailable. Returns once nothing of it is left on the loop."""
+        await self._loop_session.aclose()
+
+    @property
+    def is_closed(self) -> bool:
+        """True once it was closed, or its loop has cancelled all that ran on it."""
+        return self._session.is_closed
+
+
+class _Cut(grpc.RpcError):
+    """A call that ended because its channel was closed."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.CANCELLED
+
+
+class _LoopCalls(Calls):
+    """Makes calls over the session's links, from coroutines."""
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def _one(self, call: Callable[[], Any]) -> Any:
+        return await _taken(call, _awaited)
+
+    async def _all(self, call: Callable[[], Any]) -> list[Any]:
+        found: list[Any] = await _taken(call, _collected)
+        return found
+
+
+async def _awaited(call: Any) -> Any:
+    return await call
+
+
+async def _collected(call: Any) -> list[Any]:
+    return [message async for message in call]
+
+
+async def _taken(call: Callable[[], Any], take: Callable[[Any], Any]) -> Any:
+    """Take the answer of a call; where its channel is closed meanwhile, fail as a call of a thread does."""
+    try:
+        return await take(call())
+    except grpc.aio.UsageError as error:
+        raise ValueError(str(error)) from None
+    except asyncio.CancelledError:
+        if was_cancelled():
+            raise
+        raise _Cut from None
+
+
+# --- one for each event loop and address ---------------------------------------------------------------------
+
+
+class _Loops:
+    """The connections of this process by their event loops and addresses.
+
+    Attributes:
+        process: The process that made the first of them; None: none was made.
+    """
+
+    def __init__(self) -> None:
+        self.process: int | None = None
+        self.lock = threading.Lock()
+        self.connections: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[tuple[str, ...], LoopConnection]
+        ] = weakref.WeakKeyDictionary()
+
+    def of(self, loop: asyncio.AbstractEventLoop) -> dict[tuple[str, ...], LoopConnection]:
+        """Return those of one loop; those of loops that are closed are let go."""
+        with self.lock:
+            for other in [one for one in self.connections if one.is_closed()]:
+                del self.connections[other]
+            return self.connections.setdefault(loop, {})
+
+
+_LOOPS: Final = _Loops()
+
+
+def connection_on_loop(addresses: Iterable[str]) -> LoopConnection:
+    """Return the running event loop's connection to these addresses; one that was closed is replaced.
+
+    Args:
+        addresses: ``HOST:PORT`` of the coordinators, in the order in which they are tried.
+
+    Raises:
+        ForkedEventLoop: This process was forked from one that had used it.
+        ImproperlyConfigured: There is no address.
+        RuntimeError: No event loop runs here.
+    """
+    loop = asyncio.get_running_loop()
+    if _LOOPS.process is None:
+        _LOOPS.process = os.getpid()
+    if _LOOPS.process != os.getpid():
+        message = (
+            "this process was forked from one that had used grpcflow on an event loop, and grpc.aio does not survive a "
+            'fork: use delay(), get() and the like here, or start a new process (multiprocessing\'s "spawn")'
+        )
+        raise errors.ForkedEventLoop(message)
+    mine, key = _LOOPS.of(loop), tuple(addresses)
+    connection = mine.get(key)
+    if connection is None or connection.is_closed:
+        connection = mine[key] = LoopConnection(key)
+    return connection
+
+
+async def close_connections(addresses: Iterable[str] | None = None) -> None:
+    """Close connections of the running event loop, where there are any; the next call opens a new one.
+
+    Args:
+        addresses: Of which coordinator; None: all.
+    """
+    mine = _LOOPS.of(asyncio.get_running_loop())
+    wanted = tuple(mine) if addresses is None else (tuple(addresses),)
+    for key in wanted:
+        connection = mine.pop(key, None)
+        if connection is not None and _LOOPS.process == os.getpid():
+            await connection.aclose()
