@@ -17,7 +17,7 @@ from grpcflow.routes import Router
 from grpcflow.setting_names import unknown
 from grpcflow.setting_values import POLICY, TESTS
 
-__all__ = ["COORDINATOR_VARIABLE", "DEFAULT_COORDINATOR", "Settings"]
+__all__ = ["COORDINATOR_VARIABLE", "DEFAULT_COORDINATOR", "SavedSettings", "Settings"]
 
 #: The environment variable that names the coordinator where the app does not.
 COORDINATOR_VARIABLE: Final = "GRPCFLOW_COORDINATOR"
@@ -27,6 +27,19 @@ DEFAULT_COORDINATOR: Final = "127.0.0.1:50551"
 
 #: Who set a setting; what stands higher wins.
 _BY_DEFAULTS, _BY_SOURCE, _BY_HAND = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class SavedSettings:
+    """The settings of one moment.
+
+    Attributes:
+        values: All settings by name.
+        origins: Who set them, of those that somebody set.
+    """
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, int]
 
 
 @dataclass
@@ -188,6 +201,20 @@ class Settings:
             del self._origins[name]
             self._put(name, _DEFAULTS[name])
         self._apply(settings, _BY_SOURCE)
+
+    def saved(self) -> SavedSettings:
+        """Return the settings as they are, for `restore`."""
+        return SavedSettings(self.as_dict(), dict(self._origins))
+
+    def restore(self, saved: SavedSettings) -> None:
+        """Set all settings to what they were, and to having been set by whom they were.
+
+        Args:
+            saved: What `saved` gave.
+        """
+        for name, value in saved.values.items():
+            self._put(name, value)
+        self._origins = dict(saved.origins)
 
     def _apply(self, settings: Mapping[str, Any], origin: int) -> None:
         """Set many settings, less those that somebody set who stands higher."""

@@ -59,6 +59,13 @@ def set_current_app(app: "Grpcflow") -> None:
     _current_app = app
 
 
+def exchange_current_app(app: "Grpcflow | None") -> "Grpcflow | None":
+    """Make ``app`` the current one, None for none, and return the one before it, None where there was none."""
+    global _current_app
+    before, _current_app = _current_app, app
+    return before
+
+
 def forget_app(app: object) -> None:
     """Give an app up: it gets no shared tasks any more, and is no longer current."""
     global _current_app

@@ -47,6 +47,8 @@ class InProcess:
     def __init__(self, settings: ExecutorSettings) -> None:
         """Take the settings; `start` does the rest."""
         self._settings = settings
+        #: The app itself, where it is at hand; None: `start` finds it by its name.
+        self.app: Grpcflow | None = None
         self._places = settings.concurrency
         self._lines: tuple[Line, ...] = (Line(),)
         self._pace = pace.Pace()
@@ -89,7 +91,7 @@ class InProcess:
                 self._places,
                 settings.log_level,
             )
-            loaded = loading.load(preload)
+            loaded = loading.load(preload, app=self.app)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
                 raise

@@ -30,21 +30,23 @@ class Loaded(msgspec.Struct):
     conf: dict[str, Any]
 
 
-def load(preload: Preload, *, first: bool = True) -> Loaded:
+def load(preload: Preload, *, first: bool = True, app: "Grpcflow | None" = None) -> Loaded:
     """Import the app and its modules, and send the signals of that.
 
     Args:
         preload: what to import.
         first: False in a child that imports the app once more.
+        app: the app itself, where it is at hand; None: it is found by its name.
 
     Raises whatever the user's modules raise, SystemExit included; ImproperlyConfigured where no app is found.
     """
     for folder in reversed(preload.sys_path):
         if folder not in sys.path:
             sys.path.insert(0, folder)
-    from grpcflow.loading import find_app
+    if app is None:
+        from grpcflow.loading import find_app
 
-    app = find_app(preload.app)
+        app = find_app(preload.app)
     hooks.before_modules(app, preload)
     for module in preload.includes:
         importlib.import_module(module)

@@ -77,6 +77,12 @@ class Threads(InProcess):
             self._begins(run)
             return run
 
+    # --- from anywhere ----------------------------------------------------------------------------------------
+
+    def left(self) -> list[threading.Thread]:
+        """The threads that have not ended; after `close`, those that are about to or whose task does not return."""
+        return [thread for thread in self._threads if thread.is_alive()]
+
     # --- on the supervisor's loop -----------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
