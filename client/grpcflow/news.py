@@ -32,7 +32,7 @@ class News:
         """
         shown = (state.custom_state or state.state, state.meta)
         with self._lock:
-            if not state.skipped and self._last.get(text) == shown:
+            if self._last.get(text) == shown:
                 return False
             self._last[text] = shown
             before = self._newest.get(text)
