@@ -202,7 +202,7 @@ class StreamOutbox:
                 stream.acknowledge(send.sequence, send.superseded)
             case StopAttempt():
                 stop = worker_service_pb2.Stop(token=send.token, terminate=send.terminate, signal=send.signal)
-                stop.superseded = send.superseded
+                stop.superseded, stop.expired = send.superseded, send.expired
                 stream.stops.append(stop)
             case Welcome():
                 stream.welcome = self._welcome(send, stream)

@@ -15,6 +15,7 @@ The words of a script:
     drain, give-back, leave W   say that it drains, hand back what it has not started, say goodbye
     revoke ID                   revoke a node by the id that its submitter gave it
     revoke-stamp NAME VALUE     revoke all nodes that bear a stamp
+    cancel G, retry G           cancel a graph; retry what did not succeed of it
     crash now|before|after      kill the coordinator; before or after its next commit
     advance SECONDS             turn the clock
 """
@@ -84,6 +85,11 @@ class Stage:
             case "revoke-stamp":
                 name, _, value = rest.partition(" ")
                 cluster.post(seen.StampRevokeAsked(self, ((name, value),), False, ""))
+            case "cancel":
+                cluster.post(seen.CancelAsked(self, graph_id(int(rest)), False, "SIGTERM"))
+            case "retry":
+                cluster.settled.clear()  # its nodes settle once more
+                cluster.post(seen.RetryAsked(self, graph_id(int(rest))))
             case _:
                 self._do_with(word, next(worker for worker in cluster.workers if worker.label == rest))
 
@@ -227,6 +233,10 @@ def _told(event: seen.Event) -> Iterator[str]:
             yield f"client -> revoke {', '.join(event.ids)}"
         case seen.StampRevokeAsked():
             yield f"client -> revoke what bears {', '.join(f'{name}={value}' for name, value in event.stamps)}"
+        case seen.CancelAsked():
+            yield f"client -> cancel g{_number(event.graph)}"
+        case seen.RetryAsked():
+            yield f"client -> retry g{_number(event.graph)}"
         case seen.WorkerSpoke():
             who = f"{_name(event.stream)} -> #{event.sequence}"
             for token, data in zip(event.tokens, event.values, strict=True):
@@ -258,6 +268,15 @@ def _reported(report: seen.Report) -> str:
             return f"{_attempt(report.token)} gave a value of {report.content_type}"
 
 
+def _answer(answer: out.Answer) -> str:
+    if answer.code:
+        return f"{answer.code} {answer.message}"
+    if answer.had_ended:
+        return "it had ended"
+    running = f", {answer.running} of them run" if answer.running else ""
+    return f"done with {answer.count + answer.running} nodes{running}" if answer.count or running else "done"
+
+
 def _sent(send: out.Send) -> str:
     match send:
         case out.Accepted():
@@ -267,7 +286,7 @@ def _sent(send: out.Send) -> str:
         case out.RevokeDone():
             return f"client <- {send.revoked} revoked"
         case out.Answer():
-            return f"client <- {send.code or 'done'}{send.message}"
+            return f"client <- {_answer(send)}"
         case out.Welcome():
             how = "resumed" if send.resumed else "new"
             superseded = _attempts(send.superseded)

@@ -217,7 +217,8 @@ def ask_to_stop(step: Step, attempt: Attempt, progress: Progress) -> None:
     session = step.cluster.sessions.get(attempt.session)
     if session is not None and session.stream is not None:
         terminate, stop_signal = bool(progress.stop_signal), progress.stop_signal or "SIGTERM"
-        step.effects.sends.append(StopAttempt(session.stream, attempt.token, terminate, stop_signal, False))
+        expired = progress.doom == "EXPIRED"
+        step.effects.sends.append(StopAttempt(session.stream, attempt.token, terminate, stop_signal, False, expired))
 
 
 def settle_revoked(step: Step, attempt: Attempt, reason: str) -> None:

@@ -141,7 +141,7 @@ def _make_attempts(step: Step, session: Session, entry: Entry, offset: int, coun
         cluster.attempts[token] = attempt
         session.attempts.add(token)
         if template.acks_early:
-            early = progress if progress is not None and count == 1 else Progress()
+            early = step.loaded.progress(entry.graph, first + ahead) or Progress()
             early.handed, early.handed_to = token, session.id
             step.loaded.put_progress(entry.graph, first + ahead, early)
     cluster.story.tell(step.now.wall_ms, "handed out", entry.graph, first, count, session.name)

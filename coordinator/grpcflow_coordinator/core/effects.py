@@ -99,6 +99,8 @@ class StopAttempt:
     terminate: bool
     signal: str
     superseded: bool
+    #: True: nobody revoked it; it is too late for it to start.
+    expired: bool = False
 
 
 @dataclass(slots=True, frozen=True)

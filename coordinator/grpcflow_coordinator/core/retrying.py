@@ -138,12 +138,14 @@ def _take(step: Step, job: Job, graph: Graph, run: Run, index: int, outcome: Out
         if (template.queue, template.task) not in job.calls:
             job.calls = (*job.calls, (template.queue, template.task))
         _drop_added(step, graph, index)
-    progress = step.loaded.progress(graph.id, index)
-    stand_in = b"" if progress is None or waits_again else progress.replaced_by
-    if stand_in and _retry_too(step, job, stand_in):
-        step.loaded.put_progress(graph.id, index, Progress(place=REPLACED_PLACE, replaced_by=stand_in))
+    before = step.loaded.progress(graph.id, index) or Progress()
+    # No attempt of before is the node's any more, whoever comes back and names one.
+    anew = Progress(ended_by=max(before.ended_by, outcome.token))
+    if before.replaced_by and not waits_again and _retry_too(step, job, before.replaced_by):
+        anew.place, anew.replaced_by = REPLACED_PLACE, before.replaced_by
+        step.loaded.put_progress(graph.id, index, anew)
         return
-    step.loaded.put_progress(graph.id, index, None)
+    step.loaded.put_progress(graph.id, index, anew if anew.ended_by else None)
     if step.loaded.waiting(graph.id, index) is None:
         step.loaded.put_waiting(graph.id, index, 0)
 

@@ -150,7 +150,9 @@ def _parent_settled(
     if run.is_errback:
         if fires and outcome.state in FAILED:
             _forget_waiting(step, graph, child, released=True)
-            step.loaded.put_progress(graph.id, child, Progress(fired_by=parent + 1))
+            progress = step.loaded.progress(graph.id, child) or Progress()
+            progress.fired_by = parent + 1
+            step.loaded.put_progress(graph.id, child, progress)
             release(step, graph, run, child)
         elif _one_less(step, graph, child, waiting):
             transition(NodeState.WAITING, Trigger.SPARED)
@@ -305,7 +307,9 @@ def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> N
         transition(NodeState.WAITING, Trigger.DELAYED)
         if graph.id in step.cluster.lines.retried:
             for delayed in range(index, index + count):
-                step.loaded.put_progress(graph.id, delayed, Progress(place=-1))
+                progress = step.loaded.progress(graph.id, delayed) or Progress()
+                progress.place = -1
+                step.loaded.put_progress(graph.id, delayed, progress)
         step.set_timer(due, TimerKind.READY, node_id(graph.id, index), count)
         return
     transition(NodeState.WAITING, Trigger.RELEASED)

@@ -8,7 +8,7 @@ from tests.coordinator.support.graphs import Sketch, chain, chord, on_error, one
 
 from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.core.effects import Answer
-from grpcflow_coordinator.core.events import RetryAsked, Tick
+from grpcflow_coordinator.core.events import Ended, RetryAsked, Tick
 from grpcflow_coordinator.core.model import NodeState, Tally, Template
 
 OK, FAILED, REVOKED, IGNORED = NodeState.SUCCESS, NodeState.FAILURE, NodeState.REVOKED, NodeState.IGNORED
@@ -282,3 +282,21 @@ def test_a_task_that_is_not_run_twice_is_run_by_a_retry(bench: Bench) -> None:
     worker = bench.worker("other@host")
     run_all(bench, worker)
     assert bench.state(sketch.id, 0) is OK
+
+
+def test_an_attempt_of_before_that_a_worker_still_names_is_not_taken_for_the_new_one(bench: Bench) -> None:
+    sketch = chain(2)
+    worker = started(bench, sketch)
+    named = dict(worker.held)
+    bench.fail(worker, sketch.id, 0)
+    retry(bench, sketch.id)
+    worker.held.clear()  # the new attempt is on its way when the coordinator dies, and so is the acknowledgement
+    bench.restart()
+    worker.held = named
+    bench.arrive(worker)
+    [token] = named
+    acknowledged = bench.report(worker, Ended(token, "revoked"))
+    assert bench.state(sketch.id, 0) is None
+    assert acknowledged is not None
+    run_all(bench, worker)
+    assert states(bench, sketch.id, 2) == [OK, OK]
