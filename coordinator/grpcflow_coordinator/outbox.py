@@ -36,7 +36,7 @@ class Watchers:
         #: Those of them who want to hear of nodes on their way, too.
         self._moves: dict[bytes, dict[ClientStream, list[tuple[int, int]]]] = defaultdict(dict)
         #: Who reads the items of which nodes.
-        self._readers: dict[tuple[bytes, int], set[Stream]] = defaultdict(set)
+        self._readers: dict[bytes, dict[int, set[Stream]]] = defaultdict(dict)
         #: Who waits for ids that no graph has yet, and how such an id is looked up.
         self._expected: list[tuple[ClientStream, str, Callable[[str], bytes | None]]] = []
 
@@ -68,7 +68,7 @@ class Watchers:
 
     def read(self, reader: Stream, graph: bytes, index: int) -> None:
         """Wake the reader when there are new items of a node, or it has settled."""
-        self._readers[graph, index].add(reader)
+        self._readers[graph].setdefault(index, set()).add(reader)
 
     @property
     def reading(self) -> bool:
@@ -77,15 +77,16 @@ class Watchers:
 
     def stop_reading(self, reader: Stream) -> None:
         """The reader is gone."""
-        for node in [node for node, readers in self._readers.items() if reader in readers]:
-            self._readers[node].discard(reader)
-            if not self._readers[node]:
-                del self._readers[node]
+        for graph in [graph for graph, nodes in self._readers.items() if any(reader in one for one in nodes.values())]:
+            nodes = {index: readers - {reader} for index, readers in self._readers[graph].items()}
+            self._readers[graph] = {index: readers for index, readers in nodes.items() if readers}
+            if not self._readers[graph]:
+                del self._readers[graph]
 
     def wake_readers(self, graph: bytes, index: int | None = None) -> None:
         """Wake those who read the items of a node; None: of any node of the graph."""
-        for node, readers in self._readers.items() if self._readers else ():
-            if node[0] == graph and index in (None, node[1]):
+        for node, readers in self._readers.get(graph, {}).items():
+            if index in {None, node}:
                 for reader in readers:
                     reader.wake()
 
