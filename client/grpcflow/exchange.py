@@ -19,8 +19,8 @@ from grpcflow.news import News
 from grpcflow.session import TICK, Session
 from grpcflow.settled import Settled
 from grpcflow.states import READY_STATES
+from grpcflow.submission import Submission, encoded
 from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
-from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, graph_pb2
 
 __all__ = ["Exchange"]
@@ -62,17 +62,33 @@ class Exchange(Kept, Commands, Items):
             CoordinatorUnavailable: It could not be reached, by the retry policy.
             TimeoutError: It was reached and did not acknowledge in time.
         """
-        if not chunks:
-            message = "a graph has at least one piece"
-            raise errors.InvalidRequest(message, code="EMPTY_GRAPH")
-        pieces = []
-        for chunk in chunks:
-            piece = client_service_pb2.SessionRequest(submits=(chunk,)).SerializeToString()
-            if len(piece) > limits.PAYLOAD_LIMIT:
-                _check_size(chunk, len(piece))
-            pieces.append(piece)
+        pieces = encoded(chunks)
         deadline = time.monotonic() + (timeout or ACKNOWLEDGE_TIME)
         await self._session.submit(chunks[0].graph, pieces, deadline, once=not retry)
+
+    def post(self, graphs: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[Submission]:
+        """Send graphs and do not wait; ``asettle`` must follow.
+
+        Args:
+            graphs: The id of each and its encoded pieces.
+
+        Raises:
+            CoordinatorUnavailable: The connection is closed; nothing was sent.
+        """
+        return self._session.post(graphs)
+
+    async def asettle(self, posted: Sequence[Submission], *, timeout: float | None = None) -> None:
+        """Wait until graphs that were posted are durable; what went wrong with one is its ``error``.
+
+        Args:
+            posted: What ``post`` returned.
+            timeout: Seconds to wait for all of them; None: 60.
+
+        Raises:
+            TimeoutError: They were not all acknowledged in time.
+            CoordinatorUnavailable: The connection was closed.
+        """
+        await self._session.settle(posted, time.monotonic() + (timeout or ACKNOWLEDGE_TIME))
 
     async def await_settled(
         self,
@@ -259,19 +275,3 @@ class Exchange(Kept, Commands, Items):
 
 def _lacks_value(settled: Settled) -> bool:
     return settled.data is None and settled.value is None and settled.state == "SUCCESS"
-
-
-def _check_size(chunk: graph_pb2.GraphChunk, size: int) -> None:
-    """Refuse here what the coordinator would refuse, or the transport could not carry.
-
-    Raises:
-        PayloadTooLarge: A payload, or the piece as a whole, is too large.
-    """
-    largest = max((len(payload) for run in chunk.runs for payload in run.payloads), default=0)
-    cure = "put the data where tasks can read it and pass its address"
-    if largest > limits.PAYLOAD_LIMIT:
-        message = f"the arguments of a task have {largest} bytes; {limits.PAYLOAD_LIMIT} are allowed: {cure}"
-        raise errors.PayloadTooLarge(message, cure=cure)
-    if size > limits.MESSAGE_LIMIT:
-        message = f"a piece of the graph has {size} bytes; {limits.MESSAGE_LIMIT} are allowed: cut it into more chunks"
-        raise errors.PayloadTooLarge(message, code="MESSAGE_TOO_LARGE")

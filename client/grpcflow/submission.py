@@ -6,10 +6,13 @@ Sends nothing, takes no lock and knows no gRPC; the session that owns the regist
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from grpcflow import errors
 from grpcflow.retry_policy import RetryPolicy
 from grpcflow.waiting import Operation
+from grpcflow_protos import limits
+from grpcflow_protos.v1 import client_service_pb2, graph_pb2
 
-__all__ = ["Submission", "Submissions"]
+__all__ = ["Submission", "Submissions", "encoded"]
 
 
 class Submission(Operation):
@@ -91,3 +94,41 @@ class Submissions:
             if submission.tries >= most or policy.is_over(submission.tries, submission.since):
                 self.discard(submission)
                 submission.finish(error())
+
+
+def encoded(chunks: Sequence[graph_pb2.GraphChunk]) -> list[bytes]:
+    """Return the pieces of one graph as requests of the stream.
+
+    Args:
+        chunks: All of them, in order.
+
+    Raises:
+        InvalidRequest: There is none.
+        PayloadTooLarge: A call is larger than a coordinator takes.
+    """
+    if not chunks:
+        message = "a graph has at least one piece"
+        raise errors.InvalidRequest(message, code="EMPTY_GRAPH")
+    pieces = []
+    for chunk in chunks:
+        piece = client_service_pb2.SessionRequest(submits=(chunk,)).SerializeToString()
+        if len(piece) > limits.PAYLOAD_LIMIT:
+            _check_size(chunk, len(piece))
+        pieces.append(piece)
+    return pieces
+
+
+def _check_size(chunk: graph_pb2.GraphChunk, size: int) -> None:
+    """Refuse here what the coordinator would refuse, or the transport could not carry.
+
+    Raises:
+        PayloadTooLarge: A payload, or the piece as a whole, is too large.
+    """
+    largest = max((len(payload) for run in chunk.runs for payload in run.payloads), default=0)
+    cure = "put the data where tasks can read it and pass its address"
+    if largest > limits.PAYLOAD_LIMIT:
+        message = f"the arguments of a task have {largest} bytes; {limits.PAYLOAD_LIMIT} are allowed: {cure}"
+        raise errors.PayloadTooLarge(message, cure=cure)
+    if size > limits.MESSAGE_LIMIT:
+        message = f"a piece of the graph has {size} bytes; {limits.MESSAGE_LIMIT} are allowed: cut it into more chunks"
+        raise errors.PayloadTooLarge(message, code="MESSAGE_TOO_LARGE")
