@@ -138,6 +138,11 @@ class Lifecycle:
         self.state, self.outcome = "IGNORED", error
         _log.info("%s was ignored", _name(request))
 
+    def superseded(self, request: "Context", error: BaseException) -> None:
+        """Tell that another attempt of the call goes on, so that how this one ended means nothing."""
+        self.state, self.outcome = "IGNORED", error
+        _log.info("%s goes on in another attempt; this one ends without a word: %s", _name(request), error)
+
     def close(self, request: "Context") -> None:
         """Tell that the call is over, however it ended."""
         if signals.task_postrun.receivers:

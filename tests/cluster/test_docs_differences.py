@@ -1,6 +1,8 @@
 """What docs/celery-differences.md says and no other test shows, on a small cluster."""
 
+import json
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +11,16 @@ from tests.support.example_cluster import cluster
 from tests.support.tree import ROOT
 
 from census.cluster import LocalCluster
-from grpcflow import AsyncResult, Grpcflow, ImproperlyConfigured, NotFound, chain, group
+from grpcflow import AsyncResult, Grpcflow, ImproperlyConfigured, NotFound, TaskRevokedError, chain, group
 from grpcflow.lower import Calls, Mode, lower
 
 pytestmark = pytest.mark.timeout(60)
 
 TASKS = '''"""Tasks of this test."""
-from grpcflow import Grpcflow
+import json
+import socket
+
+from grpcflow import Grpcflow, signals
 
 app = Grpcflow("tasks")
 
@@ -23,6 +28,19 @@ app = Grpcflow("tasks")
 @app.task
 def echo(*values):
     return list(values)
+
+
+@app.task
+def hold(port):
+    with socket.create_connection(("127.0.0.1", port)) as told:
+        told.sendall(b"started")
+        return told.recv(1)
+
+
+@signals.task_revoked.connect(sender="tasks.hold", weak=False)
+def revoked(sender=None, request=None, signal=None, **how):
+    with socket.create_connection(("127.0.0.1", request.args[0])) as told:
+        told.sendall(json.dumps([sender.name, request.id, how]).encode())
 '''
 
 #: Names of Celery that must not be there as if they worked.
@@ -74,6 +92,33 @@ def test_an_id_that_nobody_knows_is_told_from_one_that_waits(app: Grpcflow) -> N
         unknown.get()
     waits.revoke()
     assert waits.state == "REVOKED"
+
+
+def test_task_revoked_is_sent_by_the_worker_that_held_the_call_and_by_nobody_else(app: Grpcflow) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        port = server.getsockname()[1]
+        for nowhere in (app.send_task("tasks.hold", [port], queue="nobody serves this"), held_back(app, port)):
+            nowhere.revoke(terminate=True)
+            assert nowhere.state == "REVOKED"
+        runs = app.send_task("tasks.hold", [port])
+        with server.accept()[0] as task:
+            task.settimeout(20)
+            assert task.recv(7) == b"started"
+            runs.revoke(terminate=True)
+            with server.accept()[0] as receiver:
+                receiver.settimeout(20)
+                told = json.load(receiver.makefile())
+        assert told == ["tasks.hold", runs.id, {"terminated": True, "signum": 15, "expired": False}]
+        with pytest.raises(TaskRevokedError):
+            runs.get(timeout=20)
+
+
+def held_back(app: Grpcflow, port: int) -> AsyncResult[object]:
+    """A call that its worker has not been given yet."""
+    result = app.send_task("tasks.hold", [port], countdown=3600)
+    assert isinstance(result, AsyncResult)
+    return result
 
 
 def test_equal_errbacks_on_two_levels_both_run(app: Grpcflow) -> None:

@@ -230,6 +230,17 @@ def test_an_attempt_that_came_too_late_to_be_replaced_is_lost_and_has_not_failed
     assert [call[0] for call in heard.calls] == ["before_start"]
 
 
+def test_a_call_that_goes_on_elsewhere_is_not_logged_as_ignored_and_its_loss_is_still_to_be_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "grpcflow.trace")
+    end = ended(invoke("plain", "be too late"))
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert f"plain[{ID}] goes on in another attempt" in caplog.text
+    assert "ignored" not in caplog.text
+    assert not end.logged
+
+
 @pytest.mark.parametrize(("what", "kind"), [("ignore", "ignored"), ("reject", "rejected")])
 def test_what_is_ignored_or_rejected_calls_no_more_handlers(what: str, kind: str) -> None:
     assert ended(invoke("heard", what)).kind == kind

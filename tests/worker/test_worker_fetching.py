@@ -133,6 +133,7 @@ async def test_a_revoked_attempt_is_given_up(stop: pb.Stop) -> None:
         message = await stream.until(lambda each: bool(each.reports))
         assert message.reports[0].HasField("revoked")
         assert it.executor.stopped == []
+        assert [(run.token, number) for run, number, _ in it.executor.revoked] == [(1, 0)]
 
 
 async def test_a_superseded_attempt_is_given_up_quietly(caplog: pytest.LogCaptureFixture) -> None:

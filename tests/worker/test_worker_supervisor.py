@@ -139,6 +139,25 @@ async def test_a_stop_reaches_the_executor(stop: pb.Stop, asked: list[tuple[int,
         assert it.executor.stopped == asked
 
 
+async def test_receivers_are_told_of_what_was_revoked_why_and_how() -> None:
+    async with cluster() as it:
+        stream, _ = await it.service.greeted()
+        stream.send(assignment(1, 4))
+        await it.executor.holds(1, 2, 3, 4)
+        stops = [pb.Stop(token=1, terminate=True), pb.Stop(token=2), pb.Stop(token=3, expired=True)]
+        stream.send(pb.WorkResponse(stops=[*stops, pb.Stop(token=4, expired=True)]))
+        await it.ask(stream, "ping")
+        it.executor.end(Ended(1, "revoked", signal=15), Ended(2, "revoked"), Ended(3, "revoked"))
+        it.executor.give(4)  # it had started in time
+        await stream.until(lambda each: bool(each.reports))
+        assert [(run.token, len(run.payloads), *how) for run, *how in it.executor.revoked] == [
+            (1, 1, 15, False),
+            (2, 1, 0, False),
+            (3, 1, 0, True),
+        ]
+        assert it.supervisor._expired == set()
+
+
 async def test_starts_are_told_where_asked_for() -> None:
     async with cluster() as it:
         stream, _ = await it.service.greeted()

@@ -253,6 +253,8 @@ class FakeExecutor:
         self.put_something = asyncio.Event()
         self.taken_back: list[int] = []
         self.emitted: list[tuple[str, int]] = []
+        #: What `task_revoked` was sent with: the attempt, the signal, and whether it had expired.
+        self.revoked: list[tuple[CallRun, int, bool]] = []
         self._start_error = start_error
         self.conf: dict[str, Any] = {"task_acks_late": True}
 
@@ -335,8 +337,11 @@ class FakeExecutor:
     def stats(self) -> dict[str, Any]:
         return {"processes": [{"pid": 77}], "tasks": {"t.add": {"done": 5}}}
 
-    def emit(self, name: str, number: int = 0) -> None:
-        self.emitted.append((name, number))
+    def emit(self, name: str, number: int = 0, *, attempt: CallRun | None = None, expired: bool = False) -> None:
+        if attempt is not None:
+            self.revoked.append((attempt, number, expired))
+        else:
+            self.emitted.append((name, number))
 
     async def close(self, *, drain: bool, deadline: float) -> None:
         self.closed.append(drain)

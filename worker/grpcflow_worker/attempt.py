@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from types import CoroutineType
 from typing import Any, Final
 
-from grpcflow import codec, errors, signals
+from grpcflow import errors, signals
 from grpcflow.context import Context
 from grpcflow.emitting import flushed
 from grpcflow.lifecycle import Lifecycle, send_beside
@@ -155,10 +155,7 @@ class CoroutineRun(Bound):
         """Read the arguments and tell of the start; False where it has ended by that. Raises nothing."""
         current.set(attempt)
         try:
-            args, attempt.kwargs = codec.decode_call(
-                self.run.payloads[attempt.offset], self.content_type, accept=self.accept
-            )
-            attempt.args = self._with_inputs(args) if self.run.inputs else args
+            attempt.args, attempt.kwargs = self.arguments(attempt.offset)
             request = attempt.request = self.context(attempt.offset, attempt.args, attempt.kwargs)
             request._later = attempt.submit_later
             if signals.task_received.receivers:

@@ -138,6 +138,7 @@ class Ended(msgspec.Struct, array_like=True, omit_defaults=True):
         requeue: True: the task asked to be handed out again.
         message: for people, how its process died, for example "signal 9" or "exit code 3".
         logged: True: the process that ran it has logged its end, traceback and all, so that nobody else need.
+        signal: of "revoked": number of the signal that ended what ran; 0: it had not started.
     """
 
     token: int
@@ -149,6 +150,7 @@ class Ended(msgspec.Struct, array_like=True, omit_defaults=True):
     requeue: bool = False
     message: str = ""
     logged: bool = False
+    signal: int = 0
 
 
 class Registered(msgspec.Struct):
@@ -307,13 +309,16 @@ class Executor(Protocol):
         """Plain JSON figures for people: processes or threads, held, done by task name, durations."""
         ...
 
-    def emit(self, name: str, number: int = 0) -> None:
+    def emit(self, name: str, number: int = 0, *, attempt: CallRun | None = None, expired: bool = False) -> None:
         """Tell the app's receivers of a signal of the worker, where they are; costs nothing where nobody listens.
 
         Args:
-            name: "worker_ready", "worker_shutting_down", "worker_shutdown" or "heartbeat_sent".
+            name: "worker_ready", "worker_shutting_down", "worker_shutdown", "heartbeat_sent" or "task_revoked".
             number: for "worker_shutting_down" the number of the signal that caused it, 0 for a command; `STOP` more
-                where the worker stops at once.
+                where the worker stops at once. For "task_revoked" that of the signal that ended the attempt, 0 for
+                one that had not started.
+            attempt: for "task_revoked" the attempt, as a run of one.
+            expired: for "task_revoked": True where it was not started in time.
         """
 
     async def close(self, *, drain: bool, deadline: float) -> None:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from grpcflow import signals
 from grpcflow_worker.executor import STOP
 from grpcflow_worker.executors.frames import LATE
+from grpcflow_worker.invoke import request_of
 from grpcflow_worker.logs import set_up_app_log
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
-    from grpcflow_worker.executors.frames import Preload
+    from grpcflow_worker.executors.frames import News, Preload
 
 _log = logging.getLogger("grpcflow.worker")
 
@@ -77,22 +78,36 @@ def listens() -> list[str]:
     return [name for name in LATE if getattr(signals, name).receivers]
 
 
-def late(facts: WorkerFacts, name: str, number: int) -> None:
-    """Send one of the signals that come after the start.
+def late(facts: WorkerFacts, news: News) -> None:
+    """Send one of the signals that come after the start; see `Executor.emit` for what it says.
 
     Args:
         facts: the worker.
-        name: one of `frames.LATE`.
-        number: for `worker_shutting_down` the number of the signal that caused it, 0 for a command; with `STOP` more,
-            that is as the exit code, where it stops at once.
+        news: the signal.
     """
-    if name == "worker_shutting_down":
-        cold = number >= STOP
-        cause = numbers.Signals(number % STOP).name if number else "shutdown"
-        arguments = {"sig": cause, "how": "Cold" if cold else "Warm", "exitcode": number if cold else 0}
-        tell(signals.worker_shutting_down, facts.hostname, **arguments)
+    if news.name == "worker_shutting_down":
+        _shutting_down(facts, news.number)
+    elif news.name == "task_revoked":
+        _revoked(facts, news)
     else:
-        tell(getattr(signals, name), facts)
+        tell(getattr(signals, news.name), facts)
+
+
+def _shutting_down(facts: WorkerFacts, number: int) -> None:
+    cold = number >= STOP
+    cause = numbers.Signals(number % STOP).name if number else "shutdown"
+    arguments = {"sig": cause, "how": "Cold" if cold else "Warm", "exitcode": number if cold else 0}
+    tell(signals.worker_shutting_down, facts.hostname, **arguments)
+
+
+def _revoked(facts: WorkerFacts, news: News) -> None:
+    run = news.attempt
+    if run is None:
+        return
+    sender = facts.app.tasks.get(run.call.task, run.call.task)
+    number = news.number or None
+    request = request_of(facts.app, run, facts.hostname)
+    tell(signals.task_revoked, sender, request=request, terminated=bool(number), signum=number, expired=news.expired)
 
 
 def process_begins() -> None:

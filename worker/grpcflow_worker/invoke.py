@@ -4,6 +4,7 @@ The only place where user code is called. Whatever that code raises comes out as
 It may NOT know processes, threads, sockets or gRPC; protobuf is imported only where a call has inputs or fails.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from types import CoroutineType
@@ -31,6 +32,8 @@ _TOO_LARGE: Final = "TOO_LARGE"
 
 #: Milliseconds in a second.
 _MS: Final = 1000
+
+_log = logging.getLogger("grpcflow.worker")
 
 
 class Invoker:
@@ -134,9 +137,7 @@ class Bound:
         request: Context | None = None
         life: Lifecycle | None = None
         try:
-            args, kwargs = codec.decode_call(self.run.payloads[offset], self.content_type, accept=self.accept)
-            if self.run.inputs:
-                args = self._with_inputs(args)
+            args, kwargs = self.arguments(offset)
             request = self.context(offset, args, kwargs)
             if signals.task_received.receivers:
                 send_beside(signals.task_received, self.invoker, request=request)
@@ -162,6 +163,11 @@ class Bound:
                 self._close(life, request)
         return end
 
+    def arguments(self, offset: int) -> tuple[list[Any], dict[str, Any]]:
+        """Return what the attempt at `offset` is called with. Raises what arguments raise that cannot be read."""
+        args, kwargs = codec.decode_call(self.run.payloads[offset], self.content_type, accept=self.accept)
+        return (self._with_inputs(args) if self.run.inputs else args), kwargs
+
     def _tell(self, life: Lifecycle | None, request: Context | None, end: Ended, error: BaseException) -> Lifecycle:
         """Tell of an end that is no value; of a call that cannot even be read the log alone is told."""
         if life is None:
@@ -172,8 +178,11 @@ class Bound:
             life.state = "FAILURE"
         elif isinstance(error, errors.Retry) and end.kind == "retry":
             life.retried(request, error)
-        elif end.kind in {"ignored", "lost"}:
+        elif end.kind == "ignored":
             life.ignored(request, error)
+        elif end.kind == "lost":
+            life.superseded(request, error)
+            return life  # the supervisor's line is wanted as well: it is that of a loss
         elif end.kind == "rejected":
             life.rejected(request, error)
         else:
@@ -276,6 +285,20 @@ class Bound:
             failure=capture(retry.exc or retry),
             countdown_ms=max(0, math.ceil(retry.countdown * _MS)),
         )
+
+
+def request_of(app: "Grpcflow", run: CallRun, hostname: str) -> Context:
+    """Return the request of an attempt that does not run, given as a run of one.
+
+    Arguments that cannot be read are left out, and values of earlier steps that have not come.
+    """
+    try:
+        bound = Bound(Invoker(app, hostname=hostname), app.tasks[run.call.task], run)
+        return bound.context(0, *bound.arguments(0))
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, that it was revoked is to be told
+        _log.warning("the call of %s cannot be read", run.call.task, exc_info=True)
+        node = run.id or ids.node_id(run.graph, run.first)
+        return Context(task=run.call.task, id=node, hostname=hostname, called_directly=False)
 
 
 def capture(error: BaseException) -> bytes:

@@ -89,6 +89,8 @@ class Supervisor:
         self._driver: StreamDriver | None = None
         self._control: Control | None = None
         self._fetcher: Fetcher | None = None
+        #: Tokens of attempts that are not to start any more, since it is too late.
+        self._expired: set[int] = set()
 
     # From start to end.
 
@@ -308,6 +310,8 @@ class Supervisor:
         if effects.runs:
             self._held_some.set()
         for stop in effects.stops:
+            if stop.expired:
+                self._expired.add(stop.token)
             self._stop(stop.token, (stop.signal or "SIGTERM") if stop.terminate else None)
         for command in effects.commands:
             self._session.reply(self._control.answer(command))
@@ -357,6 +361,8 @@ class Supervisor:
             for token in tokens:
                 _log.debug("succeeded: %s", self._story(token))
         self._session.values(tokens, datas, self._timing.now())
+        if self._expired:
+            self._expired.difference_update(tokens)  # they had started in time
         self._progress()
 
     def ended(self, ends: Sequence[Ended]) -> None:
@@ -365,12 +371,23 @@ class Supervisor:
             return
         for end in ends:
             self._log_end(end)
+            if end.kind == "revoked":
+                self._tell_revoked(end)
+            self._expired.discard(end.token)
             try:
                 self._session.ended(end, self._timing.now())
             except ProtocolError as error:
                 _log.error("%s; it is reported as lost", error)
                 self._session.ended(Ended(end.token, "lost", message=str(error)), self._timing.now())
         self._progress()
+
+    def _tell_revoked(self, end: Ended) -> None:
+        """Have `task_revoked` sent, where the app is."""
+        run = self._session.run_of(end.token) if self._session is not None else None
+        if run is not None:
+            offset = end.token - run.token
+            attempt = run.part(offset, offset + 1)
+            self._executor.emit("task_revoked", end.signal, attempt=attempt, expired=end.token in self._expired)
 
     def started(self, tokens: Sequence[int]) -> None:
         """Attempts whose start is to be told began."""

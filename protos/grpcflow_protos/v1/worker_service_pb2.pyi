@@ -723,6 +723,7 @@ class Stop(_message.Message):
     TERMINATE_FIELD_NUMBER: _builtins.int
     SIGNAL_FIELD_NUMBER: _builtins.int
     SUPERSEDED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
     token: _builtins.int
     """The attempt."""
     terminate: _builtins.bool
@@ -731,6 +732,8 @@ class Stop(_message.Message):
     """Name of the signal for a child process, for example "SIGTERM"."""
     superseded: _builtins.bool
     """True: nobody waits for a report, forget it. False: report Revoked."""
+    expired: _builtins.bool
+    """True: nobody revoked it; it is too late for it to start."""
     def __init__(
         self,
         *,
@@ -738,10 +741,11 @@ class Stop(_message.Message):
         terminate: _builtins.bool = ...,
         signal: _builtins.str = ...,
         superseded: _builtins.bool = ...,
+        expired: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "superseded", b"superseded", "terminate", b"terminate", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired", b"expired", "signal", b"signal", "superseded", b"superseded", "terminate", b"terminate", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

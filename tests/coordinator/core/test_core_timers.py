@@ -128,7 +128,7 @@ def test_one_that_waits_in_a_worker_when_it_expires_is_taken_back(bench: Bench) 
     bench.pass_time(5.0)
     stop = bench.take_stop()
     assert stop.token == worker.token(graph, 0)
-    assert not stop.terminate
+    assert (stop.terminate, stop.expired) == (False, True)
     bench.end(worker, graph, 0, "revoked")
     assert bench.failure(graph, 0).reason == "EXPIRED"
 

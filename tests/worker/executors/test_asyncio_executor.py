@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import signal as numbers
 from typing import Any
 
 import pytest
@@ -81,7 +82,8 @@ async def test_a_stopped_coroutine_is_cancelled_and_revoked(many: Running, gate:
     await gate.arrival(), await gate.arrival()
     assert many.executor.stop(first, name)
     await many.heard.all_of([first])
-    assert many.heard.ends[first].kind == "revoked"
+    end = many.heard.ends[first]
+    assert (end.kind, end.signal) == ("revoked", numbers.Signals[name])
     gate.open("b")
     await many.heard.all_of([other])
     assert many.heard.value(other) == "go"

@@ -1,5 +1,6 @@
 """Signals of the worker: each in its process, in order, and whatever a receiver does, the work goes on."""
 
+import json
 import os
 import signal as numbers
 import sys
@@ -7,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.worker.executors.executor_kit import Running, Start
+from tests.worker.executors.executor_kit import GRAPH, Gate, Running, Start
 
 from grpcflow import signals
-from grpcflow_worker.executor import STOP
+from grpcflow_protos.v1 import value_pb2
+from grpcflow_worker.executor import STOP, Call, CallRun, Ended
+from grpcflow_worker.executors import KINDS
 
 SETUP = ["celeryd_init", "import_modules", "worker_init"]
 LOGS = ["after_setup_logger", "after_setup_task_logger"]
@@ -78,6 +81,79 @@ async def test_executors_without_processes_send_all_in_the_worker(start: Start, 
     assert {pid for _, pid, *_ in told} == {os.getpid()}
     late = ["worker_ready", "heartbeat_sent", *["worker_shutting_down"] * 2, "worker_shutdown"]
     assert [name for name, *_ in told] == [*SETUP, "celeryd_after_setup", *late]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_revoked_attempt_is_told_with_its_call_and_what_ended_it(
+    start: Start, notes: Path, gate: Gate, kind: str
+) -> None:
+    one = await start(kind, concurrency=1, app="executor_signals")
+    given = value_pb2.Value(data=b'"b"').SerializeToString()
+    runs = one.put("wait_at", gate.port, "a", id="mine", retries=2)
+    waits, late = (one.put("wait_at", "a", inputs=[given], id=name) for name in ("second", "third"))
+    await gate.arrival()
+    attempts = {each.token: each.run.part(each.offset, each.offset + 1) for each in one.executor.running()}
+    attempts.update({each.token: each.run.part(each.offset, each.offset + 1) for each in one.executor.waiting()})
+    assert all(one.executor.stop(token) for token in (waits, late))
+    assert one.executor.stop(runs, "SIGTERM")
+    if kind in ("threads", "solo", "asyncio"):
+        gate.open("a")  # a thread cannot be stopped: it ends as revoked when its code returns
+    await one.heard.all_of([runs, waits, late])
+    for token in (runs, waits, late):
+        tell(one, one.heard.ends[token], attempts[token], expired=token == late)
+    await one.close(drain=True)
+    told = [json.loads(line) for line in Path(f"{notes}.revoked").read_text().splitlines()]
+    same = {
+        "sender": "executor_signals.wait_at",
+        "task": "executor_signals.wait_at",
+        "kwargs": {},
+        "hostname": "w@test",
+    }
+    unstarted = {"retries": 0, "args": ["b", "a"], "terminated": False, "signum": None}
+    assert told == [
+        {
+            "id": "mine",
+            "retries": 2,
+            "args": [gate.port, "a"],
+            "terminated": True,
+            "signum": 15,
+            "expired": False,
+            **same,
+        },
+        {"id": "second", "expired": False, **unstarted, **same},
+        {"id": "third", "expired": True, **unstarted, **same},
+    ]
+
+
+def tell(one: Running, end: Ended, attempt: CallRun, *, expired: bool) -> None:
+    """Say it as a supervisor does."""
+    assert end.kind == "revoked"
+    one.executor.emit("task_revoked", end.signal, attempt=attempt, expired=expired)
+
+
+@pytest.mark.parametrize("kind", ["prefork", "threads"])
+async def test_no_revoked_attempt_is_forgotten_however_many_and_large_they_are(
+    start: Start, notes: Path, kind: str
+) -> None:
+    one = await start(kind, concurrency=1, app="executor_signals")
+    large = json.dumps([["x" * 1_000_000], {}]).encode()
+    for token in range(300):
+        payload = large if token % 50 == 0 else b'[["small"], {}]'
+        attempt = CallRun(Call("executor_signals.where"), GRAPH, token, token, [payload], id=str(token))
+        one.executor.emit("task_revoked", attempt=attempt)
+    await one.close(drain=True)
+    told = [json.loads(line) for line in Path(f"{notes}.revoked").read_text().splitlines()]
+    assert [each["id"] for each in told] == [str(token) for token in range(300)]
+    assert [len(each["args"][0]) for each in told] == [1_000_000 if token % 50 == 0 else 5 for token in range(300)]
+
+
+async def test_a_revoked_call_that_cannot_be_read_is_told_all_the_same(start: Start, notes: Path) -> None:
+    one = await start("threads", concurrency=1, app="executor_signals")
+    attempt = CallRun(Call("executor_signals.where"), GRAPH, 0, 1, [b"no call"], id="broken")
+    one.executor.emit("task_revoked", 9, attempt=attempt)
+    await one.close(drain=True)
+    told = json.loads(Path(f"{notes}.revoked").read_text())
+    assert (told["id"], told["args"], told["terminated"], told["signum"]) == ("broken", [], True, 9)
 
 
 async def test_receivers_that_fail_or_leave_end_no_process(start: Start, notes: Path) -> None:

@@ -5,20 +5,28 @@ the app or anything that it may need.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
-from typing import Protocol
+import time
+from typing import Final, Protocol
 
 import msgspec
 
 from grpcflow_worker.executor import ExecutorError
 from grpcflow_worker.executors import frames
-from grpcflow_worker.executors.frames import COMMAND, EMIT, FORK, KILL, Answer, FrameReader, Preload
+from grpcflow_worker.executors.frames import COMMAND, FORK, KILL, Answer, FrameReader, News, Preload
+from grpcflow_worker.executors.outflow import Outflow
 
 _MODULE = "grpcflow_worker.executors.forkserver"
+
+#: Most signals that wait for receivers that do not keep up; further ones are dropped, and the log says so.
+_BEHIND: Final = 1_000
+
+_log = logging.getLogger("grpcflow.worker")
 _decode = msgspec.msgpack.Decoder(Answer).decode
 
 
@@ -47,6 +55,10 @@ class Forker:
         self._listener = listener
         self._reader = FrameReader()
         self._control: socket.socket | None = None
+        #: The way to the app's receivers, past the forkserver, which must never wait for one of these.
+        self._herald: socket.socket | None = None
+        self._news: Outflow | None = None
+        self._dropped = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._loaded: asyncio.Future[Answer] | None = None
 
@@ -63,15 +75,19 @@ class Forker:
         loop = asyncio.get_running_loop()
         self._loaded = loop.create_future()
         control, theirs = socket.socketpair()
+        self._herald, news = socket.socketpair()
+        self._herald.setblocking(False)
+        self._news = Outflow(self._herald)
         try:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - an exec of ourselves, milliseconds
-                [sys.executable, "-m", _MODULE, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", _MODULE, str(theirs.fileno()), str(news.fileno())],
+                pass_fds=[theirs.fileno(), news.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
         finally:
             theirs.close()
+            news.close()
         self._control = control
         control.sendall(frames.frame(preload))
         control.setblocking(False)
@@ -95,18 +111,29 @@ class Forker:
         """Send a signal to child `number`, if it is still there."""
         self._send(COMMAND.pack(KILL, number, signal_number), [])
 
-    def emit(self, index: int, argument: int) -> None:
-        """Have the app's receivers told of a late signal, by its place in the list of these."""
-        self._send(COMMAND.pack(EMIT, index, argument), [])
+    def emit(self, news: News) -> None:
+        """Have the app's receivers told of a late signal."""
+        if self._news is None:
+            return  # as in `_send`
+        if len(self._news) < _BEHIND:
+            self._dropped = 0
+            self._news.write(frames.large_frame(news))
+            return
+        if not self._dropped:
+            _log.error("receivers of signals do not keep up: %s and what follows is not told them", news.name)
+        self._dropped += 1
 
     async def close(self, seconds: float = 1.0) -> None:
-        """End the process; it is killed after `seconds`."""
+        """End the process; it is killed after `seconds`, which are also what the app's receivers get."""
+        end = time.monotonic() + seconds
+        if self._news is not None:
+            await self._news.flush(seconds)
         self._detach()
         process = self._process
         if process is None:
             return
         try:
-            await asyncio.to_thread(process.wait, seconds)
+            await asyncio.to_thread(process.wait, max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             await asyncio.to_thread(process.wait)
@@ -155,6 +182,10 @@ class Forker:
         self._listener.forkserver_gone()
 
     def _detach(self) -> None:
+        if self._news is not None and self._herald is not None:  # first: what came last is still read
+            self._news.unwatch()
+            self._herald.close()
+            self._news = self._herald = None
         if self._control is not None:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._control.close()

@@ -1,9 +1,10 @@
 """The process that imports the app once and makes children of itself.
 
-`python -m grpcflow_worker.executors.forkserver FD`: FD is a socket to the supervisor. First comes a `Preload` frame;
-then fixed-size commands, FORK with the three descriptors of a child, KILL with a signal number. Answers are frames.
-It never runs a task, has one thread only, and ends when the socket does. It may NOT import gRPC: it forks. Where the
-app's import started threads or channels, it starts fresh interpreters instead and says who did it.
+`python -m grpcflow_worker.executors.forkserver FD NEWS`: FD is a socket to the supervisor. First comes a `Preload`
+frame; then fixed-size commands, FORK with the three descriptors of a child, KILL with a signal number. Answers are
+frames. NEWS is a socket on which signals for the app's receivers come: it is the herald's. This process never runs a
+task, has one thread only, and ends when the first socket does. It may NOT import gRPC: it forks. Where the app's import
+started threads or channels, it starts fresh interpreters instead and says who did it.
 """
 
 import gc
@@ -22,8 +23,8 @@ import setproctitle
 from grpcflow_worker import hooks
 from grpcflow_worker.executors import child as child_module
 from grpcflow_worker.executors import frames, loading, parent
-from grpcflow_worker.executors.frames import COMMAND, EMIT, FORK, KILL, Answer, Preload
-from grpcflow_worker.executors.herald import ForkHerald, ThreadHerald
+from grpcflow_worker.executors.frames import COMMAND, FORK, KILL, Answer, Preload
+from grpcflow_worker.executors.herald import ForkHerald, ReadingHerald, SocketHerald
 
 #: Descriptors that come with FORK: the work socket, the urgent socket, the shared page.
 _DESCRIPTORS: Final = 3
@@ -34,20 +35,30 @@ class Forkserver:
 
     Args:
         control: the socket to the supervisor.
+        news: the socket on which signals for the app's receivers come.
         preload: what was imported, for spawned children.
         loaded: the imported app.
         spawn: True: start fresh interpreters, since this process must not fork.
     """
 
-    def __init__(self, control: socket.socket, preload: Preload, loaded: loading.Loaded, *, spawn: bool) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        news: socket.socket,
+        preload: Preload,
+        loaded: loading.Loaded,
+        *,
+        spawn: bool,
+    ) -> None:
         """Take the parts; `serve` does the rest."""
         self._control = control
+        self._news: socket.socket | None = news  # None: the herald has it, or nothing more will come
         self._preload = preload
         self._loaded = loaded
         self._spawn = spawn
         self._children: dict[int, int] = {}  # process id to the supervisor's number of the child
         self._facts = hooks.WorkerFacts(preload.hostname, loaded.app, preload.concurrency)
-        self._herald = ThreadHerald(self._facts) if spawn else ForkHerald(self._facts, self._let_go)
+        self._herald: SocketHerald = ReadingHerald(self._facts) if spawn else ForkHerald(self._facts, self._let_go)
         self._spawned: dict[int, subprocess.Popen[bytes]] = {}  # kept, or Popen would complain of a running child
 
     def serve(self) -> None:
@@ -58,18 +69,39 @@ class Forkserver:
         signal.signal(signal.SIGCHLD, _nothing)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         self._own = (self._control, awake, waker)
+        assert self._news is not None
         with selectors.DefaultSelector() as selector:
             self._selector = selector
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(awake, selectors.EVENT_READ)
+            selector.register(self._news, selectors.EVENT_READ)
             while True:
                 for key, _ in selector.select():
                     if key.fileobj is awake:
                         awake.recv(4096)
-                    elif not self._obey():
+                    elif key.fileobj is self._news:
+                        self._begin_herald()
+                    elif key.fileobj is self._control and not self._obey():
+                        self._begin_herald()  # perhaps the first signal came together with the end
                         self._herald.close()
                         return
                 self._reap()
+
+    def _begin_herald(self) -> None:
+        """Give the news to the herald, once there are any."""
+        news = self._news
+        if news is None:
+            return
+        self._selector.unregister(news)
+        try:
+            some = news.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            some = b""
+        if some:
+            self._herald.start(news)
+        else:
+            news.close()  # the supervisor is gone, and nobody was told anything
+        self._news = None
 
     def _obey(self) -> bool:
         """Read and do one command; False when the supervisor is gone."""
@@ -83,8 +115,6 @@ class Forkserver:
             pid = self._make(descriptors)
             self._children[pid] = number
             self._say(Answer(child=number, pid=pid))
-        elif what == EMIT:
-            self._herald.tell(frames.LATE[number], argument)
         elif what == KILL:
             for pid, child in self._children.items():
                 if child == number:
@@ -130,8 +160,9 @@ class Forkserver:
         """In a fork: close what belongs to this process alone."""
         signal.set_wakeup_fd(-1)
         self._selector.close()
-        for own in self._own:
-            own.close()
+        for own in (*self._own, self._news):
+            if own is not None:
+                own.close()
 
     def _reap(self) -> None:
         """Tell of every child that has ended."""
@@ -156,8 +187,9 @@ def main(arguments: list[str]) -> int:
     """Import, answer, serve. Returns the exit code."""
     parent.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    control = socket.socket(fileno=int(arguments[0]))
-    os.set_inheritable(control.fileno(), False)
+    control, news = (socket.socket(fileno=int(number)) for number in arguments[:2])
+    for own in (control, news):
+        os.set_inheritable(own.fileno(), False)
     preload = frames.read_preload(control)
     if preload is None:
         return 0
@@ -189,7 +221,7 @@ def main(arguments: list[str]) -> int:
         listens=hooks.listens(),
     )
     control.sendall(frames.frame(answer))
-    Forkserver(control, preload, loaded, spawn=bool(reasons)).serve()
+    Forkserver(control, news, preload, loaded, spawn=bool(reasons)).serve()
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from grpcflow_worker.executor import Ended
+from grpcflow_worker.executor import CallRun, Ended
 
 #: Length of the length prefix: 4 bytes, little endian.
 PREFIX: Final = struct.Struct("<I")
@@ -21,11 +21,9 @@ PREFIX: Final = struct.Struct("<I")
 COMMAND: Final = struct.Struct("<III")
 FORK: Final = 1
 KILL: Final = 2
-#: Tell the app's receivers: number of the signal (in `LATE`), and its argument.
-EMIT: Final = 3
 
-#: Signals of the worker that come after its start; their places are their numbers between processes.
-LATE: Final = ("worker_ready", "worker_shutting_down", "worker_shutdown", "heartbeat_sent")
+#: Signals that the supervisor has sent to the app's receivers after the start.
+LATE: Final = ("worker_ready", "worker_shutting_down", "worker_shutdown", "heartbeat_sent", "task_revoked")
 
 #: The page a child shares with the supervisor: monotonic time (s) and token of the attempt it started last.
 #: Native layout, so that each field is one aligned store and is never read half written.
@@ -168,6 +166,22 @@ class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
     pid: int = 0
     exited: bool = False
     status: int = 0
+
+
+class News(msgspec.Struct, array_like=True, omit_defaults=True):
+    """One of the late signals, on its way to the app's receivers; see `Executor.emit`.
+
+    Attributes:
+        name: one of `LATE`.
+        number: number of the operating system's signal that caused it; 0 for none.
+        attempt: the attempt that was revoked, as a run of one.
+        expired: True: it was not revoked by a user, but not started in time.
+    """
+
+    name: str
+    number: int = 0
+    attempt: CallRun | None = None
+    expired: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,31 +1,32 @@
-"""Where receivers of the late signals of a worker run: `worker_ready`, `worker_shutting_down` and their like.
+"""Where receivers of the late signals of a worker run: `worker_ready`, `task_revoked` and their like.
 
 Such a receiver may start threads, open channels or take its time. So it runs neither in the process that forks the
 children nor on the event loop: it gets a fork of its own, or a thread where the process may have threads. One place
-for all of them, so that what `worker_ready` keeps `worker_shutdown` finds. This file may NOT know work or children.
+for all of them, so that what `worker_ready` keeps `worker_shutdown` finds. This file may NOT know children, nor how
+work gets to them.
 """
 
 import os
 import queue
 import signal
 import socket
-import struct
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
+import msgspec
 import setproctitle
 
 from grpcflow_worker import hooks
 from grpcflow_worker.executors import frames, parent
-
-#: One signal on the socket: its number and its argument.
-_NEWS: Final = struct.Struct("<II")
+from grpcflow_worker.executors.frames import FrameReader, News
 
 #: Seconds that receivers get to end after the last signal.
 PATIENCE: Final = 5.0
+
+_decode = msgspec.msgpack.Decoder(News).decode
 
 
 class ThreadHerald:
@@ -38,16 +39,16 @@ class ThreadHerald:
     def __init__(self, facts: hooks.WorkerFacts) -> None:
         """Take the facts."""
         self._facts = facts
-        self._news: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def tell(self, name: str, number: int) -> None:
+    def tell(self, news: News) -> None:
         """Have a signal sent; see `hooks.late`."""
         if self._thread is None:
             # A daemon: a receiver that never returns must not keep the process.
             self._thread = threading.Thread(target=self._run, name="grpcflow-signals", daemon=True)
             self._thread.start()
-        self._news.put((name, number))
+        self._news.put(news)
 
     def close(self) -> None:
         """Wait until all is told, at most `PATIENCE` seconds. Blocks."""
@@ -57,11 +58,46 @@ class ThreadHerald:
 
     def _run(self) -> None:
         while (news := self._news.get()) is not None:
-            hooks.late(self._facts, *news)
+            hooks.late(self._facts, news)
+
+
+class SocketHerald(Protocol):
+    """Runs receivers of what comes in on a socket from the supervisor."""
+
+    def start(self, news: socket.socket) -> None:
+        """Begin to read; the socket is the herald's from now on."""
+
+    def close(self) -> None:
+        """The supervisor has closed its side: wait until all is told, at most `PATIENCE` seconds. Blocks."""
+
+
+class ReadingHerald:
+    """Reads, and runs receivers, in a thread.
+
+    Args:
+        facts: the worker.
+    """
+
+    def __init__(self, facts: hooks.WorkerFacts) -> None:
+        """Take the facts."""
+        self._facts = facts
+        self._thread: threading.Thread | None = None
+
+    def start(self, news: socket.socket) -> None:
+        """See `SocketHerald.start`."""
+        self._thread = threading.Thread(
+            target=_tell_all, args=(self._facts, news), name="grpcflow-signals", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """See `SocketHerald.close`."""
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
 
 
 class ForkHerald:
-    """Runs receivers in a fork of this process, which is made with the first signal.
+    """Reads, and runs receivers, in a fork of this process.
 
     Args:
         facts: the worker.
@@ -72,23 +108,19 @@ class ForkHerald:
         """Take the parts."""
         self._facts = facts
         self._let_go = let_go
-        self._socket: socket.socket | None = None
         self._pid = 0
 
-    def tell(self, name: str, number: int) -> None:
-        """Have a signal sent; see `hooks.late`. One that the fork has no room for is dropped: it is stuck."""
-        if self._socket is None:
-            self._socket = self._start()
-        try:
-            self._socket.send(_NEWS.pack(frames.LATE.index(name), number))
-        except OSError:
-            return  # it ended, by a receiver of the user's, or reads nothing any more
+    def start(self, news: socket.socket) -> None:
+        """See `SocketHerald.start`."""
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._become(news)
+        news.close()
 
     def close(self) -> None:
-        """Wait until all is told, at most `PATIENCE` seconds. Blocks."""
-        if self._socket is None:
+        """See `SocketHerald.close`."""
+        if not self._pid:
             return
-        self._socket.close()
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             done, _ = os.waitpid(self._pid, os.WNOHANG)
@@ -98,32 +130,29 @@ class ForkHerald:
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
-    def _start(self) -> socket.socket:
-        mine, theirs = socket.socketpair()
-        self._pid = os.fork()
-        if self._pid == 0:
-            mine.close()
-            self._become(theirs)
-        theirs.close()
-        mine.setblocking(False)
-        return mine
-
     def _become(self, news: socket.socket) -> None:
         """In the fork: tell until there is nothing more to tell, and never come back."""
         from grpcflow_worker.executors.child import leave
 
         code = 1
         try:
-            self._let_go()
-            for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT):
-                signal.signal(number, signal.SIG_DFL)
-            parent.die_with_parent()
-            setproctitle.setproctitle(f"grpcflow-worker: signals of {self._facts.hostname}")
-            while len(data := news.recv(_NEWS.size, socket.MSG_WAITALL)) == _NEWS.size:
-                index, number = _NEWS.unpack(data)
-                hooks.late(self._facts, frames.LATE[index], number)
+            with news.dup() as mine:
+                self._let_go()
+                for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT):
+                    signal.signal(number, signal.SIG_DFL)
+                parent.die_with_parent()
+                setproctitle.setproctitle(f"grpcflow-worker: signals of {self._facts.hostname}")
+                _tell_all(self._facts, mine)
             code = 0
         except BaseException:  # noqa: BLE001 - it must not come back into the loop that it was forked from
             traceback.print_exc()
         finally:
             leave(code)
+
+
+def _tell_all(facts: hooks.WorkerFacts, news: socket.socket) -> None:
+    """Send each signal that comes in, until the supervisor closes its side."""
+    reader = FrameReader()
+    while data := news.recv(frames.CHUNK):
+        for body in reader.feed(data):
+            hooks.late(facts, _decode(body))

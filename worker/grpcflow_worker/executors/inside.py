@@ -23,7 +23,7 @@ from grpcflow_worker.executor import (
     Waiting,
 )
 from grpcflow_worker.executors import pace
-from grpcflow_worker.executors.frames import Preload
+from grpcflow_worker.executors.frames import News, Preload
 from grpcflow_worker.executors.limits import unenforced
 from grpcflow_worker.executors.line import Line
 from grpcflow_worker.executors.wishes import signal_number
@@ -57,8 +57,8 @@ class InProcess:
         self._lock = threading.Lock()
         #: What runs, by token.
         self._active: dict[int, Running] = {}
-        #: Attempts that run and are to end as "revoked" (True: with a report) when their code returns.
-        self._stopped: dict[int, bool] = {}
+        #: Attempts that run and are to end as "revoked" when their code returns, by which signal; None: silently.
+        self._stopped: dict[int, int | None] = {}
         self._tokens: list[int] = []
         self._datas: list[bytes] = []
         self._others: list[Ended] = []
@@ -145,10 +145,10 @@ class InProcess:
                     continue  # it was given up as lost
                 count, total = self._times.get(task, (0, 0.0))
                 self._times[task] = count + 1, total + seconds
-                reported = self._stopped.pop(token, None) if self._stopped else None
-                if reported is not None:
-                    if reported:
-                        self._others.append(Ended(token, "revoked"))
+                if self._stopped and token in self._stopped:
+                    number = self._stopped.pop(token)
+                    if number is not None:
+                        self._others.append(Ended(token, "revoked", signal=number))
                 elif isinstance(end, bytes):
                     self._tokens.append(token)
                     self._datas.append(end)
@@ -259,7 +259,7 @@ class InProcess:
                 return True
             held = token in self._active
             if held and number is not None and self._interrupt(token, number):
-                self._stopped.setdefault(token, report)
+                self._stopped.setdefault(token, number if report else None)
             return held
 
     def running(self) -> list[Running]:
@@ -289,10 +289,10 @@ class InProcess:
                 "tasks": self._pace.stats(),
             }
 
-    def emit(self, name: str, number: int = 0) -> None:
+    def emit(self, name: str, number: int = 0, *, attempt: CallRun | None = None, expired: bool = False) -> None:
         """See `Executor.emit`."""
         if name in self._listens:
-            self._herald.tell(name, number)
+            self._herald.tell(News(name, number, attempt, expired))
 
     async def close(self, *, drain: bool, deadline: float) -> None:
         """See `Executor.close`."""
@@ -313,7 +313,7 @@ class InProcess:
             self._others.extend(
                 Ended(token, "lost", message=self.left_behind)
                 for token in self._active
-                if self._stopped.get(token, True)
+                if self._stopped.get(token, 0) is not None
             )
             self._active.clear()
         self._report()

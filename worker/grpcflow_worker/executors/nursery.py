@@ -13,9 +13,8 @@ import time
 from typing import Final, Protocol
 
 from grpcflow_worker.executor import ExecutorError, ExecutorSettings
-from grpcflow_worker.executors import frames
 from grpcflow_worker.executors.forker import Forker
-from grpcflow_worker.executors.frames import Answer, Output, Preload
+from grpcflow_worker.executors.frames import Answer, News, Output, Preload, describe_status
 from grpcflow_worker.executors.process import ChildProcess
 
 log = logging.getLogger(__name__)
@@ -110,10 +109,10 @@ class Nursery:
         """Send a signal to a child, if it is still there."""
         self._forker.kill(child.number, signal_number)
 
-    def emit(self, name: str, number: int) -> None:
-        """Tell the app's receivers of a late signal of the worker, if there are any."""
-        if name in self._listens:
-            self._forker.emit(frames.LATE.index(name), number)
+    def emit(self, news: News) -> None:
+        """Tell the app's receivers of a late signal, if there are any."""
+        if news.name in self._listens:
+            self._forker.emit(news)
 
     async def close(self, patience: float) -> None:
         """End all children: asked to finish, killed after `patience` seconds; then the forkserver."""
@@ -192,7 +191,7 @@ class Nursery:
         child = self.children.get(number)
         if child is None:
             return
-        how = frames.describe_status(status)
+        how = describe_status(status)
         while (outputs := child.receive()) is not None:
             self._keeper.child_said(child, outputs)
         worked = child.started()[1] != 0

@@ -23,7 +23,7 @@ from grpcflow_worker.executor import (
     Waiting,
 )
 from grpcflow_worker.executors import pace
-from grpcflow_worker.executors.frames import Output
+from grpcflow_worker.executors.frames import News, Output
 from grpcflow_worker.executors.limits import TimeLimits
 from grpcflow_worker.executors.line import Line, regroup
 from grpcflow_worker.executors.nursery import Nursery
@@ -229,7 +229,7 @@ class Prefork:
             if token == current and wish is not None and wish.signal is not None:
                 self._wishes.take(token)
                 if not wish.silent:
-                    lost.append(wish.end(token))
+                    lost.append(wish.end(token, ran=True))
             elif ran and (sent.run.call.acks_early or (token == current and not child.condemned)):
                 self._wishes.take(token)
                 lost.append(Ended(token, "lost", message=how))
@@ -315,9 +315,9 @@ class Prefork:
             "tasks": self._pace.stats(),
         }
 
-    def emit(self, name: str, number: int = 0) -> None:
+    def emit(self, name: str, number: int = 0, *, attempt: CallRun | None = None, expired: bool = False) -> None:
         """See `Executor.emit`."""
-        self.nursery.emit(name, number)
+        self.nursery.emit(News(name, number, attempt, expired))
 
     async def close(self, *, drain: bool, deadline: float) -> None:
         """See `Executor.close`."""

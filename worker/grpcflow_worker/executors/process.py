@@ -10,7 +10,6 @@ import mmap
 import os
 import socket
 import time
-from collections import deque
 from typing import Any
 
 import msgspec
@@ -31,6 +30,7 @@ from grpcflow_worker.executors.frames import (
     Preload,
     TakeBack,
 )
+from grpcflow_worker.executors.outflow import Outflow
 
 _decode_output = msgspec.msgpack.Decoder(Output).decode
 
@@ -75,8 +75,6 @@ class ChildProcess:
         self.condemned = False
         self._batches = 0
         self._reader = FrameReader()
-        #: What the socket did not take yet, in order; views, since a frame may be large.
-        self._unsent: deque[memoryview] = deque()
         page = shared_page(mmap.PAGESIZE)
         self._work, work = socket.socketpair()
         self._urgent, urgent = socket.socketpair()
@@ -89,8 +87,10 @@ class ChildProcess:
             os.close(page)
         self._work.setblocking(False)
         self._urgent.setblocking(False)
+        # Where it is dead, its exit is told by the forkserver and settles what it had.
+        self._out = Outflow(self._work)
         if preload is not None:
-            self._write(frames.frame(preload))
+            self._out.write(frames.frame(preload))
 
     def fileno(self) -> int:
         """Descriptor on which its outputs come in."""
@@ -122,11 +122,11 @@ class ChildProcess:
             run.group_index,
             run.in_chord,
         )
-        self._write(frames.large_frame(batch) if run.inputs else frames.frame(batch))
+        self._out.write(frames.large_frame(batch) if run.inputs else frames.frame(batch))
 
     def finish(self) -> None:
         """Tell it to end when it has done what it has."""
-        self._write(FINISH)
+        self._out.write(FINISH)
 
     def take_back(self, tokens: list[int]) -> None:
         """Ask for attempts back; it answers with an output that says `answered`."""
@@ -188,9 +188,8 @@ class ChildProcess:
 
     def unwatch(self) -> None:
         """Stop listening to its sockets."""
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._work.fileno())
-        loop.remove_writer(self._work.fileno())
+        asyncio.get_running_loop().remove_reader(self._work.fileno())
+        self._out.unwatch()
 
     def close(self) -> None:
         """Let its sockets and its page go; a child that still lives ends by that."""
@@ -203,31 +202,3 @@ class ChildProcess:
     def stats(self) -> dict[str, Any]:
         """Plain figures for people."""
         return {"pid": self.pid, "held": len(self.outstanding), "ready": self.ready}
-
-    def _write(self, data: bytes | bytearray) -> None:
-        if self._unsent:
-            self._unsent.append(memoryview(data))
-            return
-        try:
-            done = self._work.send(data)
-        except BlockingIOError:
-            done = 0
-        except OSError:
-            return  # it is dead; its exit is told by the forkserver and settles what it had
-        if done < len(data):
-            self._unsent.append(memoryview(data)[done:])
-            asyncio.get_running_loop().add_writer(self._work.fileno(), self._write_on)
-
-    def _write_on(self) -> None:
-        try:
-            done = self._work.send(self._unsent[0])
-        except BlockingIOError:
-            return
-        except OSError:
-            self._unsent.clear()  # as above
-        else:
-            rest = self._unsent.popleft()[done:]
-            if rest:
-                self._unsent.appendleft(rest)
-        if not self._unsent:
-            asyncio.get_running_loop().remove_writer(self._work.fileno())

@@ -39,9 +39,9 @@ class Wish(msgspec.Struct, frozen=True):
     patience: float = 1.0
     failure: bytes = b""
 
-    def end(self, token: int) -> Ended:
-        """How an attempt ends by this wish."""
-        return Ended(token, self.kind, failure=self.failure)
+    def end(self, token: int, *, ran: bool = False) -> Ended:
+        """How an attempt ends by this wish; `ran`: it had started, and the signal ended it."""
+        return Ended(token, self.kind, failure=self.failure, signal=(self.signal or 0) if ran else 0)
 
 
 def signal_number(name: str | None) -> int | None:

@@ -1,7 +1,9 @@
 """An app that writes down which signals of the worker it was told of, in which process, and what it was given."""
 
+import json
 import logging
 import os
+import socket
 import threading
 from typing import Any
 
@@ -21,6 +23,7 @@ NAMES = (
     "worker_ready",
     "heartbeat_sent",
     "worker_shutting_down",
+    "task_revoked",
     "worker_shutdown",
     "worker_process_shutdown",
 )
@@ -33,6 +36,14 @@ def note(signal: signals.Signal, sender: Any = None, **arguments: Any) -> None:
     if signal is signals.worker_shutting_down:
         with open(PATH + ".shutting", "a") as file:
             file.write(f"{arguments['how']} {arguments['sig']} {arguments['exitcode']}\n")
+
+
+def note_revoked(sender: Any = None, request: Any = None, **arguments: Any) -> None:
+    """One line of JSON for each; `signal` is the object itself, and no news."""
+    del arguments["signal"]
+    about = {name: getattr(request, name) for name in ("id", "task", "retries", "args", "kwargs", "hostname")}
+    with open(PATH + ".revoked", "a") as file:
+        file.write(json.dumps({"sender": sender.name, **about, **arguments}) + "\n")
 
 
 def fail(**_: Any) -> None:
@@ -55,10 +66,19 @@ for name in NAMES:
     getattr(signals, name).connect(fail, weak=False)
     getattr(signals, name).connect(note, weak=False)
 signals.celeryd_init.connect(configure, weak=False)
+signals.task_revoked.connect(note_revoked, weak=False)
 signals.worker_ready.connect(start_a_thread, weak=False)
 for name in NAMES:
     if name != "import_modules":  # that one belongs to the import, which a SystemExit does end
         getattr(signals, name).connect(leave, weak=False)
+
+
+@app.task
+def wait_at(port: int, letter: str, beside: str = "") -> str:
+    """Connects to the test's gate and waits until it is opened."""
+    with socket.create_connection(("127.0.0.1", port)) as gate:
+        gate.sendall(f"{letter}{beside}\n".encode())
+        return gate.recv(100).decode()
 
 
 @app.task
