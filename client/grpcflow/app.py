@@ -7,11 +7,15 @@ protobuf and the codec are imported when something is sent, and not before.
 import difflib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+from grpcflow import batch as batches
 from grpcflow import ids, signals, state
+from grpcflow.aio.app import AwaitableApp
 from grpcflow.app_setup import check_arguments, task_class
 from grpcflow.app_shortcuts import AppShortcuts
+from grpcflow.blocking import run_here
 from grpcflow.canvas.parts import CALLBACKS, as_list
 from grpcflow.canvas.signature import Signature, as_signature
 from grpcflow.errors import NotRegistered
@@ -47,7 +51,7 @@ class AlwaysEagerIgnored(UserWarning):
     """``send_task`` was called while ``task_always_eager`` is set: it sends all the same."""
 
 
-class Grpcflow(AppShortcuts):
+class Grpcflow(AwaitableApp, AppShortcuts):
     """One app: a set of tasks with settings, and the coordinator they go to.
 
     Args:
@@ -265,19 +269,34 @@ class Grpcflow(AppShortcuts):
         Raises:
             The errors of ``Task.apply_async``.
         """
+        return run_here(self._submitted(canvas, args, kwargs, options, attachment))
+
+    async def _submitted(
+        self,
+        canvas: Signature,
+        args: Iterable[Any],
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any] | None,
+        attachment: "Attachment | None" = None,
+        *,
+        on_loop: bool = False,
+    ) -> Any:
+        """Submit a canvas; see ``submit``, and ``asubmit`` for ``on_loop``."""
         if self.conf.task_always_eager and attachment is None:
             from grpcflow.eager import apply_canvas
 
             return apply_canvas(canvas, args, kwargs, app=self, as_sent=True, **(options or {}))
-        return self._send(canvas, args, kwargs, options or _NO_OPTIONS, attachment)
+        return await self._send(canvas, args, kwargs, options or _NO_OPTIONS, attachment, on_loop=on_loop)
 
-    def _send(
+    async def _send(
         self,
         canvas: Signature,
         args: Iterable[Any],
         kwargs: Mapping[str, Any] | None,
         options: Mapping[str, Any],
-        attachment: "Attachment | None",
+        attachment: "Attachment | None" = None,
+        *,
+        on_loop: bool = False,
     ) -> Any:
         """Lower a canvas and send its graph; see ``submit``."""
         from grpcflow import lower
@@ -293,11 +312,16 @@ class Grpcflow(AppShortcuts):
         # Options of the whole: those of the canvas, and over them those of this submission; None is no option.
         given = {name: value for name, value in options.items() if value is not None} if options else _NO_OPTIONS
         whole = {**canvas["options"], **given} if given or canvas["options"] else _NO_OPTIONS
+        batch = batches.current(self) if attachment is None else None
         if whole or self._is_observed():
-            self._publish(graph, graph_id, whole, attachment)
+            await self._publish(graph, graph_id, whole, attachment, batch, on_loop)
+        elif batch is not None:
+            await batch.collect(graph_id, lower.to_chunks(graph, graph_id), None, on_loop=on_loop)
         else:
-            self.connection.submit(lower.to_chunks(graph, graph_id, attachment))
+            await self._exchange(on_loop).asubmit(lower.to_chunks(graph, graph_id, attachment))
         made = result_of(self, graph_id, graph.outcome)
+        if batch is not None:
+            batch.results.append(made)
         running = None if request is None else state.get_current_task()
         return made if running is None or whole.get("add_to_parent") is False else running.add_trail(made)
 
@@ -308,8 +332,14 @@ class Grpcflow(AppShortcuts):
         inherited = request.delivery_info.get("priority") if self.conf.task_inherit_parent_priority else None
         return lower.Calls(self, request.id or "", request.root_id or "", inherited)
 
-    def _publish(
-        self, graph: "LoweredGraph", graph_id: bytes, options: Mapping[str, Any], attachment: "Attachment | None"
+    async def _publish(
+        self,
+        graph: "LoweredGraph",
+        graph_id: bytes,
+        options: Mapping[str, Any],
+        attachment: "Attachment | None",
+        batch: "batches.Batch | None",
+        on_loop: bool,
     ) -> None:
         """Send a graph as its options say, and tell who listens of it."""
         from grpcflow import lower, sending
@@ -317,9 +347,15 @@ class Grpcflow(AppShortcuts):
         policy = sending.retry_policy(self, options)
         if signals.before_task_publish.receivers:
             sending.emit_before(self, graph, graph_id, policy)
-        sending.publish(self, lower.to_chunks(graph, graph_id, attachment), policy)
-        if signals.after_task_publish.receivers:
-            sending.emit_after(graph, graph_id)
+        chunks = lower.to_chunks(graph, graph_id, attachment)
+        published = partial(sending.emit_after, graph, graph_id) if signals.after_task_publish.receivers else None
+        if batch is not None:
+            await batch.collect(graph_id, chunks, published, on_loop=on_loop)
+            return
+        rest = sending.rest_on_loop if on_loop else sending.rest_here
+        await sending.publish(self._exchange(on_loop), chunks, policy, rest)
+        if published is not None:
+            published()
 
     def _is_observed(self) -> bool:
         """Return True where somebody listens, or the settings ask for other tries than the connection's own."""
@@ -352,10 +388,14 @@ class Grpcflow(AppShortcuts):
         Warns:
             AlwaysEagerIgnored: ``task_always_eager`` is set; the call is sent all the same.
         """
+        return cast(_AnyResult, run_here(self._send(self._named(name, args, kwargs), (), None, options)))
+
+    def _named(self, name: str, args: Iterable[Any] | None, kwargs: Mapping[str, Any] | None) -> Signature:
+        """Return the signature of a call that is sent whatever ``task_always_eager`` says."""
         if self.conf.task_always_eager:
             message = "task_always_eager holds for tasks and canvases; send_task() sends all the same"
-            warnings.warn(message, AlwaysEagerIgnored, stacklevel=2)
-        return cast(_AnyResult, self._send(Signature(name, args, kwargs, app=self), (), None, options, None))
+            warnings.warn(message, AlwaysEagerIgnored, stacklevel=3)
+        return Signature(name, args, kwargs, app=self)
 
     # --- results and control ------------------------------------------------------------------------------
 

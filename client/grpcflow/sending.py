@@ -7,7 +7,7 @@ import dataclasses
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,9 +18,10 @@ from grpcflow.signals import after_task_publish, before_task_publish
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.exchange import Exchange
     from grpcflow.lower.model import LoweredGraph, Run
 
-__all__ = ["emit_after", "emit_before", "publish", "retry_policy"]
+__all__ = ["emit_after", "emit_before", "publish", "rest_here", "rest_on_loop", "retry_policy"]
 
 #: The policy of a submission that is not tried again.
 _ONCE: Final[Mapping[str, Any]] = {**POLICY, "max_retries": 0}
@@ -51,40 +52,59 @@ def retry_policy(app: "Grpcflow", options: Mapping[str, Any]) -> Mapping[str, An
     return None if policy == POLICY else policy
 
 
-def publish(app: "Grpcflow", chunks: Sequence[Any], policy: Mapping[str, Any] | None) -> None:
+async def publish(
+    connection: "Exchange",
+    chunks: Sequence[Any],
+    policy: Mapping[str, Any] | None,
+    rest: Callable[[float], Awaitable[None]],
+) -> None:
     """Submit a graph, again and again as the policy says; its id makes all tries the same submission.
 
     Args:
-        app: Whose connection is used.
+        connection: Where to.
         chunks: The graph.
         policy: How often, and after which time; None: as the connection does.
+        rest: Waits so many seconds between two tries.
 
     Raises:
         CoordinatorUnavailable: No try reached a coordinator.
         GrpcflowError: The coordinator refused it.
     """
     if policy is None:
-        app.connection.submit(chunks)
+        await connection.asubmit(chunks)
         return
     if policy["max_retries"] == 0:
-        app.connection.submit(chunks, retry=False)
+        await connection.asubmit(chunks, retry=False)
         return
     again = (*_TRIED_AGAIN, *(policy.get("retry_errors") or ()))
     failures = 0
     while True:
         try:
-            app.connection.submit(chunks)
+            await connection.asubmit(chunks)
         except again:
             failures += 1
             if policy["max_retries"] is not None and failures > policy["max_retries"]:
                 raise
-            pause(min(policy["interval_start"] + policy["interval_step"] * (failures - 1), policy["interval_max"]))
+            steps = policy["interval_start"] + policy["interval_step"] * (failures - 1)
+            await rest(min(steps, policy["interval_max"]))
         else:
             return
 
 
-#: Waits between two tries; tests put theirs here.
+#: Waits between two tries of a thread; tests put theirs here.
 pause = time.sleep
+
+
+async def rest_here(seconds: float) -> None:
+    """Wait between two tries, in a thread."""
+    pause(seconds)
+
+
+async def rest_on_loop(seconds: float) -> None:
+    """Wait between two tries, on an event loop."""
+    import asyncio  # it runs, so this costs nothing now
+
+    await asyncio.sleep(seconds)
 
 
 def emit_before(app: "Grpcflow", graph: "LoweredGraph", graph_id: bytes, policy: Mapping[str, Any] | None) -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.support.awaited import AlsoAwaited
+
 from grpcflow import Grpcflow, codec, errors, ids
 from grpcflow.connection import Settled
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 
 
-class FakeConnection:
+class FakeConnection(AlsoAwaited):
     """Records graphs; results are those that `settle` was given."""
 
     def __init__(self) -> None:

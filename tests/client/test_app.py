@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from tests.client.fake_connection import FakeApp, lowered_calls
+from tests.support.awaited import AlsoAwaited
 
 from grpcflow import Grpcflow, Task, codec, errors, sending, signals, state
 from grpcflow.app import AlwaysEagerIgnored
@@ -139,7 +140,7 @@ def test_task_always_eager_runs_calls_here() -> None:
     assert not app.fake.graphs
 
 
-class Failing:
+class Failing(AlsoAwaited):
     """A connection that fails so many times."""
 
     def __init__(self, error: Exception, times: int) -> None:

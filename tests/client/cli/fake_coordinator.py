@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
+from tests.support.awaited import AlsoAwaited
+
 from grpcflow import errors
 from grpcflow_protos.v1 import control_service_pb2 as control_pb2
 from grpcflow_protos.v1 import graph_pb2, value_pb2
@@ -45,7 +47,7 @@ class FakeWorker:
     info: dict[str, Any] = field(default_factory=dict)
 
 
-class FakeConnection:
+class FakeConnection(AlsoAwaited):
     """The connection that commands talk to."""
 
     def __init__(self, *workers: FakeWorker) -> None:

@@ -1,0 +1,82 @@
+"""What an app has for coroutines: the loop's own connection, submitting, and closing it.
+
+Importing it must stay light: it may import neither asyncio nor grpc.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+if TYPE_CHECKING:
+    from grpcflow.aio.connection import LoopConnection
+    from grpcflow.app import Grpcflow
+    from grpcflow.canvas.signature import Signature
+    from grpcflow.exchange import Exchange
+    from grpcflow.result import AsyncResult
+
+__all__ = ["AwaitableApp"]
+
+
+class AwaitableApp:
+    """The app's methods for event loops.
+
+    Each running loop has a connection of its own, made at the first call there. ``asyncio.run`` ends it; a loop that is
+    closed by hand wants ``await app.aclose()`` before, or ``async with app:``.
+    """
+
+    @property
+    def _app(self) -> "Grpcflow":
+        return cast("Grpcflow", self)  # of which this is a part
+
+    @property
+    def loop_connection(self) -> "LoopConnection":
+        """The running event loop's connection to the coordinator, opened at first use.
+
+        Raises:
+            ForkedEventLoop: This process was forked from one that had used it.
+            RuntimeError: No event loop runs here.
+        """
+        from grpcflow.aio.connection import connection_on_loop
+
+        return connection_on_loop(self._app.conf.addresses)
+
+    def _exchange(self, on_loop: bool) -> "Exchange":
+        """Return what asks the coordinator: on the running event loop, or here and now."""
+        return self.loop_connection if on_loop else self._app.connection
+
+    async def asubmit(
+        self,
+        canvas: "Signature",
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Submit a canvas as one graph, on the running event loop; parameters, result and errors as in ``submit``."""
+        return await self._app._submitted(canvas, args, kwargs, options, on_loop=True)
+
+    async def asend_task(
+        self,
+        name: str,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> "AsyncResult[Any]":
+        """Submit a call by the name of its task, on the running event loop; the rest as in ``send_task``."""
+        app = self._app
+        made: AsyncResult[Any] = await app._send(app._named(name, args, kwargs), (), None, options, on_loop=True)
+        return made
+
+    async def aclose(self) -> None:
+        """End the running event loop's connection; who waits on it is told, and the next call opens a new one."""
+        from grpcflow.aio.connection import close_connections
+
+        await close_connections(self._app.conf.addresses)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the running event loop's connection; unlike ``with app:``, the app itself stays as it is."""
+        await self.aclose()
