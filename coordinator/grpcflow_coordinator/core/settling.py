@@ -45,6 +45,9 @@ def settle(step: Step, graph: Graph, run: Run, index: int, outcome: Outcome, *, 
         outcome: how it ended.
         fires: whether its errbacks run where it failed; false for a failure that only passes through.
     """
+    # First in, first out, which means something: the join of a group has an AFTER edge of its own from the step before
+    # the group. That edge is queued before any member is, so behind an ignored step the join is ignored by it; would
+    # a member reach the join first, that ignored member would fail it.
     work: deque[tuple[Run, int, Outcome, bool]] = deque([(run, index, outcome, fires)])
     while work:
         run, index, outcome, fires = work.popleft()
