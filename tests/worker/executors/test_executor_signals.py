@@ -131,6 +131,25 @@ def tell(one: Running, end: Ended, attempt: CallRun, *, expired: bool) -> None:
     one.executor.emit("task_revoked", end.signal, attempt=attempt, expired=expired)
 
 
+async def test_where_the_app_must_not_be_forked_a_thread_beside_the_maker_of_children_tells(
+    start: Start, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXECUTOR_SIGNALS_THREAD", "1")
+    one = await start("prefork", concurrency=1, app="executor_signals")
+    assert "thread" in one.registered.warnings[0]
+    child = await live(one)
+    told = read(notes)
+    main = told[0][1]
+    assert main not in (child, os.getpid())
+    late = ["worker_ready", "heartbeat_sent", *["worker_shutting_down"] * 2, "worker_shutdown"]
+    assert [name for name, pid, *_ in told if pid == main] == [
+        *SETUP,
+        "celeryd_after_setup",
+        "worker_before_create_process",
+        *late,
+    ]
+
+
 @pytest.mark.parametrize("kind", ["prefork", "threads"])
 async def test_no_revoked_attempt_is_forgotten_however_many_and_large_they_are(
     start: Start, notes: Path, kind: str

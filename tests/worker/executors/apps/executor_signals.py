@@ -68,6 +68,8 @@ for name in NAMES:
 signals.celeryd_init.connect(configure, weak=False)
 signals.task_revoked.connect(note_revoked, weak=False)
 signals.worker_ready.connect(start_a_thread, weak=False)
+if "EXECUTOR_SIGNALS_THREAD" in os.environ:
+    start_a_thread()
 for name in NAMES:
     if name != "import_modules":  # that one belongs to the import, which a SystemExit does end
         getattr(signals, name).connect(leave, weak=False)
