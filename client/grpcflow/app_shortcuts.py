@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from grpcflow import state
 from grpcflow.app_setup import AppSetup
+from grpcflow.batch import Batch
+from grpcflow.batch import current as current_batch
 from grpcflow.canvas.signature import Signature
 from grpcflow.task import Task
 
@@ -56,6 +58,15 @@ class AppShortcuts(AppSetup):
         from grpcflow.canvas import chord
 
         return chord(header, *body, **{**options, "app": self})
+
+    def batch(self) -> Batch:
+        """Return a block that collects the submissions made in it and in what it calls, and sends them at its end.
+
+        ``with app.batch():`` waits once, until all of them are durable; ``async with`` does so on the event loop. An
+        exception in it submits nothing that was not sent. A block inside another one joins it. See docs/calling.md.
+        """
+        found = current_batch(cast("Grpcflow", self))
+        return Batch(cast("Grpcflow", self)) if found is None else found
 
     def set_current(self) -> None:
         """Use this app where none is named."""

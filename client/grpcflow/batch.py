@@ -4,7 +4,7 @@ It keeps encoded graphs and who is to be told of them; how they are sent is the 
 stay light: it may not import grpc, protobuf or the codec.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.submission import Submission
 
-__all__ = ["Batch", "current", "refuse_unsent"]
+__all__ = ["Batch", "current", "is_open", "refuse_unsent"]
 
 #: What is collected is sent, without waiting for the end, once it has so many bytes, or is so many graphs.
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -105,7 +105,8 @@ class Batch:
             await self._settle(_PATIENCE)
         except GrpcflowError as unanswered:
             error.add_note(f"app.batch(): what had been sent was not acknowledged: {unanswered}")
-        error.add_note(f"app.batch(): {self._account()}")
+        if self._count or self.dropped:
+            error.add_note(f"app.batch(): {self._account()}")
 
     # --- what is collected --------------------------------------------------------------------------------
 
@@ -203,18 +204,24 @@ def current(app: "Grpcflow") -> Batch | None:
     return None
 
 
-def refuse_unsent(id: str) -> None:
-    """Refuse to ask for the result of what an open batch has not sent.
+def is_open() -> bool:
+    """Return True inside of a block that collects submissions."""
+    return bool(_open.get())
+
+
+def refuse_unsent(nodes: Iterable[str]) -> None:
+    """Refuse to wait for what an open batch has not sent.
 
     Args:
-        id: The id of a node.
+        nodes: Ids of nodes.
 
     Raises:
-        RuntimeError: It would be waited for without end, or not be known.
+        RuntimeError: One of them would be waited for without end, or not be known.
     """
     open_here = _open.get()
-    parsed = ids.parse(id) if open_here else None
-    if parsed is not None and any(batch.is_unsent(parsed[0]) for batch in open_here):
-        raise RuntimeError(
-            f"{id} was collected by app.batch(), which sends it when its block ends: ask for its result behind that"
-        )
+    for node in nodes:
+        parsed = ids.parse(node)
+        if parsed is not None and any(batch.is_unsent(parsed[0]) for batch in open_here):
+            raise RuntimeError(
+                f"{node} was collected by app.batch(), which sends it when its block ends: wait for it behind that"
+            )

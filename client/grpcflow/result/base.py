@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from grpcflow import ids, state
+from grpcflow.batch import is_open, refuse_unsent
 from grpcflow.errors import GrpcflowError, TaskRevokedError
 from grpcflow.states import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES
 
@@ -82,6 +83,9 @@ class Result:
 
     @property
     def _connection(self) -> "Connection":
+        """The app's connection, for what would wait: refused where a batch that is open here has not sent it."""
+        if is_open():
+            refuse_unsent(self._then_keys())
         return self.app.connection
 
     def _bind(self, graph: bytes, outcome: "Outcome") -> None:

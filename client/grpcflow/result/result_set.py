@@ -372,7 +372,7 @@ class ResultSet(Result, Generic[R]):
         if not self._is_plain():
             return [one._as_one() if isinstance(one, ResultSet) else one.state for one in self._members]
         keys = self._keys()
-        found = self._connection.lookup(keys, states_only=True) if keys else []
+        found = self.app.connection.lookup(keys, states_only=True) if keys else []
         return ["PENDING" if settled is None else settled.state for settled in found]
 
     def _as_one(self) -> str:

@@ -236,7 +236,7 @@ class AsyncResult(Streamed, Generic[R_co]):
         """Return where the call stands now; None where the coordinator does not know it."""
         if self._settled is not None:
             return self._settled
-        found = self._connection.lookup([self._key])[0]
+        found = self.app.connection.lookup([self._key])[0]
         if found is not None and found.state in READY_STATES:
             self._settled = found
         return found
@@ -307,7 +307,7 @@ class AsyncResult(Streamed, Generic[R_co]):
         """Return where the call stands with what the news of an end leave out: when, where, after how many retries."""
         found = self._look()
         if found is not None and found.state in READY_STATES and not found.worker and found.settled_at is None:
-            told = self._connection.lookup([self._key], states_only=True)[0]
+            told = self.app.connection.lookup([self._key], states_only=True)[0]
             if told is not None:
                 found = replace(found, settled_at=told.settled_at, worker=told.worker, retries=told.retries)
                 self._settled = found
@@ -343,7 +343,7 @@ class AsyncResult(Streamed, Generic[R_co]):
     def _call(self) -> "value_pb2.CallDetails | None":
         """Return how it was called; None where the coordinator does not know it."""
         if self._details is None:
-            found = self._connection.lookup([self._key], states_only=True, details=True)[0]
+            found = self.app.connection.lookup([self._key], states_only=True, details=True)[0]
             self._details = None if found is None else found.details
         return self._details
 
