@@ -28,9 +28,8 @@ from grpcflow.type_parameters import P, R, R_co
 
 if TYPE_CHECKING:
     from grpcflow.connection import Connection
-    from grpcflow.context import Context
     from grpcflow.control import Control
-    from grpcflow.lower import Calls, LoweredGraph, TemplateSpec
+    from grpcflow.lower import LoweredGraph, TemplateSpec
     from grpcflow.lower.model import Attachment
     from grpcflow.task_makers import MakesBoundModelTask, MakesBoundTask, MakesModelTask, MakesTask
 
@@ -304,7 +303,7 @@ class Grpcflow(AwaitableApp, AppShortcuts):
         if options and any(options.get(name) for name in CALLBACKS):
             options = {**options, **{name: self._callbacks(options.get(name)) for name in CALLBACKS}}
         request = state.current_request()
-        calls = lower.Calls(self) if request is None else self._calls_under(request)
+        calls = lower.Calls.inside(self, request)
         graph = lower.lower(canvas, calls, args=tuple(args), kwargs=kwargs, options=options)
         if graph is None:
             return None
@@ -324,13 +323,6 @@ class Grpcflow(AwaitableApp, AppShortcuts):
             batch.results.append(made)
         running = None if request is None else state.get_current_task()
         return made if running is None or whole.get("add_to_parent") is False else running.add_trail(made)
-
-    def _calls_under(self, request: "Context") -> "Calls":
-        """Return what makes the calls of a submission from inside a task."""
-        from grpcflow import lower
-
-        inherited = request.delivery_info.get("priority") if self.conf.task_inherit_parent_priority else None
-        return lower.Calls(self, request.id or "", request.root_id or "", inherited)
 
     async def _publish(
         self,

@@ -90,8 +90,7 @@ def apply_canvas(
     about = {"logfile": logfile, "loglevel": loglevel or 0}
     evaluation = Evaluation(app, throw=throw, as_sent=as_sent, retries=retries, about=about)
     request = state.current_request()
-    parent, root = ("", "") if request is None else (request.id or "", request.root_id or "")
-    graph = evaluation.lower(canvas, parent, root, args=tuple(args or ()), kwargs=kwargs, options=options)
+    graph = evaluation.lower(canvas, request, args=tuple(args or ()), kwargs=kwargs, options=options)
     if graph is None:
         return None
     result = evaluation.run(graph).result_of(graph.outcome)

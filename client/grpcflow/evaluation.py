@@ -60,13 +60,18 @@ class Evaluation:
         self._hostname = socket.gethostname()
         self._headers: dict[bytes, Mapping[str, Any]] = {}
 
-    def lower(self, canvas: "Signature", parent_id: str, root_id: str, /, **given: Any) -> LoweredGraph | None:
+    def lower(self, canvas: "Signature", request: Context | None, /, **given: Any) -> LoweredGraph | None:
         """Return the graph of a canvas, all of whose tasks are known here; None for an empty chain.
+
+        Args:
+            canvas: The canvas.
+            request: That of the task that makes the call; None: it is made outside of any.
+            **given: As for ``grpcflow.lower.lower``.
 
         Raises:
             NotRegistered: A task is not known here.
         """
-        calls = (lower.Calls if self._as_sent else KeptCalls)(self._app, parent_id, root_id)
+        calls = (lower.Calls if self._as_sent else KeptCalls).inside(self._app, request)
         graph = lower.lower(canvas, calls, **given)
         for template in graph.templates if graph is not None else ():
             self._app.task_named(template.task)
@@ -260,7 +265,7 @@ class _HandedOver:
     def __call__(self, kind: str, canvas: "Signature") -> Any:
         """Take a canvas: ``replace`` runs it once the call has ended, ``member`` runs it now and returns its result."""
         request, node = self.request, self._node
-        graph = self._evaluation.lower(canvas, request.id or "", request.root_id or "")
+        graph = self._evaluation.lower(canvas, request)
         if graph is None:
             raise errors.ImproperlyConfigured("an empty chain cannot run in the place of a task, or in a group")
         ran = Ran(node.frame.ran.app, ids.mint_graph())

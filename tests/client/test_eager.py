@@ -191,6 +191,31 @@ def test_a_call_in_a_task_knows_its_parent_and_its_root() -> None:
     assert [child.id for child in children] == [inner.id]
 
 
+@pytest.mark.parametrize(("inherits", "own", "expected"), [(True, None, 7), (True, 2, 2), (False, None, 0)])
+def test_a_call_in_a_task_inherits_its_priority_where_that_is_set_and_it_has_none(
+    inherits: bool, own: int | None, expected: int
+) -> None:
+    family = Grpcflow("family", set_as_current=False, task_inherit_parent_priority=inherits)
+
+    @family.task(name="inner", bind=True)
+    def inner(self: Any) -> int:
+        priority: int = self.request.delivery_info["priority"]
+        return priority
+
+    @family.task(name="replaced", bind=True)
+    def replaced(self: Any) -> Any:
+        return self.replace(inner.s().set(priority=own))
+
+    @family.task(name="outer", bind=True)
+    def outer(self: Any) -> list[Any]:
+        family.conf.task_always_eager = True
+        with allow_join_result():
+            return [inner.apply(priority=own).get(), inner.apply_async(priority=own).get()]
+
+    assert outer.apply(priority=7).get() == [expected, expected]
+    assert replaced.apply(priority=7).get() == expected
+
+
 def test_handlers_and_signals_hear_of_a_call() -> None:
     from grpcflow import signals
 

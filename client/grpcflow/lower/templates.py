@@ -17,6 +17,7 @@ from grpcflow_protos.limits import PAYLOAD_LIMIT
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.context import Context
     from grpcflow.task import Task
 
 __all__ = ["Calls"]
@@ -52,6 +53,14 @@ class Calls:
         self._parent_id = parent_id
         self._root_id = root_id
         self._priority = priority
+
+    @classmethod
+    def inside(cls, app: "Grpcflow", request: "Context | None") -> Self:
+        """Return the same for calls that are made inside of the task that has this request; None: outside of any."""
+        if request is None:
+            return cls(app)
+        inherited = request.delivery_info.get("priority") if app.conf.task_inherit_parent_priority else None
+        return cls(app, request.id or "", request.root_id or "", inherited)
 
     def under(self, parent_id: str | None, root_id: str | None) -> Self:
         """Return the same for a submission that belongs to another parent, or root; None: to the same."""
