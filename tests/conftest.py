@@ -18,6 +18,8 @@ from tests.support.turns import Turns
 pytest.register_assert_rewrite("grpcflow_coordinator.testing")
 
 CLUSTER = Path(__file__).parent / "cluster"
+#: More than any one wait there, so that a wait that is too long is told as what it is.
+CLUSTER_SECONDS = 180
 SEED_VARIABLE = "GRPCFLOW_TEST_SEED"
 TURNS = pytest.StashKey[Turns]()
 
@@ -35,10 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks everything in tests/cluster: those tests start real processes."""
+    """Marks everything in tests/cluster: those tests start real processes, and have longer where that takes long."""
     for item in items:
         if CLUSTER in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(CLUSTER_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -7,7 +7,7 @@ from tests.cluster.harness import Cluster, Process, wait_for
 from grpcflow import AsyncResult, WorkerLostError
 
 #: Seconds that a result may take.
-SOON = 20.0
+SOON = 60.0
 
 #: How long a lost worker may take to return, as an option of the coordinator.
 GRACE = ("--grace", "0.5")

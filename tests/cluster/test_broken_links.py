@@ -12,7 +12,7 @@ from tests.cluster.proxy import Proxy, proxy_to
 from grpcflow import chord, group, session
 
 #: Seconds that a result may take.
-SOON = 25.0
+SOON = 60.0
 
 #: Seconds after which the hasty proxy closes whatever it carries.
 HASTE = 0.4

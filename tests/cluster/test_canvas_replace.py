@@ -11,7 +11,7 @@ from tests.cluster.harness import Cluster, alive, wait_for
 from grpcflow import ChordError, ImproperlyConfigured, Signature, chain, chord, group
 
 #: Seconds that a result may take.
-SOON = 20.0
+SOON = 60.0
 
 #: What stands in the place of a task, made of the path that all its gates wait for; and the value of it.
 SHAPES: dict[str, tuple[Callable[[str], Signature], Any]] = {

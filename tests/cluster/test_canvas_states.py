@@ -14,7 +14,7 @@ from tests.cluster.harness import HERE, Cluster, free_port, wait_for
 from grpcflow import AsyncResult, GroupResult, Grpcflow, NotFound, TaskRevokedError, chain, chord, group
 
 #: Seconds that a result may take.
-SOON = 20.0
+SOON = 60.0
 BINARIES = Path(sys.executable).parent
 
 

@@ -13,7 +13,7 @@ from grpcflow.errors import AlreadyExists, NotFound
 from grpcflow.ids import node_id
 
 #: Seconds that a result may take.
-SOON = 20.0
+SOON = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from grpcflow_protos import limits
 from grpcflow_protos.v1 import graph_pb2
 
 #: Seconds that a result may take.
-SOON = 20.0
+SOON = 60.0
 
 #: A name that is one byte too long, and one that just fits.
 LONG = "q" * (limits.NAME_LIMIT + 1)

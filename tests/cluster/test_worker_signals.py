@@ -10,7 +10,7 @@ from tests.cluster.harness import LIMIT, Cluster, Process, alive, wait_for
 from grpcflow import AsyncResult, WorkerLostError, group
 
 #: Seconds that a result may take.
-SOON = 20.0
+SOON = 60.0
 
 
 @pytest.fixture(autouse=True)
