@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.tree import PACKAGES, ROOT, relative
+from tests.support.tree import PACKAGES, ROOT, relative, sources
 
 CORE = PACKAGES["grpcflow_coordinator"] / "core"
 IMPURE = {
@@ -51,6 +51,26 @@ def test_importing_the_client_imports_neither_grpc_nor_protobuf() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stdout + done.stderr
+
+
+def test_only_tests_import_what_puts_all_packages_together() -> None:
+    """`grpcflow.testing` may import everything, so nothing that runs in production may import it."""
+    own = (PACKAGES["grpcflow"] / "testing", ROOT / "client" / "pytest_grpcflow", ROOT / "tests")
+    others = [path for path in sources() if not any(folder in path.parents for folder in own)]
+    guilty = {
+        relative(path): module
+        for path in others
+        for module in imported_modules(path)
+        if module.startswith("grpcflow.testing") or module == "pytest_grpcflow"
+    }
+    assert guilty == {}
+
+
+def test_the_pytest_plugin_imports_nothing_of_ours_before_a_fixture_is_used() -> None:
+    tree = ast.parse((ROOT / "client" / "pytest_grpcflow" / "__init__.py").read_text())
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in at_once}
+    assert names == {"collections.abc", "contextlib", "pytest", "typing"}
 
 
 def imported_modules(path: Path) -> list[str]:
