@@ -5,13 +5,14 @@ Reads the options and hands the call to the app; what travels and how is the app
 
 import json
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import click
 
 from grpcflow.cli.invocation import Failed, invocation, json_option, reach_options
 from grpcflow.cli.printing import echo_json
-from grpcflow.cli.result import show, wait_for
+from grpcflow.cli.result import followed, show, wait_for
 from grpcflow.errors import ContentDisallowed, ImproperlyConfigured
 
 #: Seconds that `--wait` waits unless `--timeout` says otherwise.
@@ -84,21 +85,32 @@ def _no_exchanges(_ctx: click.Context, parameter: click.Parameter, text: str | N
 @click.option("--exchange", metavar="NAME", callback=_no_exchanges, expose_value=False, help="Refused: see --queue.")
 @click.option("--routing-key", metavar="KEY", callback=_no_exchanges, expose_value=False, help="Refused: see --queue.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
+@click.option("--progress", is_flag=True, help="The same, with a bar, or lines, of how far the task is on stderr.")
 @click.option(
     "--timeout", "-t", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True), help="How long. Default 60."
 )
 @json_option
 @reach_options
-def call(name: str, args: list[Any], kwargs: dict[str, Any], wait: bool, timeout: float | None, **options: Any) -> None:
+def call(
+    name: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    wait: bool,
+    progress: bool,
+    timeout: float | None,
+    **options: Any,
+) -> None:
     """Call the task NAME and print its id, or with --wait its result.
 
     Where an app is named, its routes and the task's own options hold. Without an app the call goes to the
-    default queue, or to --queue.
+    default queue, or to --queue. The bar of --progress moves by what the task says with
+    update_state(meta={"current": 3, "total": 10}).
     """
+    wait = wait or progress
     if options["eta"] is not None and options["countdown"] is not None:
         raise click.UsageError("--eta and --countdown say the same thing twice; give one.")
     if timeout is not None and not wait:
-        raise click.UsageError("--timeout says how long to wait; give --wait too.")
+        raise click.UsageError("--timeout says how long to wait; give --wait or --progress too.")
     said = invocation()
     app = said.app_or_plain()
     given = {option: value for option, value in options.items() if value is not None}
@@ -115,7 +127,8 @@ def call(name: str, args: list[Any], kwargs: dict[str, Any], wait: bool, timeout
         return
     click.echo(task_id, err=True)
     said.use_connection(app.connection)
-    settled = wait_for(task_id, timeout or WAIT_TIMEOUT, said)
+    follow = partial(followed, name) if progress else wait_for
+    settled = follow(task_id, timeout or WAIT_TIMEOUT, said)
     if settled is None:
         raise Failed(f"The coordinator no longer knows {task_id}.")
     show(task_id, settled, said)

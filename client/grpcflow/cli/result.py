@@ -3,6 +3,7 @@
 A settled value goes to stdout as JSON; everything else goes to stderr, so that a script can pipe it.
 """
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,11 +19,12 @@ from grpcflow.cli.invocation import (
     reach_options,
 )
 from grpcflow.cli.printing import echo_json
+from grpcflow.cli.progress import ProgressDisplay
+from grpcflow.settled import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from grpcflow.connection import Settled
     from grpcflow_protos.v1 import value_pb2
 
 #: States with a value, or with nothing to complain of.
@@ -64,6 +66,30 @@ def wait_for(task_id: str, timeout: float, said: Invocation) -> "Settled | None"
     return settled
 
 
+def followed(name: str, task_id: str, timeout: float, said: Invocation) -> "Settled | None":
+    """Wait as ``wait_for`` does, and show meanwhile how far the task is.
+
+    Args:
+        name: What the task is called.
+        task_id: Its id.
+        timeout: Seconds to wait.
+        said: The options of this call.
+    """
+    coming = said.connection.arrivals([task_id], timeout=timeout, progress=True)
+    with ProgressDisplay(name) as display, closing(coming):
+        try:
+            for one in coming:
+                if one is None:
+                    continue
+                if one[1].state in _SETTLED:
+                    display.finish(one[1].state == "SUCCESS")
+                    return said.connection.lookup([task_id])[0] or one[1] if said.as_json else one[1]
+                display.show(one[1].custom_state or one[1].state, _meta(one[1], said))
+        except errors.TimeoutError:
+            pass  # what it is then is told below, as without a bar
+    return said.connection.lookup([task_id])[0]
+
+
 def show(task_id: str, settled: "Settled", said: Invocation, *, traceback: bool = False) -> None:
     """Print how a task stands and end the program with the exit code of its state.
 
@@ -96,6 +122,13 @@ def _headline(failure: "value_pb2.Failure") -> str:
     """Return a failure as the last line of a traceback would."""
     name = failure.type_name if failure.module in ("", "builtins") else f"{failure.module}.{failure.type_name}"
     return f"{name}: {failure.message}" if failure.message else name
+
+
+def _meta(told: "Settled", said: Invocation) -> Any:
+    """Return what a task said with a state of its own."""
+    if told.meta is None or not told.meta[0]:
+        return None
+    return _value(Settled(told.state, told.meta[0], told.meta[1]), said)
 
 
 def _value(settled: "Settled", said: Invocation) -> Any:

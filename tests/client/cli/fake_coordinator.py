@@ -4,7 +4,7 @@ It stands in for `grpcflow.connection.Connection`: the same methods, no network,
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 from tests.support.awaited import AlsoAwaited
 
 from grpcflow import errors
+from grpcflow.settled import Settled
 from grpcflow_protos.v1 import control_service_pb2 as control_pb2
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 
@@ -58,6 +59,7 @@ class FakeConnection(AlsoAwaited):
         self.settles_later: dict[str, FakeSettled] = {}
         self.submitted: list[graph_pb2.GraphChunk] = []
         self.settle_submitted: FakeSettled | None = None
+        self.news: list[Settled] = []
         self.pending_submitted = False
         self.queues = control_pb2.ListQueuesResponse()
         self.error: Exception | None = None
@@ -121,6 +123,11 @@ class FakeConnection(AlsoAwaited):
             self.settles_later[task_id] = self.settle_submitted
         if self.pending_submitted:
             self.results[task_id] = FakeSettled("PENDING")
+
+    def arrivals(self, ids: Sequence[str], *, timeout: float | None, progress: bool = False) -> Iterator[Any]:
+        for told in self.news if progress else ():
+            yield ids[0], told
+        yield from self.wait(ids, timeout=timeout).items()
 
     def wait(self, ids: Sequence[str], *, timeout: float | None, on_result: Any = None) -> dict[str, FakeSettled]:
         del on_result
