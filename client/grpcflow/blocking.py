@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-__all__ = ["blocking", "blocking_each", "run_here"]
+__all__ = ["blocking", "blocking_each", "each_here", "run_here"]
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -34,7 +34,7 @@ def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("this waits on an event loop: await it there, or take the app's connection for threads")
 
 
-def _each_here(generator: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+def each_here(generator: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """Yield what an asynchronous generator does, in this thread; closes it at the end, and where nobody goes on.
 
     Args:
@@ -76,6 +76,6 @@ def blocking_each(
 
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
-        return _each_here(method(self, *args, **kwargs))
+        return each_here(method(self, *args, **kwargs))
 
     return call

@@ -16,6 +16,7 @@ from grpcflow.states import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.connection import Connection, Settled
+    from grpcflow.exchange import Exchange
     from grpcflow.lower.model import Outcome
     from grpcflow.result.group import GroupResult
     from grpcflow.result.single import AsyncResult
@@ -92,15 +93,28 @@ class Result:
         """Tell it where it stands in its graph."""
         self._graph, self._outcome, self._parent = graph, outcome, _UNSET
 
-    def _revoke(
-        self, keys: Sequence[str], terminate: bool, signal: str | None, wait: bool, timeout: float | None
+    def _exchange(self, on_loop: bool) -> "Exchange":
+        """Return what is asked about it: on the running event loop, or here and now."""
+        return self.app.loop_connection if on_loop else self._connection
+
+    async def _revoked(
+        self,
+        keys: Sequence[str],
+        terminate: bool,
+        signal: str | None,
+        wait: bool,
+        timeout: float | None,
+        *,
+        on_loop: bool,
     ) -> None:
         """Revoke nodes, and wait for a while until they have settled where that is asked."""
         for start in range(0, len(keys), _REVOKE_BATCH):
-            self._connection.revoke(keys[start : start + _REVOKE_BATCH], terminate, signal or "SIGTERM")
+            part = keys[start : start + _REVOKE_BATCH]
+            await self._exchange(on_loop).arevoke(part, terminate, signal or "SIGTERM")
         if wait and keys:
             try:
-                self._connection.wait(keys, timeout=_REVOKE_WAIT if timeout is None else timeout)
+                time_left = _REVOKE_WAIT if timeout is None else timeout
+                await self._exchange(on_loop).await_settled(keys, timeout=time_left)
             except TimeoutError:
                 return  # the revoke stands; what still runs may take longer to stop than the caller wants to wait
 
@@ -148,11 +162,19 @@ class Result:
 
     def forget(self) -> None:
         """Delete the result, and those of what ran before it: to whoever asks later they are unknown."""
+        self._connection.forget(self._forgotten())
+
+    async def aforget(self) -> None:
+        """Do what ``forget`` does, on the running event loop."""
+        await self._exchange(True).aforget(self._forgotten())
+
+    def _forgotten(self) -> list[str]:
+        """Let go of what is known here, and return the ids of what the coordinator is to forget."""
         keys: list[str] = []
         for one in (self, *self._line()):
             keys += one._forget_keys()
             one._lose()
-        self._connection.forget(keys)
+        return keys
 
     def _lose(self) -> None:
         """Let go of what is known of the end."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, TaskRevokedError
+from grpcflow.result.awaited_eager import AwaitedEager, AwaitedEagerCall
 from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, Result
 from grpcflow.result.group import GroupResult
 from grpcflow.result.single import AsyncResult
@@ -98,7 +99,7 @@ class Ran:
         return made
 
 
-class EagerResult(AsyncResult[R_co]):
+class EagerResult(AwaitedEagerCall, AsyncResult[R_co]):
     """The result of a call that ran in this process.
 
     Args:
@@ -316,7 +317,7 @@ class EagerResult(AsyncResult[R_co]):
         return f"<EagerResult: {self.id}>"
 
 
-class EagerGroupResult(GroupResult[R]):
+class EagerGroupResult(AwaitedEager, GroupResult[R]):
     """The result of a group that ran in this process.
 
     Args:
@@ -409,7 +410,7 @@ class EagerGroupResult(GroupResult[R]):
         """Call a function with this result, at once; as ``EagerResult.then``."""
         return _told(self, callback, on_error)
 
-    def _states(self) -> list[str]:
+    async def _states_now(self, **_options: Any) -> list[str]:
         return [member.state for member in self.results]
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from grpcflow import ids, state
+from grpcflow.blocking import run_here
 from grpcflow.result.base import PROPAGATE_STATES, Result
 from grpcflow.result.result_set import ResultSet
 from grpcflow.result.single import AsyncResult
@@ -128,16 +129,25 @@ class GroupResult(ResultSet[R]):
         """True where it stands in a graph without members: then its join alone knows how it ended."""
         return not (self._by_hand or self._ranges)
 
-    def _all_settled(self, timeout: float | None, *, to_failure: bool) -> "list[Settled]":
+    async def _all_settled(self, timeout: float | None, *, to_failure: bool, on_loop: bool) -> "list[Settled]":
         ranges = self._ranges
         if self._is_bare:
-            ended = self._connection.wait([self._key], timeout=timeout)[self._key]
+            found = await self._exchange(on_loop).await_settled([self._key], timeout=timeout)
+            ended = found[self._key]
             return [ended] if to_failure and ended.state in PROPAGATE_STATES else []
         if self._all is None and len(ranges) == 1 and isinstance(ranges[0], tuple):
             first, count = ranges[0]
-            found = self._connection.wait_range(self._graph, first, count, timeout=timeout, to_failure=to_failure)
-            return self._kept(found)
-        return super()._all_settled(timeout, to_failure=to_failure)
+            exchange = self._exchange(on_loop)
+            return self._kept(
+                await exchange.await_range(self._graph, first, count, timeout=timeout, to_failure=to_failure)
+            )
+        return await super()._all_settled(timeout, to_failure=to_failure, on_loop=on_loop)
+
+    def _known(self) -> dict[str, Any]:
+        # Members that are more than one call have results of their own kinds; those of plain ones are made as they end.
+        if self._results is None and not all(isinstance(member, tuple) for member in self._ranges):
+            return {result._key: result for result in self.results}
+        return super()._known()
 
     def _then_keys(self) -> list[str]:
         return [self._key] if self._is_bare else super()._then_keys()
@@ -147,14 +157,29 @@ class GroupResult(ResultSet[R]):
     @property
     def state(self) -> str:
         """State of the group as one: SUCCESS once all have values, FAILURE once one failed, before that PENDING."""
-        return self._as_one() if self._by_hand else self._join().state
+        return run_here(self._group_state(on_loop=False))
+
+    async def astate(self) -> str:
+        """Return what ``state`` tells, asked on the running event loop."""
+        return await self._group_state(on_loop=True)
+
+    async def astatus(self) -> str:
+        """Return the same as ``astate``."""
+        return await self.astate()
+
+    async def _group_state(self, *, on_loop: bool) -> str:
+        if self._by_hand:
+            return await self._state_now(on_loop=on_loop)
+        return await self._join()._state_now(on_loop=on_loop)
 
     def _join(self) -> AsyncResult[Any]:
         """Return the result of the node that collects the members."""
         return AsyncResult(self._key, app=self._app)
 
-    def _states(self) -> list[str]:
-        return [self._join().state] if self._is_bare else super()._states()
+    async def _states_now(self, *, on_loop: bool) -> list[str]:
+        if self._is_bare:
+            return [await self._join()._state_now(on_loop=on_loop)]
+        return await super()._states_now(on_loop=on_loop)
 
     def completed_count(self) -> int:
         """Return how many members have ended with a value."""

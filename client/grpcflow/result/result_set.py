@@ -4,16 +4,16 @@ Asks the coordinator in one question for all members wherever they are known to 
 but where a member ran in this process or is a set itself. Importing this is light, as ``base`` is.
 """
 
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from grpcflow import state
+from grpcflow.blocking import run_here
 from grpcflow.errors import GrpcflowError
-from grpcflow.result.base import PROPAGATE_STATES, READY_STATES, Result, _ended
+from grpcflow.result.awaited_set import AwaitedSet
+from grpcflow.result.base import READY_STATES, _ended
 from grpcflow.result.single import AsyncResult
 from grpcflow.type_parameters import R
 
@@ -27,7 +27,7 @@ __all__ = ["ResultSet"]
 _Member = Any  # AsyncResult[Any] | ResultSet: what is handed out is typed, what is kept need not be
 
 
-class ResultSet(Result, Generic[R]):
+class ResultSet(AwaitedSet[R]):
     """Results of several calls, as one; it has no id of its own.
 
     Args:
@@ -115,15 +115,17 @@ class ResultSet(Result, Generic[R]):
         """Return the ids of all nodes in it, with those of sets in it; what ran in this process has none."""
         if not self._by_hand or self._is_plain():
             return self._keys()
-        keys: list[str] = []
+        return [one._key for one in self._calls() if _is_node(one)]
+
+    def _calls(self) -> Iterator[_Member]:
+        """Yield the members, and those of sets in it: one object for each call."""
         waiting: list[_Member] = [self]
         while waiting:
             one = waiting.pop()
-            if _is_node(one):
-                keys.append(one._key)
-            elif isinstance(one, ResultSet):
+            if isinstance(one, ResultSet) and (one is self or not _is_node(one)):
                 waiting.extend(reversed(one.results))
-        return keys
+            else:
+                yield one
 
     def __len__(self) -> int:
         """Return the number of members."""
@@ -187,22 +189,16 @@ class ResultSet(Result, Generic[R]):
         """
         if disable_sync_subtasks:
             state.check_join_allowed()
-        if not self._is_plain():
-            values = self._one_by_one(timeout, propagate, interval, on_message, on_interval)
-        else:
-            if len(self) and self._all is None and (on_message is not None or on_interval is not None):
-                everything = self._watchfully(timeout, propagate, interval, on_message, on_interval)
-            else:
-                everything = self._all_settled(timeout, to_failure=propagate)
-            if propagate:
-                for settled in everything:
-                    if settled.state in PROPAGATE_STATES:
-                        raise self._value_of(settled)
-            values = self._values(everything)
-        if callback is not None:
-            for result, value in zip(self.results, values, strict=True):
-                callback(result.id, value)
-        return values
+        waited = self._waited(
+            timeout,
+            propagate,
+            callback,
+            on_message=on_message,
+            on_interval=on_interval,
+            interval=interval,
+            on_loop=False,
+        )
+        return run_here(waited)
 
     join = get
 
@@ -220,71 +216,13 @@ class ResultSet(Result, Generic[R]):
         """Do the same as ``get``, which comes by push too; the last two parameters change places."""
         return self.get(timeout, propagate, interval, callback, no_ack, on_message, disable_sync_subtasks, on_interval)
 
-    def _one_by_one(
-        self,
-        timeout: float | None,
-        propagate: bool,
-        interval: float,
-        on_message: Callable[[dict[str, Any]], Any] | None,
-        on_interval: Callable[[], Any] | None,
-    ) -> list[Any]:
-        """Wait for each member by its own means."""
-        until = None if timeout is None else time.monotonic() + timeout
-        return [
-            result.get(
-                timeout=None if until is None else max(0.0, until - time.monotonic()),
-                propagate=propagate,
-                interval=interval,
-                on_message=on_message,
-                on_interval=on_interval,
-                disable_sync_subtasks=False,
-            )
-            for result in self.results
-        ]
+    def _known(self) -> dict[str, _Member]:
+        """Return the members that have objects of their own, by the ids that are asked for."""
+        return {result._key: result for result in self._results or ()}
 
-    def _all_settled(self, timeout: float | None, *, to_failure: bool) -> "list[Settled]":
-        """Wait for all members, or up to the first that failed, and return how each ended."""
-        if self._all is not None:
-            return self._all
-        keys = self._keys()
-        settled = self._connection.wait(keys, timeout=timeout, to_failure=to_failure) if keys else {}
-        return self._kept([settled[key] for key in keys if key in settled])
-
-    def _kept(self, everything: "list[Settled]") -> "list[Settled]":
-        """Remember how all members ended, where they did, and return what was given."""
-        if len(everything) == len(self):
-            self._all = everything
-        return everything
-
-    def _watchfully(
-        self,
-        timeout: float | None,
-        propagate: bool,
-        interval: float,
-        on_message: Callable[[dict[str, Any]], Any] | None,
-        on_interval: Callable[[], Any] | None,
-    ) -> "list[Settled]":
-        """Wait as ``_all_settled`` does, and tell what happens meanwhile."""
-        keys = self._keys()
-        found: dict[str, Settled] = {}
-        first = 0  # the first of which nothing is known
-        every = None if on_interval is None else interval
-        coming = self._connection.arrivals(keys, timeout=timeout, interval=every, progress=on_message is not None)
-        with closing(coming):
-            for one in coming if keys else ():
-                if one is None:
-                    if on_interval is not None:
-                        on_interval()
-                    continue
-                if on_message is not None:
-                    on_message(self._record(*one))
-                if one[1].state in READY_STATES:
-                    found[one[0]] = one[1]
-                while first < len(keys) and keys[first] in found:
-                    if propagate and found[keys[first]].state in PROPAGATE_STATES:
-                        return [found[keys[first]]]
-                    first += 1
-        return self._kept([found[key] for key in keys])
+    def _made(self, key: str) -> AsyncResult[R]:
+        """Return a result for the call with this id."""
+        return AsyncResult(key, app=self._app)
 
     def _record(self, key: str, found: "Settled") -> dict[str, Any]:
         """Return how a member stands as Celery's record of a result."""
@@ -367,22 +305,11 @@ class ResultSet(Result, Generic[R]):
 
     def _states(self) -> list[str]:
         """Return the states of all members now."""
-        if self._all is not None:
-            return [settled.state for settled in self._all]
-        if not self._is_plain():
-            return [one._as_one() if isinstance(one, ResultSet) else one.state for one in self._members]
-        keys = self._keys()
-        found = self.app.connection.lookup(keys, states_only=True) if keys else []
-        return ["PENDING" if settled is None else settled.state for settled in found]
+        return run_here(self._states_now(on_loop=False))
 
     def _as_one(self) -> str:
         """Return one state for all members."""
-        found = set(self._states())
-        if "FAILURE" in found:
-            return "FAILURE"
-        if not found <= READY_STATES:
-            return "PENDING"
-        return "SUCCESS" if found <= {"SUCCESS"} else "REVOKED"
+        return run_here(self._state_now(on_loop=False))
 
     def ready(self) -> bool:
         """Return True where all members have ended, well or not."""
@@ -427,7 +354,7 @@ class ResultSet(Result, Generic[R]):
         timeout: float | None = None,
     ) -> None:
         """Give all members up, for good; parameters as in ``AsyncResult.revoke``."""
-        self._revoke(self._node_keys(), terminate, signal, wait, timeout)
+        run_here(self._revoked(self._node_keys(), terminate, signal, wait, timeout, on_loop=False))
 
     def _forget_keys(self) -> list[str]:
         """Return the ids of all nodes in it, and of what ran before them."""

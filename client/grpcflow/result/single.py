@@ -3,18 +3,18 @@
 Nothing polls: waiting is a watch on the connection's stream.
 """
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from grpcflow import ids, state
-from grpcflow.errors import GrpcflowError, IncompleteStream
+from grpcflow.blocking import run_here
+from grpcflow.errors import IncompleteStream
+from grpcflow.result.awaited import AwaitedResult
 from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES
-from grpcflow.result.streaming import Streamed
 from grpcflow.type_parameters import R_co
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncResult"]
 
 
-class AsyncResult(Streamed, Generic[R_co]):
+class AsyncResult(AwaitedResult[R_co]):
     """The result of one call.
 
     Args:
@@ -107,64 +107,19 @@ class AsyncResult(Streamed, Generic[R_co]):
         """
         if disable_sync_subtasks:
             state.check_join_allowed()
-        if self._ignored:
-            return cast("R_co", None)
-        settled = self._settled
-        if settled is None and on_message is None and on_interval is None:
-            found = self._connection.wait([self._key], timeout=timeout, wait_for_submit=wait_for_submit)
-            settled = self._settled = found[self._key]
-        elif settled is None:
-            settled = self._settled = self._wait_watchfully(timeout, interval, on_message, on_interval, wait_for_submit)
-        value = self._value_of(settled)
-        if propagate and settled.state in PROPAGATE_STATES:
-            raise value
-        if callback is not None:
-            callback(self.id, value)
-        return cast("R_co", value)
+        waited = self._waited(
+            timeout,
+            propagate,
+            callback,
+            on_message=on_message,
+            on_interval=on_interval,
+            interval=interval,
+            wait_for_submit=wait_for_submit,
+            on_loop=False,
+        )
+        return cast("R_co", run_here(waited))
 
     wait = get
-
-    def _wait_watchfully(
-        self,
-        timeout: float | None,
-        interval: float,
-        on_message: Callable[[dict[str, Any]], Any] | None,
-        on_interval: Callable[[], Any] | None,
-        wait_for_submit: bool,
-    ) -> "Settled":
-        """Wait for the end and tell what happens meanwhile."""
-        coming = self._connection.arrivals(
-            [self._key],
-            timeout=timeout,
-            interval=None if on_interval is None else interval,
-            wait_for_submit=wait_for_submit,
-            progress=on_message is not None,
-        )
-        with contextlib.closing(coming):
-            for one in coming:
-                if one is None:
-                    if on_interval is not None:
-                        on_interval()
-                    continue
-                if on_message is not None:
-                    on_message(self._meta(one[1]))
-                if one[1].state in READY_STATES:
-                    return one[1]
-        message = f"the wait for {self.id} ended without a result; wait for it again"
-        raise GrpcflowError(message)
-
-    def _meta(self, found: "Settled") -> dict[str, Any]:
-        """Return how it stands as Celery's record of a result; ``skipped`` is there where a reader missed states."""
-        missed = {"skipped": found.skipped} if found.skipped else {}
-        return {
-            "task_id": self.id,
-            "status": found.custom_state or found.state,
-            "result": self._shown(found),
-            "traceback": found.failure.traceback if found.failure is not None else None,
-            "children": [],
-            "date_done": found.settled_at,
-            **missed,
-        }
 
     def iterdeps(
         self, intermediate: bool = False
@@ -234,12 +189,7 @@ class AsyncResult(Streamed, Generic[R_co]):
 
     def _look(self) -> "Settled | None":
         """Return where the call stands now; None where the coordinator does not know it."""
-        if self._settled is not None:
-            return self._settled
-        found = self.app.connection.lookup([self._key])[0]
-        if found is not None and found.state in READY_STATES:
-            self._settled = found
-        return found
+        return run_here(self._looked(on_loop=False))
 
     @property
     def state(self) -> str:
@@ -280,17 +230,6 @@ class AsyncResult(Streamed, Generic[R_co]):
         """
         found = self._look()
         return None if found is None else self._shown(found)
-
-    def _shown(self, found: "Settled") -> Any:
-        """Return what stands for the value now."""
-        from grpcflow import codec, failures
-
-        if found.custom_state and found.meta is not None:
-            data, content = found.meta
-            return codec.decode(data, content, accept=self.app.conf.accepted_values) if data else None
-        if found.state in READY_STATES:
-            return self._value_of(found)
-        return None if found.failure is None else failures.rebuild(found.failure, self.app.conf.exception_modules)
 
     @property
     def info(self) -> Any:
@@ -431,7 +370,7 @@ class AsyncResult(Streamed, Generic[R_co]):
             wait: True: return once it has settled, or the time is over. Default False.
             timeout: Seconds to wait; None: 1.
         """
-        self._revoke([self._key], terminate, signal, wait, timeout)
+        run_here(self._revoked([self._key], terminate, signal, wait, timeout, on_loop=False))
 
     def _lose(self) -> None:
         self._settled, self._details = None, None

@@ -1,10 +1,11 @@
 """The stream of items that a task emits, as its result gives it to a reader. Nothing polls."""
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from typing import Any
 
 from grpcflow import state
+from grpcflow.blocking import each_here
 from grpcflow.result.base import PROPAGATE_STATES, Result
 
 __all__ = ["Streamed"]
@@ -32,17 +33,32 @@ class Streamed(Result):
             CoordinatorUnavailable: The connection was closed.
             Exception: What the task raised, or ``RemoteError`` where that cannot be rebuilt here.
         """
+        return each_here(self._checked(timeout, propagate, first, on_loop=False))
+
+    def astream(
+        self, timeout: float | None = None, propagate: bool = True, *, first: int = 0
+    ) -> AsyncGenerator[Any, None]:
+        """Yield on the running event loop what ``stream`` does; parameters and errors are the same."""
+        return self._checked(timeout, propagate, first, on_loop=True)
+
+    def _checked(
+        self, timeout: float | None, propagate: bool, first: int, *, on_loop: bool
+    ) -> AsyncGenerator[Any, None]:
+        """Return the stream, or refuse it at once."""
         state.check_join_allowed()
         if first < 0:
             raise ValueError(f"first is {first}: items are counted from 0")
-        return self._streamed(timeout, propagate, first)
+        return self._streamed(timeout, propagate, first, on_loop)
 
-    def _streamed(self, timeout: float | None, propagate: bool, first: int) -> Iterator[Any]:
+    async def _streamed(
+        self, timeout: float | None, propagate: bool, first: int, on_loop: bool
+    ) -> AsyncGenerator[Any, None]:
         from grpcflow import codec
 
         accept = self.app.conf.accepted_values
-        with contextlib.closing(self._connection.read_items(self._key, first=first, timeout=timeout)) as coming:
-            for one in coming:
+        items = self._exchange(on_loop).aread_items(self._key, first=first, timeout=timeout)
+        async with aclosing(items) as coming:
+            async for one in coming:
                 if isinstance(one, tuple):
                     yield codec.decode(*one, accept=accept)
                 elif propagate and one.state in PROPAGATE_STATES:
