@@ -26,7 +26,7 @@ from grpcflow.settled import Settled
 from grpcflow.threaded import ThreadedSession
 from grpcflow.waiting import NodesWaiter
 
-__all__ = ["Connection", "Reply", "RetryPolicy", "Settled", "connection_for"]
+__all__ = ["Connection", "Reply", "RetryPolicy", "Settled", "connection_for", "discard_connection"]
 
 
 class Connection(Exchange):
@@ -147,6 +147,18 @@ def connection_for(addresses: Iterable[str]) -> Connection:
         if connection is None or connection.is_closed:
             connection = _SHARED.connections[key] = Connection(key)
         return connection
+
+
+def discard_connection(addresses: Iterable[str]) -> None:
+    """Close the connection to these addresses, where there is one, and forget it: nobody will serve there again.
+
+    Args:
+        addresses: As for ``connection_for``.
+    """
+    with _SHARED.lock:
+        connection = _SHARED.connections.pop(tuple(addresses), None)
+    if connection is not None:
+        connection.close()
 
 
 def _close_all(connections: Iterable[Connection]) -> None:

@@ -1,5 +1,6 @@
 """A cluster inside the test's process: it runs real work, many at once, and leaves nothing behind."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 
@@ -7,6 +8,8 @@ import pytest
 
 from grpcflow import Grpcflow, Ignore, chain, chord, group, shared_task
 from grpcflow.conf import Settings
+from grpcflow.connection import connection_for, discard_connection
+from grpcflow.log import get_task_logger
 from grpcflow.testing import Cluster
 
 BOUND = 20.0
@@ -95,6 +98,36 @@ def test_the_app_belongs_to_the_cluster_and_afterwards_to_whom_it_did(app: Grpcf
     app.conf.add_defaults({"coordinator": "127.0.0.1:10"})
     assert app.conf.coordinator == "127.0.0.1:10"  # it was set as a default, and is one again
     assert isinstance(app.conf, Settings)
+
+
+def test_no_connection_is_kept_to_a_cluster_that_is_gone(app: Grpcflow) -> None:
+    app.task(name="one")(lambda: 1)
+    with Cluster(app) as cluster:
+        used, addresses = app.connection, (cluster.address,)
+        assert app.send_task("one").get(timeout=BOUND) == 1
+    assert used.is_closed
+    again = connection_for(addresses)
+    assert again is not used
+    discard_connection(addresses)
+    assert again.is_closed
+    discard_connection(addresses)  # nobody is there: does nothing
+
+
+def test_what_tasks_log_is_in_the_log_of_the_test(
+    app: Grpcflow, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = get_task_logger("shop")
+    # As it is in a process in which no worker has set up the log: other tests of this one may have.
+    monkeypatch.setattr(logging.getLogger("grpcflow.task"), "propagate", True)
+
+    @app.task(name="chatty")
+    def chatty() -> None:
+        log.info("told by %s", "chatty")
+
+    with caplog.at_level(logging.INFO), Cluster(app) as cluster:
+        chatty.delay()
+        cluster.settle()
+    assert "told by chatty" in caplog.messages
 
 
 def test_a_cluster_without_an_app_makes_one_that_is_not_current(app: Grpcflow) -> None:

@@ -125,7 +125,7 @@ class Cluster:
         background, workers = self._background, tuple(self.workers)
         try:
             if self._saved is not None:
-                self.app.connection.close()
+                connection.discard_connection(self.app.conf.addresses)
                 self.app.conf.restore(self._saved)
             background.run(self._end())
         finally:
