@@ -201,6 +201,35 @@ class Task(RunningTask, Generic[P, R_co]):
         return self.app.submit(call, options=self._own_options(positional, named, options))
 
     @overload
+    def adelay(
+        self: "Task[Method, Coroutine[Any, Any, T]]", *args: Method.args, **kwargs: Method.kwargs
+    ) -> "Coroutine[Any, Any, AsyncResult[T]]": ...
+    @overload
+    def adelay(self, *args: P.args, **kwargs: P.kwargs) -> "Coroutine[Any, Any, AsyncResult[R_co]]": ...
+    def adelay(self, *args: Any, **kwargs: Any) -> Any:
+        """Submit as ``delay`` does, on the running event loop: to be awaited; arguments and errors are the same."""
+        return self.app.asubmit(self._call(args, kwargs), options=self._own_options(args, kwargs, {}))
+
+    @overload
+    def aapply_async(
+        self: "Task[..., Coroutine[Any, Any, T]]",
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> "Coroutine[Any, Any, AsyncResult[T]]": ...
+    @overload
+    def aapply_async(
+        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> "Coroutine[Any, Any, AsyncResult[R_co]]": ...
+    def aapply_async(
+        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Submit as ``apply_async`` does, on the running event loop: to be awaited; options and errors are the same."""
+        positional, named = tuple(args or ()), dict(kwargs or {})
+        call = self._call(positional, named)
+        return self.app.asubmit(call, options=self._own_options(positional, named, options))
+
+    @overload
     def apply(
         self: "Task[..., Coroutine[Any, Any, T]]",
         args: Iterable[Any] | None = None,

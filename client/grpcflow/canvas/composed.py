@@ -28,6 +28,16 @@ class Composed(Signature[R_co], Generic[R_co, Given_co]):
         """Submit it and return its result once it is durable; see ``Signature.apply_async``."""
         raise NotImplementedError
 
+    async def adelay(self, *args: Any, **kwargs: Any) -> Given_co:  # type: ignore[override]
+        """Submit it as ``delay`` does, on the running event loop."""
+        raise NotImplementedError
+
+    async def aapply_async(  # type: ignore[override]
+        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Given_co:
+        """Submit it as ``apply_async`` does, on the running event loop."""
+        raise NotImplementedError
+
     def apply(  # type: ignore[override]
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Given_co:

@@ -303,6 +303,17 @@ class Signature(Described, Generic[R_co]):
         result: AsyncResult[R_co] = self.app.submit(self, tuple(args or ()), dict(kwargs or {}), options)
         return result
 
+    async def adelay(self, *args: Any, **kwargs: Any) -> "AsyncResult[R_co]":
+        """Submit it as ``delay`` does, on the running event loop."""
+        return await self.aapply_async(args, kwargs)
+
+    async def aapply_async(
+        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> "AsyncResult[R_co]":
+        """Submit it as ``apply_async`` does, on the running event loop; options and errors are the same."""
+        made: AsyncResult[R_co] = await self.app.asubmit(self, tuple(args or ()), dict(kwargs or {}), options)
+        return made
+
     def apply(
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> "EagerResult[R_co]":

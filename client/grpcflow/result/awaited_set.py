@@ -227,7 +227,7 @@ class AwaitedSet(Result, Generic[R]):
         if not self._is_plain():
             return [await one._state_now(on_loop=on_loop) for one in self.results]
         keys = self._keys()
-        found = await self._exchange(on_loop).alookup(keys, states_only=True) if keys else []
+        found = await self.app._exchange(on_loop).alookup(keys, states_only=True) if keys else []
         return ["PENDING" if settled is None else settled.state for settled in found]
 
     async def _state_now(self, *, on_loop: bool) -> str:

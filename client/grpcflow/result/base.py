@@ -85,8 +85,7 @@ class Result:
     @property
     def _connection(self) -> "Connection":
         """The app's connection, for what would wait: refused where a batch that is open here has not sent it."""
-        if is_open():
-            refuse_unsent(self._then_keys())
+        self._check_sent()
         return self.app.connection
 
     def _bind(self, graph: bytes, outcome: "Outcome") -> None:
@@ -94,8 +93,13 @@ class Result:
         self._graph, self._outcome, self._parent = graph, outcome, _UNSET
 
     def _exchange(self, on_loop: bool) -> "Exchange":
-        """Return what is asked about it: on the running event loop, or here and now."""
-        return self.app.loop_connection if on_loop else self._connection
+        """Return what waits for it, on the running event loop or here and now; refused as by ``_connection``."""
+        self._check_sent()
+        return self.app._exchange(on_loop)
+
+    def _check_sent(self) -> None:
+        if is_open():
+            refuse_unsent(self._then_keys())
 
     async def _revoked(
         self,
