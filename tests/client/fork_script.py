@@ -144,6 +144,23 @@ def fork_in_a_callback(connection: Connection) -> None:
     print("a fork in a callback works")
 
 
+def fork_in_a_stream(connection: Connection) -> None:
+    """A fork with a stream half read: both sides get what is left of it, each item once."""
+    items = connection.read_items("stream", timeout=T)
+    before = [next(items) for _ in range(5)]
+    assert before == [(str(number).encode(), "") for number in range(5)]
+
+    def rest() -> None:
+        left = [one[0] for one in items if isinstance(one, tuple)]
+        assert left == [str(number).encode() for number in range(5, 40)], left
+
+    began = time.monotonic()
+    assert in_child(rest) == 0
+    rest()
+    assert time.monotonic() - began < 5
+    print("a fork in a stream works")
+
+
 def quick(connection: Connection) -> None:
     """A fork with nothing open costs nothing; one with a live stream little."""
     work(connection)
@@ -161,6 +178,7 @@ if __name__ == "__main__":
     both_sides(shared)
     waiting_threads(shared)
     fork_in_a_callback(shared)
+    fork_in_a_stream(shared)
     quick(shared)
     closed = Connection([ADDRESS])
     work(closed)

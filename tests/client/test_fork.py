@@ -25,6 +25,8 @@ def coordinator() -> Iterator[FakeCoordinator]:
     # Node 7 of any graph settles when a graph of 99 nodes comes.
     fake.answer = lambda graph, index: None if index == 7 else str(index).encode()
     fake.on_graph = lambda nodes: fake.settle_watched() if nodes == 99 else None
+    fake.emit("stream", *range(40))
+    fake.end_items("stream")
     yield server
     server.stop()
 
