@@ -1,14 +1,10 @@
 """Fixtures of the executors' tests: sample apps, a gate, and executors that are closed at the end of the test."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.worker.executors.executor_kit import APPS, Gate, Recorder, Running, Start
-
-from grpcflow_worker.executor import ExecutorSettings
-from grpcflow_worker.executors import create
+from tests.worker.executors.executor_kit import APPS, Gate, Running, Start, finish, open_gate, start_one
 
 
 @pytest.fixture(autouse=True)
@@ -20,12 +16,8 @@ def sample_apps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def gate() -> AsyncIterator[Gate]:
     """A gate for `wait_at`."""
-    made = Gate()
-    server = await asyncio.start_server(made.accept, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    yield made
-    server.close()
-    await made.close()
+    async with open_gate() as made:
+        yield made
 
 
 @pytest.fixture
@@ -34,16 +26,10 @@ async def start() -> AsyncIterator[Start]:
     started: list[Running] = []
 
     async def make(kind: str, **settings: Any) -> Running:
-        values: dict[str, Any] = {"app": "executor_sample", "hostname": "w@test", "start_timeout": 30.0, **settings}
-        executor = create(kind, ExecutorSettings(**values))
-        recorder = Recorder()
-        running = Running(executor, recorder, await executor.start(recorder), values["app"])
+        running = await start_one(kind, **settings)
         started.append(running)
         return running
 
     yield make
     for running in started:
-        if not running.closed:
-            await running.close(drain=False, deadline=0)
-        assert not running.heard.twice, "attempts that ended twice"
-        assert not running.heard.late, "attempts whose progress came after their end"
+        await finish(running)

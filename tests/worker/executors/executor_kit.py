@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from grpcflow_worker.executor import Call, CallRun, Ended, Executor, Registered
+from grpcflow_protos.v1 import value_pb2
+from grpcflow_worker.executor import Call, CallRun, Ended, Executor, ExecutorSettings, Registered
+from grpcflow_worker.executors import create
 
 APPS = Path(__file__).parent / "apps"
 GRAPH = bytes(range(12))
@@ -103,11 +105,14 @@ class Running:
         **options: Any,
     ) -> list[int]:
         """Puts calls as one run; returns their tokens."""
+        first = options.pop("first", None)
         of_run = {key: options.pop(key) for key in ("id", "retries", "losses") if key in options}
         tokens = [next(self._tokens) for _ in calls]
         payloads = [json.dumps([list(args), {}]).encode() for args in calls]
         call = Call(f"{app or self.app}.{name}", **options)
-        run = CallRun(call, GRAPH, tokens[0] & 0xFFFF, tokens[0], payloads, tuple(inputs), **of_run)
+        run = CallRun(
+            call, GRAPH, tokens[0] & 0xFFFF if first is None else first, tokens[0], payloads, tuple(inputs), **of_run
+        )
         self.executor.put(run)
         return tokens
 
@@ -127,6 +132,27 @@ class Running:
     async def close(self, *, drain: bool = True, deadline: float = 10) -> None:
         self.closed = True
         await self.executor.close(drain=drain, deadline=deadline)
+
+
+async def start_one(kind: str, **settings: Any) -> Running:
+    """Starts an executor of a kind."""
+    values: dict[str, Any] = {"app": "executor_sample", "hostname": "w@test", "start_timeout": 30.0, **settings}
+    executor = create(kind, ExecutorSettings(**values))
+    recorder = Recorder()
+    return Running(executor, recorder, await executor.start(recorder), values["app"])
+
+
+async def finish(running: Running) -> None:
+    """Closes an executor where the test has not, and checks what must hold for all."""
+    if not running.closed:
+        await running.close(drain=False, deadline=0)
+    assert not running.heard.twice, "attempts that ended twice"
+    assert not running.heard.late, "attempts whose progress came after their end"
+
+
+def failure_of(end: Ended) -> value_pb2.Failure:
+    assert end.failure, end
+    return value_pb2.Failure.FromString(end.failure)
 
 
 class Gate:
@@ -157,6 +183,17 @@ class Gate:
     def open(self, name: str, word: str = "go") -> None:
         """Lets the task of this name go on."""
         self._waiting[name].write(word.encode())
+
+
+@contextlib.asynccontextmanager
+async def open_gate() -> AsyncIterator[Gate]:
+    """A gate that listens on a port of its own."""
+    made = Gate()
+    server = await asyncio.start_server(made.accept, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    yield made
+    server.close()
+    await made.close()
 
 
 Start = Callable[..., Awaitable[Running]]

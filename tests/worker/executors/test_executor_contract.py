@@ -1,36 +1,55 @@
-"""What every executor must do, with tasks that are functions and with tasks that are coroutines."""
+"""What every executor must do, be its tasks functions or coroutines: how calls end, what they are given, what is asked.
+
+None of these tests leaves a trace in an executor, so all of a kind share one, and the loop that it lives on.
+"""
 
 import json
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.worker.executors.executor_kit import Gate, Running, Start
+import pytest_asyncio
+from tests.worker.executors.executor_kit import APPS, Gate, Running, failure_of, finish, open_gate, start_one
 
 from grpcflow_protos.v1 import value_pb2
-from grpcflow_worker.executor import Ended, ExecutorError
-from grpcflow_worker.executors import KINDS, create
-from grpcflow_worker.executors.frames import FrameReader
+from grpcflow_worker.executors import KINDS
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["executor_sample", "executor_async"], ids=["functions", "coroutines"])
+@pytest.fixture(scope="module", params=["executor_sample", "executor_async"], ids=["functions", "coroutines"])
 def sample(request: pytest.FixtureRequest) -> str:
     """The app: the same tasks, written in two ways."""
     return str(request.param)
 
 
-@pytest.fixture
-async def one(kind: str, sample: str, start: Start) -> Running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(kind: str, sample: str) -> AsyncIterator[Running]:
     """An executor with one place."""
-    return await start(kind, concurrency=1, app=sample)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(APPS))
+        running = await start_one(kind, concurrency=1, app=sample)
+        yield running
+        await finish(running)
 
 
-def failure_of(end: Ended) -> value_pb2.Failure:
-    assert end.failure, end
-    return value_pb2.Failure.FromString(end.failure)
+@pytest_asyncio.fixture(loop_scope="module")
+async def gate() -> AsyncIterator[Gate]:
+    """A gate for `wait_at`, on the loop of the executor."""
+    async with open_gate() as made:
+        yield made
+
+
+@pytest.fixture
+def one(shared: Running) -> Iterator[Running]:
+    """The same, as idle after a test as it was before."""
+    assert shared.executor.idle()
+    yield shared
+    assert shared.executor.idle()
 
 
 def data(value: object) -> bytes:
@@ -45,17 +64,6 @@ async def test_start_says_what_is_registered_and_how_the_app_is_set(one: Running
     assert one.registered.conf["task_default_queue"] == "sample"
     assert one.registered.conf["addresses"]
     assert one.registered.warnings == ()
-
-
-async def test_each_of_many_calls_ends_once_with_its_own_value(kind: str, sample: str, start: Start) -> None:
-    running = await start(kind, concurrency=2, app=sample)
-    tokens = [
-        token for base in range(0, 1000, 250) for token in running.put_many("add", [(base + i, 1) for i in range(250)])
-    ]
-    await running.heard.all_of(tokens)
-    assert [running.heard.value(token) for token in tokens] == [i + 1 for i in range(1000)]
-    assert running.executor.idle()
-    assert running.executor.capacity() >= 2
 
 
 async def test_an_exception_is_a_failure_with_its_traceback(one: Running) -> None:
@@ -103,16 +111,6 @@ async def test_a_value_that_cannot_travel_is_a_failure_that_names_the_task(one: 
     failure = failure_of(await one.end("unsendable"))
     assert failure.type_name == "SerializationError"
     assert f"{one.app}.unsendable" in failure.message
-
-
-async def test_values_up_to_the_limit_pass_and_one_byte_more_fails(kind: str, sample: str, start: Start) -> None:
-    running = await start(kind, concurrency=1, app=sample, payload_limit=300_000)
-    for length in (299_999, 300_000):
-        assert len(await running.get("text", length - 2)) == length - 2
-    failure = failure_of(await running.end("text", 299_999))
-    assert failure.reason == "TOO_LARGE"
-    assert "300,001" in failure.message
-    assert "300,000" in failure.message
 
 
 async def test_a_payload_that_is_no_call_is_a_failure(one: Running) -> None:
@@ -165,7 +163,7 @@ async def test_map_and_starmap_run_the_task_on_each_item(one: Running) -> None:
 
 async def test_a_task_sees_its_request(one: Running) -> None:
     seen = await one.get(
-        "request", queue="hi", priority=7, parent_id="p", losses=1, retries=2, headers=b'{"k": "v"}', id="mine"
+        "request", queue="hi", priority=7, parent_id="p", losses=1, retries=2, headers=b'{"k": "v"}', id="mine", first=0
     )
     assert seen == {
         "id": "mine",
@@ -257,51 +255,3 @@ async def test_stopping_what_has_not_started_revokes_it(one: Running, gate: Gate
     assert await one.get("add", 1, 1) == 2
     assert silent not in one.heard.ends
     assert one.executor.idle()
-
-
-async def test_draining_hands_back_what_waits_and_finishes_what_runs(one: Running, gate: Gate) -> None:
-    import asyncio
-
-    first = one.put("wait_at", gate.port, "a")
-    others = one.put_many("add", [(1, 1), (2, 2)])
-    name = await gate.arrival()
-    closing = asyncio.create_task(one.close(drain=True, deadline=20))
-    await one.heard.all_of(others)
-    assert {one.heard.ends[token].kind for token in others} == {"returned"}
-    gate.open(name)
-    await closing
-    assert one.heard.value(first) == "go"
-
-
-async def test_what_still_runs_at_the_deadline_is_lost(one: Running, gate: Gate) -> None:
-    first = one.put("wait_at", gate.port, "a")
-    waiting = one.put("add", 1, 1)
-    await gate.arrival()
-    await one.close(drain=True, deadline=0.05)
-    assert one.heard.ends[first].kind == "lost"
-    assert one.heard.ends[first].message
-    assert one.heard.ends[waiting].kind == "returned"
-
-
-async def test_an_app_that_cannot_be_imported_is_said_with_its_traceback(kind: str, start: Start) -> None:
-    with pytest.raises(ExecutorError, match="broken on purpose"):
-        await start(kind, app="executor_broken")
-
-
-async def test_an_app_that_is_not_there_is_said(kind: str, start: Start) -> None:
-    with pytest.raises(ExecutorError, match="no_such_module_anywhere"):
-        await start(kind, app="no_such_module_anywhere")
-
-
-def test_an_unknown_executor_is_refused_with_the_names_there_are() -> None:
-    from grpcflow_worker.executor import ExecutorSettings
-
-    with pytest.raises(ExecutorError, match="prefork, threads, solo, asyncio"):
-        create("fibers", ExecutorSettings())
-
-
-def test_frames_come_out_whole_wherever_the_stream_is_cut() -> None:
-    stream = b"".join(len(body).to_bytes(4, "little") + body for body in (b"one", b"", b"x" * 300))
-    for cut in range(len(stream)):
-        reader = FrameReader()
-        assert reader.feed(stream[:cut]) + reader.feed(stream[cut:]) == [b"one", b"", b"x" * 300]
