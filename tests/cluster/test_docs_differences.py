@@ -153,6 +153,8 @@ def test_every_difference_names_a_test_that_shows_it() -> None:
     entries = re.split(r"^- ", page_of_differences()[0], flags=re.MULTILINE)[1:]
     assert len(entries) > 50
     assert [entry for entry in entries if not re.search(r"`tests/[\w/]+\.py::\w+`", entry)] == []
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page_of_differences()[0])
+    assert [each for each in named if f"def {each[1]}(" not in (ROOT / each[0]).read_text(encoding="utf-8")] == []
 
 
 def test_the_page_names_all_that_is_checked_here_as_missing() -> None:

@@ -58,6 +58,7 @@ assert_type(found_bound.delay(1).get(), dict[str, Any] | None)  # type: ignore[a
 assert_type(counted.delay(Order(count=1)).get(), int)
 assert_type(fetched.delay(Order(count=1)).get(), dict[str, Any])
 assert_type(noted.delay(Order(count=1)), AsyncResult[None])
+larger.delay({"count": 1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 larger.delay(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 print(larger.delay(Order(count=1)).get().count)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
