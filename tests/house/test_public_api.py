@@ -3,32 +3,41 @@
 After a change that is meant: GRPCFLOW_UPDATE=1 python -m pytest tests/house/test_public_api.py, and review the diff.
 """
 
+import importlib
 import inspect
 import os
 from pathlib import Path
+from types import ModuleType
 
-import grpcflow
+import pytest
 
-SNAPSHOT = Path(__file__).with_name("public_api.txt")
+HERE = Path(__file__).parent
+SNAPSHOTS = {"grpcflow": HERE / "public_api.txt", "grpcflow.testing": HERE / "public_api_testing.txt"}
+
+modules = pytest.mark.parametrize("module", SNAPSHOTS)
 
 
-def test_the_public_api_is_the_one_that_was_reviewed() -> None:
-    now = "".join(f"{line}\n" for name in sorted(grpcflow.__all__) for line in described(name))
+@modules
+def test_the_public_api_is_the_one_that_was_reviewed(module: str) -> None:
+    public, snapshot = importlib.import_module(module), SNAPSHOTS[module]
+    now = "".join(f"{line}\n" for name in sorted(public.__all__) for line in described(public, name))
     if os.environ.get("GRPCFLOW_UPDATE"):
-        SNAPSHOT.write_text(now)
-    assert SNAPSHOT.read_text() == now
+        snapshot.write_text(now)
+    assert snapshot.read_text() == now
 
 
-def test_every_public_name_is_documented() -> None:
-    for name in grpcflow.__all__:
-        value = getattr(grpcflow, name)
+@modules
+def test_every_public_name_is_documented(module: str) -> None:
+    public = importlib.import_module(module)
+    for name in public.__all__:
+        value = getattr(public, name)
         if inspect.isclass(value) or inspect.isfunction(value):
-            assert inspect.getdoc(value), f"grpcflow.{name} has no docstring"
+            assert inspect.getdoc(value), f"{module}.{name} has no docstring"
 
 
-def described(name: str) -> list[str]:
+def described(public: ModuleType, name: str) -> list[str]:
     """Returns a public name with its public methods and their parameters, one a line."""
-    value = getattr(grpcflow, name)
+    value = getattr(public, name)
     if not inspect.isclass(value):
         return [f"{name}{parameters(value)}" if callable(value) else f"{name}: {type(value).__name__}"]
     lines = [f"class {name}{parameters(value)}"]

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from grpcflow import Grpcflow, Ignore, chain, chord, group, shared_task
+from grpcflow import Grpcflow, Ignore, chain, chord, group, shared_task, signals
 from grpcflow.conf import Settings
 from grpcflow.connection import connection_for, discard_connection
 from grpcflow.log import get_task_logger
 from grpcflow.testing import Cluster
+from grpcflow_coordinator.errors import ConfigurationError
 
 BOUND = 20.0
 
@@ -184,6 +185,34 @@ def test_a_module_that_cannot_be_imported_ends_the_start_and_all_that_had_starte
         Cluster(app).start()
     assert app.conf.coordinator is None
     assert names_left(before) == []
+
+
+@pytest.mark.parametrize("wrong", [{"result_expires": -1}, {"no_such_setting": 1}])
+def test_a_setting_that_the_coordinator_refuses_ends_the_start(app: Grpcflow, wrong: dict[str, int]) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises((ConfigurationError, TypeError), match=r"result_expires|no_such_setting"):
+        Cluster(app, coordinator=wrong).start()
+    assert names_left(before) == []
+
+
+def test_a_name_that_is_taken_is_refused_and_the_cluster_goes_on(
+    app: Grpcflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.task(name="one")(lambda: 1)
+    with Cluster(app, concurrency=0) as cluster:
+        first = cluster.worker("same")
+        with pytest.raises(ValueError, match="a worker named same is there already"):
+            cluster.worker("same")
+        assert cluster.workers == [first]
+        assert app.send_task("one").get(timeout=BOUND) == 1
+    assert not caplog.records
+
+
+def test_nobody_listens_any_more_when_the_cluster_is_gone(app: Grpcflow) -> None:
+    listening = [signal.receivers.copy() for signal in (signals.task_prerun, signals.task_postrun)]
+    with Cluster(app):
+        assert [signal.receivers for signal in (signals.task_prerun, signals.task_postrun)] != listening
+    assert [signal.receivers for signal in (signals.task_prerun, signals.task_postrun)] == listening
 
 
 def test_a_stopped_worker_gives_back_what_it_has_not_started(app: Grpcflow) -> None:

@@ -15,7 +15,7 @@ from grpcflow_coordinator.core.events import Tick
 from grpcflow_coordinator.core.model import Now
 
 if TYPE_CHECKING:
-    from grpcflow.testing.cluster import Cluster
+    from grpcflow.testing.inside import Inside
 
 __all__ = ["Clock", "Time"]
 
@@ -41,13 +41,12 @@ class Time:
     """The time of one cluster: `cluster.time`.
 
     Args:
-        cluster: The cluster.
-        clock: Its coordinator's clock.
+        inside: The cluster's inside.
     """
 
-    def __init__(self, cluster: "Cluster", clock: Clock) -> None:
-        self._cluster = cluster
-        self._clock = clock
+    def __init__(self, inside: "Inside") -> None:
+        self._inside = inside
+        self._clock = inside.clock
 
     def now(self) -> datetime:
         """Return the cluster's time, in UTC: what an ETA that the test computes is to be computed from."""
@@ -69,24 +68,24 @@ class Time:
             TimeoutError: Something still runs when the real time is over; the message says what.
             Exception: As for ``Cluster.settle``, where the cluster was made with ``raise_errors``.
         """
-        self._cluster.background.run(self._moved(seconds, settle, timeout))
-        self._cluster.check_errors()
+        self._inside.background.run(self._moved(seconds, settle, timeout))
+        self._inside.check_errors()
 
     async def aadvance(self, seconds: float | timedelta, *, settle: bool = True, timeout: float | None = None) -> None:
         """The same for a test that is a coroutine: the test's own event loop goes on meanwhile."""
-        await asyncio.wrap_future(self._cluster.background.submit(self._moved(seconds, settle, timeout)))
-        self._cluster.check_errors()
+        await asyncio.wrap_future(self._inside.background.submit(self._moved(seconds, settle, timeout)))
+        self._inside.check_errors()
 
     def _moved(self, seconds: float | timedelta, settle: bool, timeout: float | None) -> Coroutine[Any, Any, None]:
         length = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         if not length >= 0:
             raise ValueError(f"time goes forward only: advance() takes at least 0 seconds, not {length}")
-        limit = self._cluster.timeout if timeout is None else timeout
+        limit = self._inside.timeout if timeout is None else timeout
         return self._advance(round(length * _MS), settle, limit)
 
     async def _advance(self, length_ms: int, settle: bool, timeout: float) -> None:
         """On the cluster's loop: go from one due time to the next until all of the way is done."""
-        engine, loop = self._cluster.engine, asyncio.get_running_loop()
+        engine, loop = self._inside.engine, asyncio.get_running_loop()
         deadline = loop.time() + timeout
         target = self._clock().wall_ms + length_ms
         arrived = False
@@ -97,4 +96,4 @@ class Time:
             engine.post(Tick())
             await engine.flushed()
             if settle:
-                await self._cluster.stillness.wait(deadline - loop.time())
+                await self._inside.stillness.wait(deadline - loop.time())

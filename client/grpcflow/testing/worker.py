@@ -6,7 +6,6 @@ memory.
 
 import asyncio
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -19,9 +18,10 @@ from grpcflow_worker.executors.threads import Threads
 from grpcflow_worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from grpcflow.testing.cluster import Cluster
+    from grpcflow.app import Grpcflow
+    from grpcflow.testing.inside import Inside
 
-__all__ = ["Worker", "worker_config"]
+__all__ = ["Hand", "Worker", "worker_config"]
 
 #: Tasks that a worker with threads runs at once where nobody says: enough to see that two run at once.
 _THREADS: Final = 2
@@ -53,22 +53,18 @@ def worker_config(
     )
 
 
-class Worker:
-    """One worker of a cluster; made by ``cluster.worker()``.
+class Hand:
+    """The works of one worker: what the cluster starts and ends.
 
     Args:
-        cluster: Its cluster.
+        app: The app whose tasks it runs.
         config: What it is told.
-
-    Attributes:
-        config: The same.
         serves_all: True: it takes work from every queue that there is.
     """
 
-    def __init__(self, cluster: "Cluster", config: WorkerConfig, *, serves_all: bool) -> None:
+    def __init__(self, app: "Grpcflow", config: WorkerConfig, *, serves_all: bool) -> None:
         self.config = config
         self.serves_all = serves_all
-        self._cluster = cluster
         settings = ExecutorSettings(
             hostname=config.name,
             concurrency=config.concurrency,
@@ -79,44 +75,19 @@ class Worker:
         )
         self._executor = create(config.pool, settings)
         assert isinstance(self._executor, InProcess)
-        self._executor.app = cluster.app
+        self._executor.app = app
         #: Names of the tasks that ran on when the worker's time was over.
         self._stuck: list[str] = []
         self._supervisor: Supervisor | None = None
         self._running: asyncio.Task[int] | None = None
 
     @property
-    def name(self) -> str:
-        """Its name, as ``task.request.hostname`` shows it."""
-        return self.config.name
-
-    @property
     def is_running(self) -> bool:
-        """True until it has ended, whoever ended it."""
+        """True from its start to its end, whoever ended it."""
         return self._running is not None and not self._running.done()
 
-    def stop(self, timeout: float | None = None) -> None:
-        """End it in order: what runs may end, what has not started goes back to its queue. Again it does nothing.
-
-        Args:
-            timeout: Real seconds that running tasks have to end; None: as the cluster says.
-
-        Raises:
-            TimeoutError: One of them did not; it counts as lost and runs again on another worker, but its thread
-                cannot be ended from outside.
-        """
-        limit = self._cluster.timeout if timeout is None else timeout
-        self._cluster.background.run(self.leave(limit))
-        self._cluster.dismiss(self)
-        self.join()
-
-    def __repr__(self) -> str:
-        return f"<Worker {self.name}{'' if self.is_running else ' (ended)'}>"
-
-    # --- for the cluster ----------------------------------------------------------------------------------
-
     async def start(self) -> None:
-        """Begin to run, on the cluster's loop; the cluster knows when it has arrived."""
+        """Begin to run, on the cluster's loop; the coordinator knows when it has arrived."""
         self._supervisor = Supervisor(self.config, self._executor)
         self._running = asyncio.ensure_future(self._supervisor.run())
 
@@ -140,12 +111,52 @@ class Worker:
         """
         if self._stuck:
             raise TimeoutError(
-                f"{', '.join(self._stuck)} still runs on the worker {self.name} though its time is over, and a thread "
-                "cannot be ended from outside: let the test release its tasks before it stops their worker"
+                f"{', '.join(self._stuck)} still runs on the worker {self.config.name} though its time is over, and a "
+                "thread cannot be ended from outside: let the test release its tasks before it stops their worker"
             )
         deadline = time.monotonic() + _JOIN
-        for thread in self._threads():
+        for thread in self._executor.left() if isinstance(self._executor, Threads) else ():
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _threads(self) -> list[threading.Thread]:
-        return self._executor.left() if isinstance(self._executor, Threads) else []
+
+class Worker:
+    """One worker of a cluster; made by ``cluster.worker()``.
+
+    Args:
+        inside: What it belongs to.
+        hand: Its works.
+    """
+
+    def __init__(self, inside: "Inside", hand: Hand) -> None:
+        self._inside = inside
+        self._hand = hand
+
+    @property
+    def config(self) -> WorkerConfig:
+        """What it was told at its start: name, queues, concurrency, pool, ..."""
+        return self._hand.config
+
+    @property
+    def name(self) -> str:
+        """Its name, as ``task.request.hostname`` shows it."""
+        return self._hand.config.name
+
+    @property
+    def is_running(self) -> bool:
+        """True until it has ended, whoever ended it."""
+        return self._hand.is_running
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End it in order: what runs may end, what has not started goes back to its queue. Again it does nothing.
+
+        Args:
+            timeout: Real seconds that running tasks have to end; None: as the cluster says.
+
+        Raises:
+            TimeoutError: One of them did not; it counts as lost and runs again on another worker, but its thread
+                cannot be ended from outside.
+        """
+        self._inside.dismiss(self._hand, timeout)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.name}{'' if self.is_running else ' (ended)'}>"
