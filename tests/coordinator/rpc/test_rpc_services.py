@@ -368,9 +368,22 @@ async def test_revoke_over_the_wire() -> None:
         if not worker.stops:
             await worker.read(lambda message: message.stops)
         assert (worker.stops[0].token, worker.stops[0].terminate, worker.stops[0].signal) == (token, True, "SIGTERM")
+        assert not worker.stops[0].expired
         await worker.report(reports=[Report(token=token, revoked={})])
         results = await wire.watch(NodeSet(ids=["running", "queued"]))
         assert {result.state for result in results} == {value_pb2.STATE_REVOKED}
+
+
+async def test_a_worker_is_told_that_a_call_is_too_late_to_start() -> None:
+    async with serving() as wire:
+        worker = await wire.work()
+        late = call(id="late")
+        late.templates[0].expires_in.FromMilliseconds(300)
+        await wire.submit(late)
+        [token] = await worker.have(1)
+        if not worker.stops:
+            await worker.read(lambda message: message.stops)
+        assert (worker.stops[0].token, worker.stops[0].terminate, worker.stops[0].expired) == (token, False, True)
 
 
 async def test_workers_and_queues_are_told_without_asking_anybody() -> None:
