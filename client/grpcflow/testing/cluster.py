@@ -166,7 +166,7 @@ class Cluster:
             ValueError: One of these cannot be used.
             RuntimeError: The worker has ended at once; its log says why.
         """
-        if name in (worker.name for worker in self.workers):
+        if name is not None and name in [worker.name for worker in self.workers]:
             raise ValueError(f"a worker named {name} is there already: choose another name")
         names = self._inside.queues() if queues is None else tuple(queues)
         config = worker_config(self.address, name or f"worker{next(_NUMBERS)}", concurrency, names, pool, options)
