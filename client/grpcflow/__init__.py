@@ -35,11 +35,13 @@ from grpcflow.errors import (
     Retry,
     SerializationError,
     StaleAttempt,
+    StillRunning,
     TaskRevokedError,
     TimeoutError,  # noqa: A004 - Celery's name, and a subclass of the builtin
     UnknownDestination,
     WorkerLostError,
 )
+from grpcflow.graph import GraphView
 from grpcflow.registration import DuplicateTaskName
 from grpcflow.result import AsyncResult, GroupResult, ResultSet, result_from_tuple
 from grpcflow.shared import shared_task
@@ -56,6 +58,7 @@ __all__ = [
     "Context",
     "CoordinatorUnavailable",
     "DuplicateTaskName",
+    "GraphView",
     "GroupResult",
     "Grpcflow",
     "GrpcflowError",
@@ -74,6 +77,7 @@ __all__ = [
     "Signature",
     "StaleAttempt",
     "StampingVisitor",
+    "StillRunning",
     "Task",
     "TaskRevokedError",
     "TimeoutError",

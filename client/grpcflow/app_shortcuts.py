@@ -3,6 +3,7 @@
 It may not import grpc, protobuf or the codec.
 """
 
+from collections.abc import Collection, Iterator
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ from grpcflow.task import Task
 if TYPE_CHECKING:
     from grpcflow import canvas
     from grpcflow.app import Grpcflow
+    from grpcflow.graph import Explanation, GraphView, Summary
 
 __all__ = ["AppShortcuts"]
 
@@ -58,6 +60,59 @@ class AppShortcuts(AppSetup):
         from grpcflow.canvas import chord
 
         return chord(header, *body, **{**options, "app": self})
+
+    def graph(self, id: str) -> "GraphView":
+        """Return a submitted graph as a thing: to look at, draw, cancel, retry. Asks nobody yet.
+
+        Args:
+            id: Id of any of its tasks, or its own 24 hexadecimal digits.
+        """
+        from grpcflow.graph import GraphView
+
+        return GraphView(cast("Grpcflow", self), id)
+
+    def graphs(
+        self,
+        states: Collection[str] | str = (),
+        task: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        *,
+        attached: bool = False,
+    ) -> "Iterator[Summary]":
+        """Yield the submitted graphs in short, the newest first; parameters and errors as in ``grpcflow.graph.view``.
+
+        Args:
+            states: Only graphs in one of these states.
+            task: Only graphs that call this task; a pattern with ``*`` and ``?``.
+            since: Only graphs submitted then or later, with a time zone.
+            until: Only graphs submitted before, with a time zone.
+            limit: Most graphs; None: all, page by page.
+            attached: True: also graphs that run in place of a task of another one.
+
+        Raises:
+            ValueError: There is no such state, or a moment has no time zone.
+            CoordinatorUnavailable: It could not be reached.
+        """
+        from grpcflow.graph.view import graphs
+
+        asked = cast("Grpcflow", self)
+        return graphs(asked, states=states, task=task, since=since, until=until, limit=limit, attached=attached)
+
+    def explain(self, id: str) -> "Explanation":
+        """Say why a task is where it is: ``str()`` of the answer is a sentence.
+
+        Args:
+            id: Its id.
+
+        Raises:
+            NotFound: The coordinator knows no such task, or it has expired.
+            CoordinatorUnavailable: It could not be reached.
+        """
+        from grpcflow.graph.view import explain
+
+        return explain(cast("Grpcflow", self), id)
 
     def batch(self) -> Batch:
         """Return a block that collects the submissions made in it and in what it calls, and sends them at its end.

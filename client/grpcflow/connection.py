@@ -79,6 +79,13 @@ class Connection(Exchange):
     control = blocking(Exchange.acontrol)
     list_workers = blocking(Exchange.alist_workers)
     list_queues = blocking(Exchange.alist_queues)
+    list_graphs = blocking(Exchange.alist_graphs)
+    graph_summary = blocking(Exchange.agraph_summary)
+    graph_pages = blocking_each(Exchange.agraph_pages)
+    graph_run = blocking(Exchange.agraph_run)
+    cancel_graph = blocking(Exchange.acancel_graph)
+    retry_graph = blocking(Exchange.aretry_graph)
+    explain = blocking(Exchange.aexplain)
 
     def when_settled(
         self, ids: Sequence[str], call: Callable[[Exception | None], None], *, wait_for_submit: bool = False

@@ -30,6 +30,7 @@ __all__ = [
     "SerializationError",
     "SoftTimeLimitExceeded",
     "StaleAttempt",
+    "StillRunning",
     "TaskRevokedError",
     "TimeLimitExceeded",
     "TimeoutError",
@@ -116,6 +117,12 @@ class StaleAttempt(RequestFailed):
     """A task replaced itself, or added to its chord, after its attempt was taken away; another one goes on."""
 
     default_code = "STALE_ATTEMPT"
+
+
+class StillRunning(RequestFailed):
+    """A graph that has not ended was to be retried: wait for its end, or cancel it, then retry it."""
+
+    default_code = "STILL_RUNNING"
 
 
 class PayloadTooLarge(RequestFailed, ValueError):

@@ -13,6 +13,7 @@ from typing import Final
 from grpcflow import errors, ids
 from grpcflow.calls import Calls
 from grpcflow.commands import Commands
+from grpcflow.graph.calls import GraphCalls
 from grpcflow.items import Items
 from grpcflow.kept import VALUES_PAGE, Kept
 from grpcflow.news import News
@@ -29,7 +30,7 @@ __all__ = ["Exchange"]
 ACKNOWLEDGE_TIME: Final = 60.0
 
 
-class Exchange(Kept, Commands, Items):
+class Exchange(Kept, Commands, Items, GraphCalls):
     """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it.
 
     Args:

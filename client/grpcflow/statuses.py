@@ -23,8 +23,10 @@ _BY_CODE: Final[Mapping[str, type[errors.RequestFailed]]] = {
     "PAYLOAD_TOO_LARGE": errors.PayloadTooLarge,
     "SETTLED": errors.InvalidRequest,
     "STALE_ATTEMPT": errors.StaleAttempt,
+    "STILL_RUNNING": errors.StillRunning,
     "TOO_LARGE": errors.PayloadTooLarge,
     "UNKNOWN_DESTINATION": errors.UnknownDestination,
+    "UNKNOWN_GRAPH": errors.NotFound,
     "UNKNOWN_GROUP": errors.NotFound,
     "UNKNOWN_NODE": errors.NotFound,
 }

@@ -14,6 +14,7 @@ import click
 from grpcflow import __version__
 from grpcflow.cli.call import call
 from grpcflow.cli.control import control
+from grpcflow.cli.graph import explain_task, graph
 from grpcflow.cli.inspect import inspect
 from grpcflow.cli.invocation import EXIT_INTERRUPTED, Program, reach_options
 from grpcflow.cli.result import result
@@ -31,6 +32,7 @@ _HELP = """Ask and steer a grpcflow cluster, call tasks and read their results.
 grpcflow ctl status                 who is there
 grpcflow ctl inspect                what they do, and what waits
 grpcflow -A proj call proj.tasks.add --args '[2, 3]' --wait
+grpcflow graph ID                   a submitted graph: its tasks and where they stand
 """
 
 
@@ -59,7 +61,7 @@ def ctl() -> None:
 for _command in (inspect, control, status):
     ctl.add_command(_command)
     command_line.add_command(_command)
-for _command in (ctl, call, result, worker):
+for _command in (ctl, call, result, worker, graph, explain_task):
     command_line.add_command(_command)
 
 

@@ -49,7 +49,7 @@ def shutdown() -> None:
     _command("shutdown")
 
 
-def _check_signal(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+def check_signal(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
     """Turn TERM, SIGTERM, sigterm and 15 into SIGTERM."""
     name = f"SIG{value.upper().removeprefix('SIG')}"
     try:
@@ -77,9 +77,7 @@ def _revoke(ids: tuple[str, ...], terminate: bool, signal_name: str) -> None:
 @control.command("revoke")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--terminate", is_flag=True, help="Stop those that run, too.")
-@click.option(
-    "--signal", "-s", "signal_name", default="SIGTERM", callback=_check_signal, help="What to stop them with."
-)
+@click.option("--signal", "-s", "signal_name", default="SIGTERM", callback=check_signal, help="What to stop them with.")
 @json_option
 @reach_options
 def revoke(ids: tuple[str, ...], terminate: bool, signal_name: str) -> None:
@@ -88,7 +86,7 @@ def revoke(ids: tuple[str, ...], terminate: bool, signal_name: str) -> None:
 
 
 @control.command("terminate")
-@click.argument("signal_name", metavar="SIGNAL", callback=_check_signal)
+@click.argument("signal_name", metavar="SIGNAL", callback=check_signal)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @json_option
 @reach_options

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.connection import Connection, Settled
     from grpcflow.exchange import Exchange
+    from grpcflow.graph import Explanation, GraphView
     from grpcflow.lower.model import Outcome
     from grpcflow.result.group import GroupResult
     from grpcflow.result.single import AsyncResult
@@ -159,6 +160,21 @@ class Result:
     def as_list(self) -> list[str]:
         """Return its id and those of its parents, the first step last."""
         return [self.id, *(before.id for before in self._line())]
+
+    def _view(self) -> "GraphView":
+        """Return the graph that it is a part of."""
+        from grpcflow.graph import GraphView
+
+        return GraphView(self.app, self._key)
+
+    def explain(self) -> "Explanation":
+        """Say why it is where it is: ``str()`` of the answer is a sentence.
+
+        Raises:
+            NotFound: The coordinator does not know it, or it has expired.
+            CoordinatorUnavailable: It could not be reached.
+        """
+        return self.app.explain(self._key)
 
     def _forget_keys(self) -> list[str]:
         """Return the ids of what is forgotten with it."""

@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, ItemsView, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["DependencyGraph"]
+if TYPE_CHECKING:
+    from grpcflow.graph import GraphView
+
+__all__ = ["DependencyGraph", "GraphOfResult"]
 
 
 class _Writable(Protocol):
@@ -101,6 +104,31 @@ class DependencyGraph:
     def __len__(self) -> int:
         """Return the number of objects."""
         return len(self._adjacent)
+
+
+class GraphOfResult(DependencyGraph):
+    """What ``result.graph`` is: Celery's graph of results, and when it is called the graph at the coordinator.
+
+    Args:
+        build: Returns the graph of results; called when that is used first.
+        view: Returns the view of the whole graph.
+    """
+
+    def __init__(self, build: "Callable[[], DependencyGraph]", view: "Callable[[], GraphView]") -> None:
+        # Not the base's: what that would set is built at first use, which may ask, and may fail.
+        self._build = build
+        self._view = view
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in {"_adjacent", "_formatter"}:
+            message = f"{type(self).__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        self.__dict__.update(vars(self._build()))
+        return self.__dict__[name]
+
+    def __call__(self) -> "GraphView":
+        """Return the graph that the result is a part of, as a thing."""
+        return self._view()
 
 
 def _quoted(text: str) -> str:

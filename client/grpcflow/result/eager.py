@@ -20,6 +20,7 @@ from grpcflow.type_parameters import R, R_co
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.graph import Explanation, GraphView
     from grpcflow.lower.model import Outcome
     from grpcflow.task import Context
 
@@ -285,6 +286,22 @@ class EagerResult(AwaitedEagerCall, AsyncResult[R_co]):
 
     maybe_reraise = maybe_throw
 
+    def _view(self) -> "GraphView":
+        """Refuse: no coordinator knows it.
+
+        Raises:
+            GrpcflowError: Always.
+        """
+        raise _unknown(self.id)
+
+    def explain(self) -> "Explanation":
+        """Refuse: it ran here and now, which explains where it is.
+
+        Raises:
+            GrpcflowError: Always.
+        """
+        raise _unknown(self.id)
+
     def forget(self) -> None:
         """Do nothing: there is no record of it but this object."""
 
@@ -420,6 +437,22 @@ class EagerGroupResult(AwaitedEager, GroupResult[R]):
             return self._end.state
         return "FAILURE" if any(found != "SUCCESS" for found in self._states()) else "SUCCESS"
 
+    def _view(self) -> "GraphView":
+        """Refuse: no coordinator knows it.
+
+        Raises:
+            GrpcflowError: Always.
+        """
+        raise _unknown(self.id)
+
+    def explain(self) -> "Explanation":
+        """Refuse: it ran here and now, which explains where it is.
+
+        Raises:
+            GrpcflowError: Always.
+        """
+        raise _unknown(self.id)
+
     def forget(self) -> None:
         """Do nothing: there is no record of it but these objects."""
 
@@ -449,3 +482,8 @@ def _told(result: _Told, callback: Callable[[_Told], Any], on_error: Callable[[E
             raise
         on_error(error)
     return result
+
+
+def _unknown(id: str) -> GrpcflowError:
+    message = f"{id} ran in this process, and no coordinator knows its graph; submit the call with delay() instead"
+    return GrpcflowError(message)

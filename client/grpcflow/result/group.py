@@ -17,6 +17,7 @@ from grpcflow.type_parameters import R
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.connection import Settled
+    from grpcflow.graph import GraphView
     from grpcflow.lower.model import Outcome
 
 __all__ = ["GroupResult"]
@@ -87,6 +88,10 @@ class GroupResult(ResultSet[R]):
             callbacks = self._outcome.callbacks if self._outcome is not None else []
             self._linked = [self._result_of(callback) for callback in callbacks]
         return self._linked
+
+    def graph(self) -> "GraphView":
+        """Return the graph that the group is a part of, as a thing: to look at, draw, cancel, retry."""
+        return self._view()
 
     def _keys(self) -> list[str]:
         """Return the ids to ask for, one for each member."""

@@ -20,7 +20,7 @@ from grpcflow.type_parameters import R_co
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.connection import Settled
-    from grpcflow.result.dependency_graph import DependencyGraph
+    from grpcflow.result.dependency_graph import DependencyGraph, GraphOfResult
     from grpcflow.result.group import GroupResult
     from grpcflow_protos.v1 import value_pb2
 
@@ -174,9 +174,14 @@ class AsyncResult(AwaitedResult[R_co]):
         return graph
 
     @property
-    def graph(self) -> "DependencyGraph":
-        """What ``build_graph`` returns."""
-        return self.build_graph()
+    def graph(self) -> "GraphOfResult":
+        """What ``build_graph`` returns, as in Celery, built at first use; and called, ``graph()``, the whole graph.
+
+        ``graph()`` gives a ``GraphView`` of the graph that the call is a part of: see docs/graphs.md.
+        """
+        from grpcflow.result.dependency_graph import GraphOfResult
+
+        return GraphOfResult(self.build_graph, self._view)
 
     def get_leaf(self) -> Any:
         """Wait for this call and all that was linked to it; return the value of the last one."""
