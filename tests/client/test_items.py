@@ -13,8 +13,11 @@ from tests.client.fake_coordinator import FakeCoordinator
 from tests.client.served import T
 
 from grpcflow import Grpcflow, errors, failures, ids, state
+from grpcflow.blocking import run_here
 from grpcflow.connection import Connection
 from grpcflow.items import Cursor
+from grpcflow.reading import ThreadReader
+from grpcflow.threaded import ThreadedSession
 from grpcflow_protos.v1 import client_service_pb2, value_pb2
 
 
@@ -184,14 +187,22 @@ def test_a_stream_is_refused_inside_a_task_where_it_is_asked_for(app: App, text:
 
 
 def test_a_slow_reader_is_read_ahead_for_by_a_few_messages_only(
-    coordinator: FakeCoordinator, app: App, text: str
+    coordinator: FakeCoordinator, connection: Connection, text: str
 ) -> None:
-    coordinator.fake.emit(text, *("x" * 200_000 for _ in range(200)))
+    coordinator.fake.emit(text, *("x" * 100_000 for _ in range(200)))
     coordinator.fake.end_items(text)
-    items = app.AsyncResult(text).stream(timeout=T)
-    next(items)
+    session = connection._session
+    assert isinstance(session, ThreadedSession)
+    reader = ThreadReader(session, Cursor(text).request())
+    with reader._changed:
+        assert reader._changed.wait_for(lambda: len(reader._messages) == 4, T)
+        assert not reader._changed.wait_for(lambda: len(reader._messages) > 4 or reader._ended, 0.3)
     assert coordinator.fake.items_sent < 100, "what nobody takes stays at the coordinator"
-    assert sum(1 for _ in items) == 199
+    left = 0
+    while (message := run_here(reader.next(None))) is not None:
+        left += len(message.items)
+    assert left == 200
+    run_here(reader.close())
 
 
 def test_who_stops_reading_leaves_no_thread_behind(coordinator: FakeCoordinator, app: App, text: str) -> None:
