@@ -1,6 +1,8 @@
 """A cluster inside the test's process: it runs real work, many at once, and leaves nothing behind."""
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -328,6 +330,28 @@ def test_a_task_replaces_itself_and_submits_others_as_on_any_cluster(app: Grpcfl
         cluster.settle()
         assert result.get(timeout=BOUND) == 8
         assert sorted(call.args for call in cluster.calls(double)) == [(4,), (5,)]
+
+
+def test_a_program_that_the_test_starts_disturbs_no_cluster(app: Grpcflow) -> None:
+    app.task(name="one")(lambda: 1)
+    with Cluster(app):
+        assert app.send_task("one").get(timeout=BOUND) == 1
+        subprocess.run([sys.executable, "-c", ""], check=True, timeout=BOUND)
+        assert app.send_task("one").get(timeout=BOUND) == 1
+
+
+def test_how_far_work_came_can_be_looked_at(app: Grpcflow) -> None:
+    @app.task(name="half")
+    def half(x: int) -> int:
+        return 6 // x
+
+    with Cluster(app) as cluster:
+        result = group(half.s(number) for number in (1, 2, 0)).delay()
+        cluster.settle()
+        tree = result.graph().tree()
+        assert "group of 3" in tree
+        assert "2 SUCCESS" in tree
+        assert "1 FAILURE" in tree
 
 
 def test_a_shared_task_runs_on_the_cluster_of_its_app() -> None:
