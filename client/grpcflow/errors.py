@@ -81,9 +81,9 @@ class TimeoutError(GrpcflowError, builtins.TimeoutError):  # noqa: A001 - Celery
 
 
 class ForkedEventLoop(GrpcflowError, RuntimeError):
-    """A process that was forked from one that had used grpcflow on an event loop did so too, which cannot work.
+    """A process would use grpcflow that was forked while an event loop of its parent was connected: that cannot work.
 
-    Use the sync calls there, or start a new process instead of a fork.
+    Let the parent call ``await app.aclose()`` before it forks, or start a new process instead of a fork.
     """
 
     default_code = "FORKED_EVENT_LOOP"

@@ -6,8 +6,9 @@ channel, let go of every grpc object, and wait until grpc's threads have ended; 
 new channels at their next call. The hooks must be registered after grpc's own (made with its first channel),
 so that they run before it.
 
-Channels of event loops are left as they are: nobody can close them while a coroutine forks. Then grpc's threads are
-not waited for either, and the child may use the sync calls alone.
+Channels of event loops cannot be closed while a coroutine forks. What grpc is in the child of such a fork nobody can
+say (in one of seven calls hang, and so does the collection of its objects): the child is told so where it would use
+it, and keeps what it inherited untouched.
 """
 
 import contextlib
@@ -20,7 +21,9 @@ import weakref
 from pathlib import Path
 from typing import Final, Protocol
 
-__all__ = ["Restful", "channel_opened", "ended", "outlives", "watch_over"]
+from grpcflow.errors import ForkedEventLoop
+
+__all__ = ["Restful", "channel_opened", "check_usable", "ended", "outlives", "watch_over"]
 
 #: Seconds that a fork waits for grpc's threads to end.
 _PATIENCE: Final = 2.0
@@ -50,8 +53,9 @@ class _Hooks:
     def __init__(self) -> None:
         self.all: weakref.WeakSet[Restful] = weakref.WeakSet()
         self.resting: list[Restful] = []
-        #: Channels that a fork leaves open.
+        #: Channels that a fork leaves open, and those that this process inherited so.
         self.lasting: weakref.WeakSet[object] = weakref.WeakSet()
+        self.inherited: list[object] = []
         self.used = False
         self.registered = False
         self.lock = threading.Lock()
@@ -75,7 +79,9 @@ class _Hooks:
     def after_in_child(self) -> None:
         """Let the child go on."""
         self.lock = threading.Lock()
-        self.lasting = weakref.WeakSet()
+        if self.lasting:
+            self.inherited += self.lasting
+            gc.freeze()
         resting, self.resting = self.resting, []
         for one in resting:
             one.resume_in_child()
@@ -89,9 +95,25 @@ def watch_over(one: Restful) -> None:
     _HOOKS.all.add(one)
 
 
+def check_usable() -> None:
+    """Refuse to use grpc where a fork has made that impossible.
+
+    Raises:
+        ForkedEventLoop: This process was forked while an event loop was connected.
+    """
+    if _HOOKS.inherited:
+        message = (
+            "this process was forked while an event loop of its parent was connected to the coordinator, and nothing "
+            "of grpc can be used in such a child: have the parent call `await app.aclose()` before it forks, or start "
+            'a new process instead (subprocess, multiprocessing\'s "spawn")'
+        )
+        raise ForkedEventLoop(message)
+
+
 def outlives(channel: object) -> None:
     """Say that a channel of an event loop was opened, which a fork leaves open."""
     _HOOKS.lasting.add(channel)
+    channel_opened()
 
 
 def ended(channel: object) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 import grpc
 
-from grpcflow import errors, statuses
+from grpcflow import errors, forking, statuses
 from grpcflow.link import Link
 from grpcflow.retry_policy import RetryPolicy
 from grpcflow.submission import Submission, Submissions
@@ -155,7 +155,7 @@ class Session(ABC):
                 self._submissions.add(submission)
             try:
                 open_now = self._ensure_link()
-            except errors.CoordinatorUnavailable:
+            except errors.GrpcflowError:
                 for submission in posted:
                     self._submissions.discard(submission)
                 raise
@@ -342,10 +342,12 @@ class Session(ABC):
 
         Raises:
             CoordinatorUnavailable: The connection is closed.
+            ForkedEventLoop: This process was forked while an event loop was connected.
         """
         if self._closed:
             message = "the connection was closed"
             raise errors.CoordinatorUnavailable(message)
+        forking.check_usable()
         if self._link is not None:
             return True
         if self._resting:

@@ -33,7 +33,7 @@ class AwaitableApp:
         """The running event loop's connection to the coordinator, opened at first use.
 
         Raises:
-            ForkedEventLoop: This process was forked from one that had used it.
+            ForkedEventLoop: This process was forked while an event loop was connected.
             RuntimeError: No event loop runs here.
         """
         from grpcflow.aio.connection import connection_on_loop

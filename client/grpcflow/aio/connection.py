@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 
 import grpcflow
-from grpcflow import errors
+from grpcflow import errors, forking
 from grpcflow.aio.link import was_cancelled
 from grpcflow.aio.reading import LoopReader
 from grpcflow.aio.session import LoopSession
@@ -105,18 +105,17 @@ async def _taken(call: Callable[[], Any], take: Callable[[Any], Any]) -> Any:
 
 
 class _Loops:
-    """The connections of this process by their event loops and addresses.
-
-    Attributes:
-        process: The process that made the first of them; None: none was made.
-    """
+    """The connections of this process by their event loops and addresses."""
 
     def __init__(self) -> None:
-        self.process: int | None = None
-        self.lock = threading.Lock()
+        self.renew()
         self.connections: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, dict[tuple[str, ...], LoopConnection]
         ] = weakref.WeakKeyDictionary()
+
+    def renew(self) -> None:
+        """Take a free lock: another thread may have held it when this process was forked."""
+        self.lock = threading.Lock()
 
     def of(self, loop: asyncio.AbstractEventLoop) -> dict[tuple[str, ...], LoopConnection]:
         """Return those of one loop; those of loops that are closed are let go."""
@@ -128,6 +127,9 @@ class _Loops:
 
 _LOOPS: Final = _Loops()
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LOOPS.renew)
+
 
 def connection_on_loop(addresses: Iterable[str]) -> LoopConnection:
     """Return the running event loop's connection to these addresses; one that was closed is replaced.
@@ -136,19 +138,12 @@ def connection_on_loop(addresses: Iterable[str]) -> LoopConnection:
         addresses: ``HOST:PORT`` of the coordinators, in the order in which they are tried.
 
     Raises:
-        ForkedEventLoop: This process was forked from one that had used it.
+        ForkedEventLoop: This process was forked while an event loop was connected.
         ImproperlyConfigured: There is no address.
         RuntimeError: No event loop runs here.
     """
     loop = asyncio.get_running_loop()
-    if _LOOPS.process is None:
-        _LOOPS.process = os.getpid()
-    if _LOOPS.process != os.getpid():
-        message = (
-            "this process was forked from one that had used grpcflow on an event loop, and grpc.aio does not survive a "
-            'fork: use delay(), get() and the like here, or start a new process (multiprocessing\'s "spawn")'
-        )
-        raise errors.ForkedEventLoop(message)
+    forking.check_usable()
     mine, key = _LOOPS.of(loop), tuple(addresses)
     connection = mine.get(key)
     if connection is None or connection.is_closed:
@@ -166,5 +161,5 @@ async def close_connections(addresses: Iterable[str] | None = None) -> None:
     wanted = tuple(mine) if addresses is None else (tuple(addresses),)
     for key in wanted:
         connection = mine.pop(key, None)
-        if connection is not None and _LOOPS.process == os.getpid():
+        if connection is not None:
             await connection.aclose()

@@ -52,7 +52,7 @@ class AwaitedResult(Streamed, Generic[R_co]):
             wait_for_submit: True: wait also where nobody has submitted the call yet. Default False.
 
         Raises:
-            The errors of ``get``, and ForkedEventLoop: this process was forked from one that had used an event loop.
+            The errors of ``get``, and ForkedEventLoop: this process was forked while an event loop was connected.
         """
         if disable_sync_subtasks:
             state.check_join_allowed()

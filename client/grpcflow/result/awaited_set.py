@@ -65,7 +65,7 @@ class AwaitedSet(Result, Generic[R]):
             disable_sync_subtasks: True: refuse to wait inside a task.
 
         Raises:
-            The errors of ``get``, and ForkedEventLoop: this process was forked from one that had used an event loop.
+            The errors of ``get``, and ForkedEventLoop: this process was forked while an event loop was connected.
         """
         if disable_sync_subtasks:
             state.check_join_allowed()
