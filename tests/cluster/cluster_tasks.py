@@ -227,3 +227,11 @@ def progress(self, path):
 @app.task(name="t.stamps", bind=True)
 def stamps(self):
     return {name: list(values) for name, values in self.request.stamps.items()}
+
+
+@app.task(name="t.open_once")
+def open_once(path):
+    """Fail until a file is there."""
+    if not Path(path).exists():
+        raise ValueError("not open")
+    return path

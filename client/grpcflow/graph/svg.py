@@ -141,8 +141,8 @@ def _node(box: Box) -> Node | None:
 
 
 def _never_ran(box: Box) -> bool:
-    """Return whether a box failed only because of what was before it."""
-    return bool(box.nodes) and box.state == "FAILURE" and all(node.origin for node in box.nodes)
+    """Return whether a box failed only because of what was before it: a chord's body has no worker and no origin."""
+    return bool(box.nodes) and box.state == "FAILURE" and not any(node.worker for node in box.nodes)
 
 
 def _small_lines(box: Box) -> list[str]:

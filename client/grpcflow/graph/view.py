@@ -4,7 +4,7 @@ Protobuf is imported when something is asked.
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
@@ -48,15 +48,17 @@ class GraphView:
     Args:
         app: The app whose coordinator knows the graph.
         id: Id of any of its nodes, or its own 24 hexadecimal digits.
+        on_retry: Called once the graph runs again: a result lets go of the end that it knew. None: nothing.
 
     Raises:
         NotFound: Raised by all methods that ask: the coordinator knows no such graph, or it has expired.
         CoordinatorUnavailable: Raised likewise: it could not be reached.
     """
 
-    def __init__(self, app: _HasConnection, id: str) -> None:
+    def __init__(self, app: _HasConnection, id: str, *, on_retry: Callable[[], None] | None = None) -> None:
         self._app = app
         self._asked = id
+        self._on_retry = on_retry
         self._summary: Summary | None = None
 
     @property
@@ -229,7 +231,10 @@ class GraphView:
         return done
 
     def retry(self) -> Retried:
-        """Run again what did not succeed; what succeeded keeps its value, and results by the old ids go on.
+        """Run again what did not succeed; what succeeded keeps its value, and the ids stay as they are.
+
+        A result object that has seen its failure keeps it: take a new one, ``app.AsyncResult(id)``. The result whose
+        ``graph()`` this is looks again.
 
         Raises:
             StillRunning: It has not ended: wait for its end, or cancel it first.
@@ -238,6 +243,8 @@ class GraphView:
 
         done = reading.retried(self._calls.retry_graph(self._asked))
         self._summary = None
+        if self._on_retry is not None:
+            self._on_retry()
         return done
 
     def explain(self) -> Explanation:

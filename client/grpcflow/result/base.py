@@ -165,7 +165,7 @@ class Result:
         """Return the graph that it is a part of."""
         from grpcflow.graph import GraphView
 
-        return GraphView(self.app, self._key)
+        return GraphView(self.app, self._key, on_retry=self._lose)
 
     def explain(self) -> "Explanation":
         """Say why it is where it is: ``str()`` of the answer is a sentence.
