@@ -38,7 +38,7 @@ class Watchers:
         #: Who reads the items of which nodes.
         self._readers: dict[bytes, dict[int, set[Stream]]] = defaultdict(dict)
         #: Who waits for ids that no graph has yet, and how such an id is looked up.
-        self._expected: list[tuple[ClientStream, str, Callable[[str], bytes | None]]] = []
+        self._expected: list[tuple[ClientStream, str, Callable[[str], bytes | None], bool]] = []
 
     def watch(self, stream: ClientStream, graph: bytes, first: int, count: int, *, progress: bool = False) -> None:
         """Tell the stream of these nodes as they settle, and of the states they give themselves before that."""
@@ -97,22 +97,24 @@ class Watchers:
                 stream.add_move(graph, index, state)
                 stream.wake()
 
-    def expect(self, stream: ClientStream, text: str, find: Callable[[str], bytes | None]) -> None:
+    def expect(
+        self, stream: ClientStream, text: str, find: Callable[[str], bytes | None], *, progress: bool = False
+    ) -> None:
         """The stream waits for a node of a user's own id that nobody has submitted yet."""
-        self._expected.append((stream, text, find))
+        self._expected.append((stream, text, find, progress))
 
     def came(self, graph: bytes) -> None:
         """A graph was submitted: perhaps it has nodes that somebody waits for by ids of their own."""
         if not self._expected:
             return
         still = []
-        for stream, text, find in self._expected:
+        for stream, text, find, progress in self._expected:
             node = find(text)
             if node is None or node[:GRAPH_ID_BYTES] != graph:
-                still.append((stream, text, find))
+                still.append((stream, text, find, progress))
             else:
                 index = split_node(node)[1]
-                self.watch(stream, graph, index, 1)
+                self.watch(stream, graph, index, 1, progress=progress)
                 stream.backfill.append((graph, index, index + 1))
                 stream.wake()
         self._expected = still

@@ -235,6 +235,10 @@ class ClientStream(Stream):
         """A watched node is in another state; a reader that is slower than the task is told the newest one only."""
         self._moves[graph, index] = self._moves.get((graph, index), (0, ""))[0] + 1, state
 
+    def recall_move(self, graph: bytes, index: int, state: str) -> None:
+        """A node is in this state as it begins to be watched; that is no news to one who is told of it already."""
+        self._moves.setdefault((graph, index), (1, state))
+
     def add_outcome(self, graph: bytes, index: int, own_id: str, outcome: Outcome) -> None:
         """A watched node settled otherwise."""
         result = convert.result(graph, index, own_id, outcome, self._records)

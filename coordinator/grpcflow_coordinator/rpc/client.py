@@ -140,19 +140,24 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         """
         found, unknown = self._lookup.ranges(nodes, stream.coming)
         if nodes.wait_for_submit:
-            found, unknown = self._expect(stream, found, unknown)
+            found, unknown = self._expect(stream, found, unknown, progress=nodes.progress)
         for graph, first, count in found:
             root = self._engine.committed.graph(graph)
             if root is None or not self._engine.committed.has_ended(root):
                 self._watchers.watch(stream, graph, first, count, progress=nodes.progress)
                 if nodes.progress:
                     for index, progress in self._engine.committed.told_progress(graph, first, count, MOVES_TOLD):
-                        stream.add_move(graph, index, progress.custom_state)
+                        stream.recall_move(graph, index, progress.custom_state)
             stream.backfill.append((graph, first, first + count))
         return unknown
 
     def _expect(
-        self, stream: ClientStream, found: list[tuple[bytes, int, int]], unknown: client_service_pb2.NodeSet
+        self,
+        stream: ClientStream,
+        found: list[tuple[bytes, int, int]],
+        unknown: client_service_pb2.NodeSet,
+        *,
+        progress: bool,
     ) -> tuple[list[tuple[bytes, int, int]], client_service_pb2.NodeSet]:
         """Watch, beside what is found, nodes that nobody has submitted yet.
 
@@ -168,7 +173,7 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         for text in unknown.ids:
             node = made_by_a_client(text)
             if node is None:
-                self._watchers.expect(stream, text, self._lookup.node)
+                self._watchers.expect(stream, text, self._lookup.node, progress=progress)
             elif self._engine.committed.graph(node[:12]) is None:
                 found = [*found, (node[:12], int.from_bytes(node[12:], "big"), 1)]
             else:

@@ -224,3 +224,29 @@ async def test_a_reader_is_told_to_come_back_when_the_coordinator_stops() -> Non
         assert wire.coordinator._clients is not None
         wire.coordinator._clients.stop()
         assert await waiting == (grpc.StatusCode.UNAVAILABLE, "STOPPING")
+
+
+async def test_progress_of_a_node_that_is_not_there_yet_is_told_once_it_is() -> None:
+    async with serving() as wire:
+        session = await wire.session()
+        await session.say(watches=[pb.NodeSet(ids=["mine"], wait_for_submit=True, progress=True)])
+        worker = await wire.work()
+        await wire.submit(call(id="mine"))
+        [token] = await worker.have(1)
+        progressed = worker_service_pb2.Progressed(state="HALFWAY", meta=value_pb2.Value(data=b"5"))
+        await worker.report(reports=[worker_service_pb2.Report(token=token, progressed=progressed)])
+        message = await session.read(lambda message: message.progress)
+        assert message.progress[0].state == "HALFWAY"
+
+
+async def test_who_begins_to_watch_twice_has_skipped_nothing() -> None:
+    async with serving() as wire:
+        chunk, worker, token = await running(wire)
+        progressed = worker_service_pb2.Progressed(state="HALFWAY", meta=value_pb2.Value(data=b"5"))
+        await worker.report(reports=[worker_service_pb2.Report(token=token, progressed=progressed)])
+        nodes = ranges(chunk.graph, 1)
+        nodes.progress = True
+        session = await wire.session()
+        await session.say(watches=[nodes, nodes])
+        message = await session.read(lambda message: message.progress)
+        assert [told.skipped for told in message.progress] == [0]
