@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
-__all__ = ["AwaitedEager", "AwaitedEagerCall"]
+__all__ = ["AwaitedEager", "AwaitedEagerCall", "AwaitedEagerGroup"]
 
 
 class AwaitedEager:
@@ -40,6 +40,15 @@ class AwaitedEagerCall(AwaitedEager):
     def astream(self: Any, *args: Any, **options: Any) -> AsyncGenerator[Any, None]:
         """Yield what the call has emitted; parameters and errors as in ``stream``."""
         return _each(self.stream(*args, **options))
+
+
+class AwaitedEagerGroup(AwaitedEager):
+    """What a group that ran in this process has beside."""
+
+    async def aiter(self: Any, timeout: float | None = None) -> AsyncGenerator[Any, None]:
+        """Yield the results of the members, in their order; ``timeout`` is of no effect."""
+        for member in self.results:
+            yield member
 
 
 async def _each(items: Any) -> AsyncGenerator[Any, None]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, TaskRevokedError
-from grpcflow.result.awaited_eager import AwaitedEager, AwaitedEagerCall
+from grpcflow.result.awaited_eager import AwaitedEagerCall, AwaitedEagerGroup
 from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, Result
 from grpcflow.result.group import GroupResult
 from grpcflow.result.single import AsyncResult
@@ -334,7 +334,7 @@ class EagerResult(AwaitedEagerCall, AsyncResult[R_co]):
         return f"<EagerResult: {self.id}>"
 
 
-class EagerGroupResult(AwaitedEager, GroupResult[R]):
+class EagerGroupResult(AwaitedEagerGroup, GroupResult[R]):
     """The result of a group that ran in this process.
 
     Args:
