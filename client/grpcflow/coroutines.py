@@ -200,8 +200,16 @@ async def _caught(steering: Steering, coroutine: Coroutine[Any, Any, T]) -> tupl
         return None, error
     finally:
         sys.set_asyncgen_hooks(firstiter=hooks.firstiter)
+        await _disconnect()
         for generator in list(opened):
             await _closed(generator)
+
+
+async def _disconnect() -> None:
+    """Close what the coroutine has connected on this loop, which stands still from now on."""
+    connections = sys.modules.get("grpcflow.aio.connection")
+    if connections is not None:
+        await connections.close_connections()
 
 
 async def _closed(generator: AsyncGenerator[Any, Any]) -> None:

@@ -58,6 +58,12 @@ def waits_inside() -> str:
     return "it waited"
 
 
+@app.task
+async def submits(x: int) -> tuple[str, int]:
+    result = await add.adelay(x, 1)
+    return result.id, await add.apply((x, 1)).aget(disable_sync_subtasks=False)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with Cluster(app, concurrency=4) as made:
@@ -231,6 +237,13 @@ async def test_sync_calls_go_on_working_beside_a_loop() -> None:
         warnings.simplefilter("error")
         assert add.delay(2, 2).get(timeout=T) == 4  # blocks the loop: allowed, as every blocking call is
     await app.aclose()
+
+
+def test_coroutines_that_submit_leave_nothing_on_the_loop_of_their_thread(caplog: pytest.LogCaptureFixture) -> None:
+    ended = [result.get(timeout=T) for result in [submits.delay(number) for number in range(8)]]
+    assert [app.AsyncResult(id).get(timeout=T) for id, _ in ended] == list(range(1, 9))
+    assert [here for _, here in ended] == list(range(1, 9))
+    assert not [record for record in caplog.records if record.name in {"grpcflow.coroutines", "asyncio"}]
 
 
 async def test_eager_results_can_be_awaited() -> None:

@@ -157,7 +157,7 @@ async def close_connections(addresses: Iterable[str] | None = None) -> None:
     Args:
         addresses: Of which coordinator; None: all.
     """
-    mine = _LOOPS.of(asyncio.get_running_loop())
+    mine = _LOOPS.connections.get(asyncio.get_running_loop(), {})
     wanted = tuple(mine) if addresses is None else (tuple(addresses),)
     for key in wanted:
         connection = mine.pop(key, None)
