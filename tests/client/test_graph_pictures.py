@@ -168,7 +168,7 @@ def test_states_of_a_tree_are_told_with_workers_times_and_errors() -> None:
 
     lines = view(chain(add.si(i) for i in range(4)), told).tree().splitlines()
     assert lines[1:] == [
-        "├─ shop.add  SUCCESS  w1  0.2 s  2 retries  lost once",
+        "├─ shop.add  SUCCESS  w1  250 ms  2 retries  lost once",
         "├─ shop.add  STARTED  w1",
         "├─ shop.add  WAITING",
         "└─ shop.add  FAILURE  because of elsewhere",

@@ -1,5 +1,7 @@
 """Graphs as things on a real cluster: shown, cancelled, retried and explained, also over a coordinator's restart."""
 
+import tracemalloc
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,23 @@ def test_graphs_are_listed_newest_first_by_state_and_task(cluster: Cluster) -> N
     assert [one.id for one in app.graphs(until=next(app.graphs()).created)] == [good.id]
     with pytest.raises(NotFound, match="see `grpcflow graph list`"):
         app.graph("0" * 24).refresh()
+
+
+def test_a_graph_of_a_hundred_thousand_is_shown_and_cancelled_and_holds_no_more_than_a_page(cluster: Cluster) -> None:
+    cluster.start_coordinator()
+    graph = group(tasks.add.s(i, i) for i in range(100_000)).delay().graph()
+    assert "t.add x 100,000" in graph.tree()
+    tracemalloc.start()
+    try:
+        assert [node.index for node in islice(graph.nodes(), 20_000, 20_003)] == [20_000, 20_001, 20_002]
+        assert sum(run.count for run in graph.runs()) == 100_001
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000, f"{peak:,} bytes were held"
+    assert graph.cancel().cancelled == 100_001
+    assert sum(1 for _ in graph.nodes("FAILURE")) == 0
+    assert graph.refresh().summary.tally.revoked == 100_001
 
 
 def test_a_graph_of_many_is_looked_at_in_pages_while_it_waits(cluster: Cluster) -> None:

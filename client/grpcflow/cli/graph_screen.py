@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from grpcflow.cli.printing import duration
 from grpcflow.graph.boxes import Picture
 from grpcflow.graph.colours import colour_of
-from grpcflow.graph.tree import BAR_WIDTH, Row, bar_parts, details, left_out_text, rows
+from grpcflow.graph.tree import BAR_WIDTH, Row, bar_parts, details, left_out_text, rows, span
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,7 +132,7 @@ def _table(screen: "Console", part: "list[Summary]", now: datetime, *, head: boo
     for name in ("ID", "STATE", "DONE", "AGE", "TOOK", "TASK"):
         table.add_column(name, no_wrap=name != "TASK", overflow="fold", justify="left")
     for one in part:
-        took = "" if one.settled is None else duration((one.settled - one.created).total_seconds())
+        took = "" if one.settled is None else span((one.settled - one.created).total_seconds())
         more = f" and {one.templates - 1} more" if one.templates > 1 else ""
         table.add_row(
             one.id,

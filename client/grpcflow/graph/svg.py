@@ -12,7 +12,7 @@ from grpcflow.graph.boxes import Box, Picture
 from grpcflow.graph.colours import COLOURS, colour_of
 from grpcflow.graph.layout import Layout, Spot, Way, lane_offset, lay_out
 from grpcflow.graph.model import Node
-from grpcflow.graph.tree import bar_parts, details, facts
+from grpcflow.graph.tree import bar_parts, details, facts, span
 
 __all__ = ["svg"]
 
@@ -158,6 +158,8 @@ def _small_lines(box: Box) -> list[str]:
 
 def _error(box: Box) -> str:
     """Return the first line of what went wrong here; what failed because of another one has it in its tooltip."""
+    if _never_ran(box):
+        return ""
     node = next((one for one in box.nodes if one.error and not one.origin), None)
     return node.error.splitlines()[0] if node is not None else ""
 
@@ -287,7 +289,7 @@ def _facts(picture: Picture) -> str:
     summary = picture.summary
     facts = [summary.state, str(summary.tally), f"submitted {summary.created:%Y-%m-%d %H:%M:%S} UTC"]
     if summary.settled is not None:
-        facts.append(f"took {max(0.0, (summary.settled - summary.created).total_seconds()):,.1f} s")
+        facts.append(f"took {span((summary.settled - summary.created).total_seconds())}")
     if summary.cancelled:
         facts.append("cancelled")
     if picture.left_out:

@@ -12,7 +12,19 @@ from typing import Final
 from grpcflow.graph.boxes import Box, Line, Picture
 from grpcflow.graph.model import Node, Summary, Tally
 
-__all__ = ["BAR_WIDTH", "Row", "bar_parts", "details", "facts", "headline", "left_out_text", "lines_of", "rows", "tree"]
+__all__ = [
+    "BAR_WIDTH",
+    "Row",
+    "bar_parts",
+    "details",
+    "facts",
+    "headline",
+    "left_out_text",
+    "lines_of",
+    "rows",
+    "span",
+    "tree",
+]
 
 #: Characters of the bar of a folded box.
 BAR_WIDTH: Final = 20
@@ -235,13 +247,20 @@ def lines_of(row: Row) -> list[str]:
     return [bar, str(row.box.tally)] if row.box.count > 1 else [row.box.state]
 
 
+def span(seconds: float) -> str:
+    """Return a length of time for people: ``12 ms``, ``3.5 s``, ``1,250 s``."""
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
 def facts(node: Node) -> list[str]:
     """Return worker, time, retries and losses of a node, those that it has."""
     parts = []
     if node.worker:
         parts.append(node.worker)
     if node.seconds is not None:
-        parts.append(f"{node.seconds:.1f} s" if node.seconds < 100 else f"{node.seconds:,.0f} s")
+        parts.append(span(node.seconds))
     if node.retries:
         parts.append("1 retry" if node.retries == 1 else f"{node.retries} retries")
     if node.losses:

@@ -51,9 +51,9 @@ def test_an_id_alone_shows_the_tree(asked: Typed, served: ShownGraphs) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert [line.rstrip() for line in result.stdout.splitlines()] == [
         f"{served.graphs[0].id}  SUCCESS  ━━━━━━━━━━━━━━━━━━━━  7 of 7  7 SUCCESS",
-        "├─ group of 5       SUCCESS  w1  0.2 s",
+        "├─ group of 5       SUCCESS  w1  250 ms",
         "│  └─ shop.add x 5  ━━━━━━━━━━━━━━━━━━━━  5 SUCCESS",
-        "└─ shop.total       SUCCESS  w1  0.2 s",
+        "└─ shop.total       SUCCESS  w1  250 ms",
     ]
 
 
