@@ -139,6 +139,8 @@ class Cluster:
     releasing: bool = False
     #: Work on many nodes that is under way, with whoever asked; None: that was before a restart.
     jobs: dict[int, tuple[Job, object]] = field(default_factory=dict)
+    #: Queues of which nothing is handed out.
+    paused: set[str] = field(default_factory=set)
     #: Graphs that are being cancelled: nothing spreads in them and nothing of them is handed out.
     cancelling: set[bytes] = field(default_factory=set)
     story: Story = field(default_factory=Story)

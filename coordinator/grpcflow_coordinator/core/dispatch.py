@@ -61,6 +61,8 @@ def _serve(step: Step, session: Session, sharers: int) -> bool:
     for ahead in range(len(queues)):
         turn = (session.turn + ahead) % len(queues)
         lines = active.get(queues[turn])
+        if queues[turn] in step.cluster.paused:
+            continue
         if lines and _serve_from(step, session, lines, sharers):
             session.turn = turn + 1
             return True

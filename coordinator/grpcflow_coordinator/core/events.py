@@ -120,6 +120,35 @@ class RetryAsked:
 
 
 @dataclass(slots=True, frozen=True)
+class MatchRevokeAsked:
+    """Someone wants every call revoked that matches."""
+
+    client: object
+    #: Pattern of task names, and name of the queue; empty: any.
+    task: str
+    queue: str
+    terminate: bool
+    signal: str
+
+
+@dataclass(slots=True, frozen=True)
+class PurgeAsked:
+    """Someone wants everything revoked that stands in a queue."""
+
+    client: object
+    queue: str
+
+
+@dataclass(slots=True, frozen=True)
+class PauseAsked:
+    """Someone wants nothing of a queue handed out any more, or again."""
+
+    client: object
+    queue: str
+    paused: bool
+
+
+@dataclass(slots=True, frozen=True)
 class ItemsEmitted:
     """A running task appends items to its stream."""
 
@@ -243,6 +272,9 @@ Event: TypeAlias = (
     | GroupSaved
     | CancelAsked
     | RetryAsked
+    | MatchRevokeAsked
+    | PurgeAsked
+    | PauseAsked
     | ItemsEmitted
     | WorkerArrived
     | StreamBroke

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
-from grpcflow_coordinator.core import cancelling, retrying, stamping
+from grpcflow_coordinator.core import cancelling, matching, retrying, stamping
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Answer
-from grpcflow_coordinator.core.events import CancelAsked, RetryAsked, StampRevokeAsked
+from grpcflow_coordinator.core.events import CancelAsked, MatchRevokeAsked, PurgeAsked, RetryAsked, StampRevokeAsked
 from grpcflow_coordinator.core.model import Job
 
 #: What goes one bounded step on with each kind of work; True where that was all.
@@ -19,18 +20,27 @@ _ADVANCE: dict[str, Callable[[Step, Job], bool]] = {
     "stamp": stamping.advance,
     "cancel": cancelling.advance,
     "retry": retrying.advance,
+    "match": matching.advance_match,
+    "purge": matching.advance_purge,
 }
 
 
-def on_ask(step: Step, event: StampRevokeAsked | CancelAsked | RetryAsked) -> None:
+Asked: TypeAlias = StampRevokeAsked | CancelAsked | RetryAsked | MatchRevokeAsked | PurgeAsked
+
+
+def on_ask(step: Step, event: Asked) -> None:
     """Begin; the ticks that follow do the work, the first of them in the same commit."""
     begun: Job | Answer
     if isinstance(event, StampRevokeAsked):
         begun = Job(0, event.stamps, event.terminate, event.signal)
     elif isinstance(event, CancelAsked):
         begun = cancelling.begin(step, event)
-    else:
+    elif isinstance(event, RetryAsked):
         begun = retrying.begin(step, event)
+    elif isinstance(event, PurgeAsked):
+        begun = matching.begin_purge(step, event)
+    else:
+        begun = matching.begin_match(event)
     if isinstance(begun, Answer):
         step.effects.sends.append(begun)
         return
@@ -53,7 +63,7 @@ def work(step: Step) -> None:
         if _ADVANCE[job.kind](step, job):
             del step.cluster.jobs[job.number]
             step.loaded.drop_job(job.number)
-            unknown = retrying.unknown_tasks(step, job.calls)
+            unknown = retrying.unknown_tasks(step, job.calls) if job.kind == "retry" else ()
             step.effects.sends.append(Answer(client, count=job.done, running=job.running, unknown=unknown))
         else:
             step.loaded.put_job(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grpcflow_coordinator.core import attaching, attempts, recovery, revoking
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Answer
-from grpcflow_coordinator.core.events import ForgetAsked, GroupSaved, ItemsEmitted, StateUpdateAsked
+from grpcflow_coordinator.core.events import ForgetAsked, GroupSaved, ItemsEmitted, PauseAsked, StateUpdateAsked
 from grpcflow_coordinator.core.model import TimerKind, node_id, split_node
 
 #: Items of one node's stream.
@@ -77,4 +77,11 @@ def on_group(step: Step, event: GroupSaved) -> None:
     else:
         expires = step.now.wall_ms + step.cluster.limits.result_expires_ms
         step.set_timer(expires, TimerKind.SAVED, step.loaded.put_saved(event.id, event.data, expires))
+    step.effects.sends.append(Answer(event.client))
+
+
+def on_pause(step: Step, event: PauseAsked) -> None:
+    """Let nothing of a queue be handed out any more, or again."""
+    step.loaded.put_paused(event.queue, paused=event.paused)
+    (step.cluster.paused.add if event.paused else step.cluster.paused.discard)(event.queue)
     step.effects.sends.append(Answer(event.client))

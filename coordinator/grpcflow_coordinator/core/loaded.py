@@ -165,6 +165,18 @@ class Loaded(Protocol):
         """Write that sequence of a graph."""
         ...
 
+    def graphs_after(self, after: bytes, limit: int) -> list[bytes]:
+        """Return the ids of up to `limit` graphs behind `after`, oldest first; empty: from the first."""
+        ...
+
+    def paused_queues(self) -> list[str]:
+        """Return the queues of which nothing is handed out."""
+        ...
+
+    def put_paused(self, queue: str, *, paused: bool) -> None:
+        """Note that nothing of a queue is to be handed out, or no longer."""
+        ...
+
     def item_count(self, graph: bytes, index: int) -> int:
         """Return how many items a node's stream holds."""
         ...

@@ -31,6 +31,9 @@ from grpcflow_coordinator.core.events import (
     ForgetAsked,
     GroupSaved,
     ItemsEmitted,
+    MatchRevokeAsked,
+    PauseAsked,
+    PurgeAsked,
     RetryAsked,
     RevokeAsked,
     StampRevokeAsked,
@@ -96,17 +99,19 @@ class Machine:
                 submission.on_client_left(step, event.client)
             case RevokeAsked():
                 revoking.on_revoke(step, event)
-            case StampRevokeAsked() | CancelAsked() | RetryAsked():
+            case StampRevokeAsked() | CancelAsked() | RetryAsked() | MatchRevokeAsked() | PurgeAsked():
                 jobs.on_ask(step, event)
-            case StateUpdateAsked() | ForgetAsked() | GroupSaved() | ItemsEmitted():
+            case StateUpdateAsked() | ForgetAsked() | GroupSaved() | ItemsEmitted() | PauseAsked():
                 self._keep(step, event)
             case Undeliverable():
                 self._undeliverable(step, event)
 
-    def _keep(self, step: Step, event: StateUpdateAsked | ForgetAsked | GroupSaved | ItemsEmitted) -> None:
+    def _keep(self, step: Step, event: StateUpdateAsked | ForgetAsked | GroupSaved | ItemsEmitted | PauseAsked) -> None:
         match event:
             case ItemsEmitted():
                 keeping.on_items(step, event)
+            case PauseAsked():
+                keeping.on_pause(step, event)
             case StateUpdateAsked():
                 keeping.on_state(step, event)
             case ForgetAsked():

@@ -295,7 +295,7 @@ class Job:
     node: int = 0
     #: How many nodes were revoked, or will settle again.
     done: int = 0
-    #: "stamp", "cancel" or "retry".
+    #: "stamp", "cancel", "retry", "match" or "purge".
     kind: str = "stamp"
     #: Graphs that come after the present one.
     graphs: tuple[bytes, ...] = ()
@@ -304,8 +304,13 @@ class Job:
     #: Of a retry: graphs whose nodes stand ready to be released, and True once they are being released.
     ready: tuple[bytes, ...] = ()
     releasing: bool = False
-    #: Of a retry: (queue, task) of what will run again.
+    #: Of a retry: (queue, task) of what will run again. Of a match: the one (queue, pattern of tasks) wanted. Of a
+    #: purge: (queue, task) of each lane that is still to be gone through.
     calls: tuple[tuple[str, str], ...] = ()
+    #: Of a purge: the priority it is at, and the sequences between which entries are still to be gone through.
+    priority: int = 9
+    sequence: int = 0
+    until: int = 0
 
 
 class LineKey(NamedTuple):

@@ -32,6 +32,7 @@ def start(step: Step) -> None:
         cluster.lines.next_sequence = max(cluster.lines.next_sequence, behind, line.mark)
         cluster.lines.activate(line)
     cluster.lines.retried = loaded.retried()
+    cluster.paused = set(loaded.paused_queues())
     cluster.abandoned = dict.fromkeys(loaded.staged_graphs())
     cluster.next_timer, cluster.next_prune = loaded.next_timer(), loaded.next_prune()
     cluster.releasing = bool(loaded.releasing_graphs(1))

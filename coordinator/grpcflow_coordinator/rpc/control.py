@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from grpcflow_coordinator.core.effects import RevokeDone
-from grpcflow_coordinator.core.events import RevokeAsked, StampRevokeAsked
+from grpcflow_coordinator.core.events import MatchRevokeAsked, PauseAsked, PurgeAsked, RevokeAsked, StampRevokeAsked
 from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.model import Session
 from grpcflow_coordinator.engine import Engine
@@ -121,6 +121,46 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         answer = await done(self._engine, lambda client: StampRevokeAsked(client, stamps, request.terminate, name))
         return control_service_pb2.RevokeByStampResponse(revoked=answer.count)
 
+    async def RevokeMatching(
+        self, request: control_service_pb2.RevokeMatchingRequest, context: Any
+    ) -> control_service_pb2.RevokeMatchingResponse:
+        """Revoke every call of matching tasks, of a queue, or both."""
+        task = convert.check_name(request.task, "a pattern of task names")
+        queue = convert.check_name(request.queue, "the name of a queue")
+        if not (task or queue):
+            raise Refusal("BAD_ARGUMENTS", "neither a task nor a queue is named: to revoke everything say task='*'")
+        name = _signal(request.signal)
+        check_room(self._engine)
+        answer = await done(self._engine, lambda client: MatchRevokeAsked(client, task, queue, request.terminate, name))
+        return control_service_pb2.RevokeMatchingResponse(revoked=answer.count)
+
+    async def PurgeQueue(
+        self, request: control_service_pb2.PurgeQueueRequest, context: Any
+    ) -> control_service_pb2.PurgeQueueResponse:
+        """Revoke what stands in a queue."""
+        queue = _queue(request.queue)
+        check_room(self._engine)
+        answer = await done(self._engine, lambda client: PurgeAsked(client, queue))
+        return control_service_pb2.PurgeQueueResponse(revoked=answer.count)
+
+    async def PauseQueue(
+        self, request: control_service_pb2.PauseQueueRequest, context: Any
+    ) -> control_service_pb2.PauseQueueResponse:
+        """Hand out nothing of a queue any more."""
+        queue = _queue(request.queue)
+        check_room(self._engine)
+        await done(self._engine, lambda client: PauseAsked(client, queue, True))
+        return control_service_pb2.PauseQueueResponse()
+
+    async def ResumeQueue(
+        self, request: control_service_pb2.ResumeQueueRequest, context: Any
+    ) -> control_service_pb2.ResumeQueueResponse:
+        """Hand out again what waits in a queue."""
+        queue = _queue(request.queue)
+        check_room(self._engine)
+        await done(self._engine, lambda client: PauseAsked(client, queue, False))
+        return control_service_pb2.ResumeQueueResponse()
+
     async def ListWorkers(
         self, request: control_service_pb2.ListWorkersRequest, context: Any
     ) -> control_service_pb2.ListWorkersResponse:
@@ -136,7 +176,8 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         sessions = list(cluster.sessions.values())
         lines = sorted((line for line in cluster.lines.by_key.values() if line.queued > 0), key=lambda line: line.key)
         return control_service_pb2.ListQueuesResponse(
-            lanes=[_lane(line, sessions) for line in lines],
+            lanes=[_lane(line, sessions, paused=line.key.queue in cluster.paused) for line in lines],
+            paused=sorted(cluster.paused),
             scheduled=self._engine.committed.scheduled_count(),
         )
 
@@ -170,14 +211,21 @@ def _worker(session: Session) -> control_service_pb2.WorkerInfo:
     )
 
 
-def _lane(line: Line, sessions: list[Session]) -> control_service_pb2.LaneInfo:
+def _queue(name: str) -> str:
+    """Return the name of a queue, checked."""
+    if not convert.check_name(name, "the name of a queue"):
+        raise Refusal("NAME_TOO_LONG", "the name of a queue is empty: name one")
+    return name
+
+
+def _lane(line: Line, sessions: list[Session], *, paused: bool) -> control_service_pb2.LaneInfo:
     key = line.key
     return control_service_pb2.LaneInfo(
         queue=key.queue,
         task=key.task,
         priority=key.priority,
         waiting=line.queued,
-        blocked=_why_blocked(line, sessions),
+        blocked="the queue is paused" if paused else _why_blocked(line, sessions),
     )
 
 

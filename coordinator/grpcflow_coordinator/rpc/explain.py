@@ -197,7 +197,9 @@ class Explainer:
         live = [one for one in self._cluster.sessions.values() if one.stream is not None and not one.draining]
         serving = [one for one in live if queue in one.queues]
         able = [one for one in serving if task in one.facts.tasks]
-        if self._cluster.recovery is not None and any(line.below for line in lines):
+        if queue in self._cluster.paused:
+            _say(answer, "PAUSED", f"Waits in queue {queue!r}, which is paused.")
+        elif self._cluster.recovery is not None and any(line.below for line in lines):
             text = "Waits for workers to come back after the coordinator's restart: one of them may be running it."
             _say(answer, "RECOVERING", text)
         elif not serving:

@@ -232,17 +232,29 @@ def read_progress(data: bytes) -> Progress:
 def write_job(job: Job) -> bytes:
     """Write work on many nodes that is under way."""
     stamped = (job.stamps, job.terminate, job.signal, job.stamp, job.graph, job.node, job.done)
-    return _encode((VERSION, *stamped, job.kind, job.graphs, job.running, job.ready, job.releasing, job.calls))
+    work = (job.kind, job.graphs, job.running, job.ready, job.releasing, job.calls)
+    return _encode((VERSION, *stamped, *work, job.priority, job.sequence, job.until))
 
 
 def read_job(number: int, data: bytes) -> Job:
     """Read such work."""
-    fields = _read(data)[1:14]
+    fields = _read(data)[1:17]
     for at in (0, 12):
         fields[at : at + 1] = [tuple((name, value) for name, value in found) for found in fields[at : at + 1]]
     for at in (8, 10):
         fields[at : at + 1] = map(tuple, fields[at : at + 1])
     return Job(number, *fields)
+
+
+def write_name(name: str) -> bytes:
+    """Write one name."""
+    return _encode((VERSION, name))
+
+
+def read_name(data: bytes) -> str:
+    """Read one name."""
+    name: str = _read(data)[1]
+    return name
 
 
 def write_item(data: bytes, content_type: str) -> bytes:

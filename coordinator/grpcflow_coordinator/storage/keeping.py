@@ -58,6 +58,18 @@ class Keeping:
         """See `Loaded`."""
         self._overlay.put(keys.RETRIED + graph, formats.write_number(sequence))
 
+    def paused_queues(self) -> list[str]:
+        """See `Loaded`."""
+        return [formats.read_name(data) for _, data in self._all(keys.PAUSED)]
+
+    def put_paused(self, queue: str, *, paused: bool) -> None:
+        """See `Loaded`."""
+        key = keys.PAUSED + keys.digest(queue)
+        if paused:
+            self._overlay.put(key, formats.write_name(queue))
+        else:
+            self._overlay.delete(key)
+
     # Items
 
     def item_count(self, graph: bytes, index: int) -> int:

@@ -39,6 +39,7 @@ SAVED = SPACE + b"v"  # digest of a group's id -> its description
 
 CANCELLED = SPACE + b"z"  # graph id -> when it was cancelled
 RETRIED = SPACE + b"h"  # graph id -> sequence below which no queue entry means it any more
+PAUSED = SPACE + b"u"  # digest of a queue's name -> its name; nothing of it is handed out
 ITEM = SPACE + b"i"  # node id, number -> an item that the task emitted
 
 EPOCH = META + b"epoch"

@@ -273,6 +273,11 @@ class Records(Keeping):
         )
         return [(index, progress) for index, progress in found if progress.custom_state]
 
+    def graphs_after(self, after: bytes, limit: int) -> list[bytes]:
+        """See `Loaded`."""
+        start = keys.GRAPH + after + b"\0" if after else keys.GRAPH
+        return [key[len(keys.GRAPH) :] for key in self._overlay.keys(start, keys.after(keys.GRAPH), limit)]
+
     def newest_graphs(self, before: bytes, limit: int) -> list[bytes]:
         """Return the ids of up to `limit` graphs below `before`, newest first; empty: the newest."""
         end = keys.GRAPH + before if before else keys.after(keys.GRAPH)

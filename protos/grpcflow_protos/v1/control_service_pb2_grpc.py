@@ -56,6 +56,26 @@ class ControlServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampResponse.FromString,
                 _registered_method=True)
+        self.RevokeMatching = channel.unary_unary(
+                '/grpcflow.v1.ControlService/RevokeMatching',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingResponse.FromString,
+                _registered_method=True)
+        self.PurgeQueue = channel.unary_unary(
+                '/grpcflow.v1.ControlService/PurgeQueue',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.PurgeQueueRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.PurgeQueueResponse.FromString,
+                _registered_method=True)
+        self.PauseQueue = channel.unary_unary(
+                '/grpcflow.v1.ControlService/PauseQueue',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.PauseQueueRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.PauseQueueResponse.FromString,
+                _registered_method=True)
+        self.ResumeQueue = channel.unary_unary(
+                '/grpcflow.v1.ControlService/ResumeQueue',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueResponse.FromString,
+                _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/grpcflow.v1.ControlService/ListWorkers',
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListWorkersRequest.SerializeToString,
@@ -112,6 +132,44 @@ class ControlServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeMatching(self, request, context):
+        """RevokeMatching settles as revoked every node that has not settled and whose call matches, durably; it goes on
+        where the coordinator restarts meanwhile, and answers once all of them are.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeQueue(self, request, context):
+        """PurgeQueue settles as revoked every node that stands in a queue now; what runs, what waits for others or for its
+        time, and what is queued later is left alone. It goes on where the coordinator restarts meanwhile.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseQueue(self, request, context):
+        """PauseQueue lets nothing of a queue be handed out any more, durably, until ResumeQueue; what runs goes on.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeQueue(self, request, context):
+        """ResumeQueue ends a pause; of a queue that is not paused it does nothing.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListWorkers(self, request, context):
         """ListWorkers tells which sessions the coordinator knows; it asks no worker.
         """
@@ -148,6 +206,26 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.RevokeByStamp,
                     request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampResponse.SerializeToString,
+            ),
+            'RevokeMatching': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeMatching,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingResponse.SerializeToString,
+            ),
+            'PurgeQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeQueue,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.PurgeQueueRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.PurgeQueueResponse.SerializeToString,
+            ),
+            'PauseQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseQueue,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.PauseQueueRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.PauseQueueResponse.SerializeToString,
+            ),
+            'ResumeQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeQueue,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueResponse.SerializeToString,
             ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
@@ -269,6 +347,114 @@ class ControlService(object):
             '/grpcflow.v1.ControlService/RevokeByStamp',
             grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampRequest.SerializeToString,
             grpcflow_dot_v1_dot_control__service__pb2.RevokeByStampResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeMatching(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/RevokeMatching',
+            grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/PurgeQueue',
+            grpcflow_dot_v1_dot_control__service__pb2.PurgeQueueRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.PurgeQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/PauseQueue',
+            grpcflow_dot_v1_dot_control__service__pb2.PauseQueueRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.PauseQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/ResumeQueue',
+            grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueResponse.FromString,
             options,
             channel_credentials,
             insecure,

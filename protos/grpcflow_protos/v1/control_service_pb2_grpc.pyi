@@ -57,6 +57,28 @@ class ControlServiceStub:
 
     Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
     """
+    RevokeMatching: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.RevokeMatchingRequest, _control_service_pb2.RevokeMatchingResponse]
+    """RevokeMatching settles as revoked every node that has not settled and whose call matches, durably; it goes on
+    where the coordinator restarts meanwhile, and answers once all of them are.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    PurgeQueue: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.PurgeQueueRequest, _control_service_pb2.PurgeQueueResponse]
+    """PurgeQueue settles as revoked every node that stands in a queue now; what runs, what waits for others or for its
+    time, and what is queued later is left alone. It goes on where the coordinator restarts meanwhile.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    PauseQueue: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.PauseQueueRequest, _control_service_pb2.PauseQueueResponse]
+    """PauseQueue lets nothing of a queue be handed out any more, durably, until ResumeQueue; what runs goes on.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    ResumeQueue: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ResumeQueueRequest, _control_service_pb2.ResumeQueueResponse]
+    """ResumeQueue ends a pause; of a queue that is not paused it does nothing.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
     ListQueues: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListQueuesRequest, _control_service_pb2.ListQueuesResponse]
@@ -89,6 +111,28 @@ class ControlServiceAsyncStub(ControlServiceStub):
     coordinator restarts meanwhile, and answers once all of them are.
 
     Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    RevokeMatching: _aio.UnaryUnaryMultiCallable[_control_service_pb2.RevokeMatchingRequest, _control_service_pb2.RevokeMatchingResponse]  # type: ignore[assignment]
+    """RevokeMatching settles as revoked every node that has not settled and whose call matches, durably; it goes on
+    where the coordinator restarts meanwhile, and answers once all of them are.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    PurgeQueue: _aio.UnaryUnaryMultiCallable[_control_service_pb2.PurgeQueueRequest, _control_service_pb2.PurgeQueueResponse]  # type: ignore[assignment]
+    """PurgeQueue settles as revoked every node that stands in a queue now; what runs, what waits for others or for its
+    time, and what is queued later is left alone. It goes on where the coordinator restarts meanwhile.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    PauseQueue: _aio.UnaryUnaryMultiCallable[_control_service_pb2.PauseQueueRequest, _control_service_pb2.PauseQueueResponse]  # type: ignore[assignment]
+    """PauseQueue lets nothing of a queue be handed out any more, durably, until ResumeQueue; what runs goes on.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    ResumeQueue: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ResumeQueueRequest, _control_service_pb2.ResumeQueueResponse]  # type: ignore[assignment]
+    """ResumeQueue ends a pause; of a queue that is not paused it does nothing.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
@@ -143,6 +187,52 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         coordinator restarts meanwhile, and answers once all of them are.
 
         Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeMatching(
+        self,
+        request: _control_service_pb2.RevokeMatchingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.RevokeMatchingResponse, _abc.Awaitable[_control_service_pb2.RevokeMatchingResponse]]:
+        """RevokeMatching settles as revoked every node that has not settled and whose call matches, durably; it goes on
+        where the coordinator restarts meanwhile, and answers once all of them are.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeQueue(
+        self,
+        request: _control_service_pb2.PurgeQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.PurgeQueueResponse, _abc.Awaitable[_control_service_pb2.PurgeQueueResponse]]:
+        """PurgeQueue settles as revoked every node that stands in a queue now; what runs, what waits for others or for its
+        time, and what is queued later is left alone. It goes on where the coordinator restarts meanwhile.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def PauseQueue(
+        self,
+        request: _control_service_pb2.PauseQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.PauseQueueResponse, _abc.Awaitable[_control_service_pb2.PauseQueueResponse]]:
+        """PauseQueue lets nothing of a queue be handed out any more, durably, until ResumeQueue; what runs goes on.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeQueue(
+        self,
+        request: _control_service_pb2.ResumeQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.ResumeQueueResponse, _abc.Awaitable[_control_service_pb2.ResumeQueueResponse]]:
+        """ResumeQueue ends a pause; of a queue that is not paused it does nothing.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
         """
 
     @_abc_1.abstractmethod

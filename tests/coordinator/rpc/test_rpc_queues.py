@@ -1,0 +1,59 @@
+"""Queues over the wire: purged, paused, resumed; calls revoked by what they call; and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from tests.coordinator.support.serving import BOUND, Wire, call, refused, serving
+
+from grpcflow_coordinator.core.model import text_id
+from grpcflow_protos.v1 import control_service_pb2 as pb
+from grpcflow_protos.v1 import graph_service_pb2
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+LONG = "x" * 256
+
+
+async def ask(wire: Wire, method: str, **given: Any) -> Any:
+    """Call an rpc of the control service."""
+    return await getattr(wire.control, method)(getattr(pb, f"{method}Request")(**given), timeout=BOUND)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "code"),
+    [
+        ("RevokeMatching", {}, "BAD_ARGUMENTS"),
+        ("RevokeMatching", {"task": LONG}, "NAME_TOO_LONG"),
+        ("RevokeMatching", {"queue": LONG}, "NAME_TOO_LONG"),
+        ("RevokeMatching", {"task": "*", "signal": "NONE"}, "UNKNOWN_SIGNAL"),
+        *(
+            (method, {"queue": name}, "NAME_TOO_LONG")
+            for method in ("PurgeQueue", "PauseQueue", "ResumeQueue")
+            for name in ("", LONG)
+        ),
+    ],
+)
+async def test_what_is_refused(method: str, given: dict[str, Any], code: str) -> None:
+    async with serving() as wire:
+        assert await refused(ask(wire, method, **given)) == (INVALID, code)
+        await wire.works()
+
+
+async def test_a_paused_queue_says_so_and_a_purged_one_is_empty() -> None:
+    async with serving() as wire:
+        chunk = call()
+        await wire.submit(chunk)
+        await ask(wire, "PauseQueue", queue="default")
+        queues = await ask(wire, "ListQueues")
+        assert list(queues.paused) == ["default"]
+        assert queues.lanes[0].blocked == "the queue is paused"
+        explained = graph_service_pb2.ExplainRequest(id=text_id(chunk.graph, 0))
+        assert (await wire.graphs.Explain(explained, timeout=BOUND)).code == "PAUSED"
+        assert (await ask(wire, "PurgeQueue", queue="default")).revoked == 1
+        await ask(wire, "ResumeQueue", queue="default")
+        assert not (await ask(wire, "ListQueues")).paused
+        other = call()
+        await wire.submit(other)
+        assert (await ask(wire, "RevokeMatching", task="t")).revoked == 1
