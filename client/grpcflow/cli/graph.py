@@ -143,12 +143,12 @@ def _watch(view: GraphView, limit: int, interval: float, *, ids: bool) -> None:
 
     from grpcflow.cli.graph_screen import console, drawn
 
-    picture = view.picture(limit)
+    screen, picture = console(), view.picture(limit)
     heard = time.monotonic()
     note = ""
-    with Live(console=console(), auto_refresh=False, vertical_overflow="visible", transient=False) as live:
+    with Live(console=screen, auto_refresh=False, vertical_overflow="visible", transient=False) as live:
         while True:
-            live.update(drawn(picture, ids=ids, note=note), refresh=True)
+            live.update(drawn(picture, ids=ids, note=note, cut=screen.is_terminal), refresh=True)
             if picture.summary.ended:
                 break
             threading.Event().wait(interval)

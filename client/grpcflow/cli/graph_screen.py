@@ -37,13 +37,14 @@ def console() -> "Console":
     return Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, highlight=False, emoji=False)
 
 
-def drawn(picture: Picture, *, ids: bool = False, note: str = "") -> "Text":
+def drawn(picture: Picture, *, ids: bool = False, note: str = "", cut: bool = False) -> "Text":
     """Return a graph as a tree in colour.
 
     Args:
         picture: What is shown.
         ids: True: with the id of each task.
         note: What is said below it; empty: nothing.
+        cut: True: a line that is longer than the screen is cut, and not wrapped.
     """
     from rich.text import Text
 
@@ -54,7 +55,9 @@ def drawn(picture: Picture, *, ids: bool = False, note: str = "") -> "Text":
         lines.append(Text(left_out_text(picture).replace("ask for more boxes", "--limit N"), style="italic"))
     if note:
         lines.append(Text(note, style="yellow"))
-    return Text("\n").join(lines)
+    whole = Text("\n").join(lines)
+    whole.no_wrap, whole.overflow = (True, "ellipsis") if cut else (None, "fold")
+    return whole
 
 
 def _headline(summary: "Summary") -> "Text":

@@ -1,6 +1,7 @@
 """`grpcflow graph`: what is shown, listed, cancelled, retried and explained, each end with its exit code."""
 
 import importlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,11 +10,15 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
+from rich.live import Live
 from tests.client.shown_graphs import BEGAN, ShownGraph, ShownGraphs, add, report, succeeded, total
 
 from grpcflow import chain, chord, errors
 from grpcflow.cli import command_line
+from grpcflow.cli.graph_screen import drawn
 from grpcflow.cli.invocation import Invocation
+from grpcflow.graph import GraphView
 from grpcflow_protos.v1 import graph_service_pb2 as pb
 
 Typed = Callable[..., Result]
@@ -303,3 +308,15 @@ def test_explaining_is_a_sentence_in_both_places(asked: Typed, served: ShownGrap
     for words in (("explain", id), ("graph", "explain", id)):
         assert asked(*words).stdout == "Waits in queue 'q'.\n"
     assert json.loads(asked("explain", id, "--json").stdout)["code"] == "NO_WORKER"
+
+
+def test_on_a_narrow_screen_a_watched_tree_is_cut_and_a_shown_one_is_whole(served: ShownGraphs) -> None:
+    picture = GraphView(served, served.graphs[1].id).picture()
+    written = io.StringIO()
+    screen = Console(file=written, width=46)
+    with Live(console=screen, auto_refresh=False) as live:
+        live.update(drawn(picture, cut=True), refresh=True)
+    watched_lines = written.getvalue().splitlines()
+    assert [line.rstrip()[-1] for line in watched_lines] == ["…", "s", "…", "2"]
+    screen.print(drawn(picture))
+    assert "no funds" in " ".join(written.getvalue().split())
