@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from grpcflow.queue_control import QueueControl
+
 if TYPE_CHECKING:
     from grpcflow.connection import Connection, Reply
 
@@ -98,7 +100,7 @@ class Revoked:
     unknown: tuple[str, ...] = ()
 
 
-class Control:
+class Control(QueueControl):
     """Commands for one worker, some, or all.
 
     Args:

@@ -354,6 +354,22 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.requests.append(request)
         return control_service_pb2.RevokeResponse(revoked=len(request.ids), unknown=["x"])
 
+    def PurgeQueue(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return control_service_pb2.PurgeQueueResponse(revoked=3)
+
+    def PauseQueue(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return control_service_pb2.PauseQueueResponse()
+
+    def ResumeQueue(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return control_service_pb2.ResumeQueueResponse()
+
+    def RevokeMatching(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return control_service_pb2.RevokeMatchingResponse(revoked=2)
+
     def ListWorkers(self, request: Any, context: Any) -> Any:
         workers = [control_service_pb2.WorkerInfo(name="a@h"), control_service_pb2.WorkerInfo(name="b@h")]
         return control_service_pb2.ListWorkersResponse(workers=workers)

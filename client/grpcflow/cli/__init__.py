@@ -17,6 +17,7 @@ from grpcflow.cli.control import control
 from grpcflow.cli.graph import explain_task, graph
 from grpcflow.cli.inspect import inspect
 from grpcflow.cli.invocation import EXIT_INTERRUPTED, Program, reach_options
+from grpcflow.cli.queues import pause, purge, resume, revoke_matching
 from grpcflow.cli.result import result
 from grpcflow.cli.status import status
 from grpcflow.cli.worker import worker
@@ -58,6 +59,8 @@ def ctl() -> None:
     """Ask and steer workers; needs no app."""
 
 
+for _command in (pause, purge, resume, revoke_matching):
+    control.add_command(_command)
 for _command in (inspect, control, status):
     ctl.add_command(_command)
     command_line.add_command(_command)

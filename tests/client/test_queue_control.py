@@ -1,0 +1,78 @@
+"""Queues from Python and from the shell: purged, paused, resumed; calls revoked by what they call."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from grpcflow import Grpcflow, errors
+from grpcflow.cli import main
+from grpcflow.testing import Cluster
+
+app = Grpcflow("queues")
+
+
+@app.task(name="queues.mail")
+def mail(number: int) -> int:
+    return number
+
+
+@app.task(name="queues.other")
+def other(number: int) -> int:
+    return number
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster(app, queues=["default"]) as made:
+        yield made
+
+
+def test_a_purge_revokes_what_stands_in_the_queues_that_are_named(cluster: Cluster) -> None:
+    mails = [mail.apply_async((number,), queue=queue) for queue in ("mail", "bulk") for number in range(3)]
+    assert app.control.purge("mail") == 3
+    assert [each.state for each in mails] == ["REVOKED"] * 3 + ["PENDING"] * 3
+    assert app.control.purge() == 3
+    assert app.control.purge(["mail", "bulk"]) == 0
+    assert mail.delay(1).get(timeout=10) == 1
+
+
+def test_a_paused_queue_keeps_its_calls_until_it_is_resumed(cluster: Cluster) -> None:
+    app.control.pause_queue("default")
+    held = mail.delay(5)
+    assert held.explain().code == "PAUSED"
+    app.control.resume_queue("default")
+    assert held.get(timeout=10) == 5
+
+
+def test_calls_are_revoked_by_task_and_by_queue(cluster: Cluster) -> None:
+    waiting = [task.apply_async((1,), queue="nobody") for task in (mail, mail, other)]
+    assert app.control.revoke_matching("queues.m*") == 2
+    assert [each.state for each in waiting] == ["REVOKED", "REVOKED", "PENDING"]
+    assert app.control.revoke_matching(queue="nobody") == 1
+    with pytest.raises(ValueError, match=r"task='\*'"):
+        app.control.revoke_matching()
+
+
+def test_a_name_that_is_none_is_refused(cluster: Cluster) -> None:
+    for refused in (app.control.pause_queue, app.control.resume_queue, app.control.purge):
+        with pytest.raises(errors.InvalidRequest):
+            refused("")
+
+
+def test_the_same_from_the_shell(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*words: str, code: int = 0) -> str:
+        assert main(["--coordinator", cluster.address, "ctl", "control", *words]) == code
+        found = capsys.readouterr()
+        return found.out if not code else found.err
+
+    assert said("pause", "mail") == "Queue mail is paused.\n"
+    mail.apply_async((1,), queue="mail")
+    assert said("purge", "mail", "--force") == "1 task revoked.\n"
+    assert said("resume", "mail") == "Queue mail is not paused.\n"
+    for number in range(2):
+        mail.apply_async((number,), queue="mail")
+    assert json.loads(said("revoke_matching", "--task", "queues.*", "--json")) == {"revoked": 2}
+    assert said("purge", "--all", "-f") == "0 tasks revoked.\n"
+    assert "Name queues, or say --all" in said("purge", code=2)
+    assert "Name a --task or a --queue" in said("revoke_matching", code=2)
