@@ -118,6 +118,7 @@ def test_a_thousand_chains_are_one_chain_of_boxes_of_a_thousand() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_thousand_chords_are_folded_too() -> None:
     picture = view(chord([inner(3) for _ in range(1000)], report.s())).picture()
     assert shape(picture) == [
@@ -130,6 +131,7 @@ def test_a_thousand_chords_are_folded_too() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 2, 50, 500])
 def test_what_is_over_the_limit_is_left_out_and_counted_but_never_the_end(limit: int) -> None:
     seen = view(chain(add.si(i) for i in range(1200)) | report.s())
@@ -143,6 +145,7 @@ def test_what_is_over_the_limit_is_left_out_and_counted_but_never_the_end(limit:
     assert f"{1201 - limit:,} more are not shown" in seen.dot(limit)
 
 
+@pytest.mark.slow
 def test_far_beyond_the_limit_nothing_more_is_read() -> None:
     graph = ShownGraph(chain(add.si(i) for i in range(20_000)), page=100)
     served = ShownGraphs(graph)
@@ -176,6 +179,7 @@ def test_states_of_a_tree_are_told_with_workers_times_and_errors() -> None:
     assert lines[0].endswith("  FAILURE  1 SUCCESS, 1 FAILURE, 1 RUNNING, 1 WAITING")
 
 
+@pytest.mark.slow
 def test_a_deeply_nested_canvas_has_a_tree_and_a_picture() -> None:
     for depth, lines in ((30, 30 * 4 + 1), (400, 500)):
         canvas: Any = add.s(1)
@@ -237,6 +241,7 @@ def test_the_main_line_runs_straight_and_errbacks_stand_beside_it() -> None:
     assert min(ys[3:]) > max(ys[:3]) + 46
 
 
+@pytest.mark.slow
 def test_random_canvases_are_drawn_whole_with_no_box_over_another(rng: random.Random) -> None:
     drawn = 0
     for _ in range(60):
