@@ -1,4 +1,4 @@
-"""Event loops and os.fork(), each test in a process of its own: a fork of the test process would take pytest with it."""
+"""Event loops and os.fork(), each test in a process of its own: a fork of the test process would take pytest too."""
 
 import os
 import subprocess
