@@ -440,8 +440,8 @@ def wait_until_disconnected(coordinator: FakeCoordinator) -> None:
     """No connection of this process to the coordinator is left."""
     pause = threading.Event()
     for _ in range(int(T / 0.01)):
-        open_ones = [one for one in psutil.Process().net_connections("tcp") if one.raddr]
-        if not any(coordinator.port in (one.laddr.port, one.raddr.port) for one in open_ones):
+        open_ones = [one for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_ESTABLISHED]
+        if not any(coordinator.port in {one.laddr.port, one.raddr.port} for one in open_ones):
             return
         pause.wait(0.01)
     raise AssertionError("connections are still open")
