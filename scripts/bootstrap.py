@@ -29,8 +29,16 @@ LOCK_SECONDS = 900
 #: Tests start processes of their own, so that more than one session of tests to a CPU gains nothing.
 MOST_SESSIONS = 4
 
-#: Settings of the person's shell that must not leak into a cluster or a test that we start.
-OWN_VARIABLES = ("GRPCFLOW_COORDINATOR", "GRPCFLOW_APP", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+#: Settings of the person's shell that must not leak into a cluster or a test that we start. The last one would have
+#: each of the hundreds of processes that a run starts compile everything that it imports.
+OWN_VARIABLES = (
+    "GRPCFLOW_COORDINATOR",
+    "GRPCFLOW_APP",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "VIRTUAL_ENV",
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 class SetupError(Exception):

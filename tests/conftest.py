@@ -27,6 +27,8 @@ TURNS = pytest.StashKey[Turns]()
 def pytest_configure(config: pytest.Config) -> None:
     """Settles what the sessions that run side by side share: the seed and the folder in which they take turns."""
     session_seed()
+    # What tests start by the hundred must not compile all that it imports each time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     folder = os.environ.get("GRPCFLOW_TEST_TURNS")
     if folder is None:
         made = tempfile.TemporaryDirectory(prefix="turns-")

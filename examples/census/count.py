@@ -2,6 +2,7 @@
 
 import ast
 import os
+import sys
 import sysconfig
 import warnings
 from collections import defaultdict
@@ -25,16 +26,21 @@ def library() -> Path:
     return Path(sysconfig.get_path("stdlib"))
 
 
-def source_files() -> dict[str, list[str]]:
-    """Returns every source file of the standard library, its tests included, as paths below library(), by package."""
+def source_files(most: int | None = None) -> dict[str, list[str]]:
+    """Returns every source file of the standard library, its tests included, as paths below library(), by package.
+
+    With `most`, only so many of them.
+    """
     packages: dict[str, list[str]] = defaultdict(list)
+    left = sys.maxsize if most is None else most
     for folder, subfolders, files in os.walk(library()):
         subfolders[:] = sorted(set(subfolders) - NOT_OURS)
         relative = Path(folder).relative_to(library())
         package = relative.parts[0] if relative.parts else SINGLE_MODULES
-        for name in sorted(files):
-            if name.endswith(".py"):
-                packages[package].append((relative / name).as_posix())
+        sources = sorted(name for name in files if name.endswith(".py"))[:left]
+        left -= len(sources)
+        if sources:
+            packages[package] += [(relative / name).as_posix() for name in sources]
     return dict(packages)
 
 

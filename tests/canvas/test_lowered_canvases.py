@@ -18,7 +18,7 @@ from grpcflow import ids
 from grpcflow.lower import Calls, lower, to_chunks
 from grpcflow_protos.v1 import graph_pb2
 
-CANVASES = int(os.environ.get("GRPCFLOW_TEST_CANVASES", "150"))
+CANVASES = int(os.environ.get("GRPCFLOW_TEST_CANVASES", "80"))
 BOUNDS: Final[dict[str, Any]] = {
     "deadline": None,
     "print_blob": True,

@@ -25,7 +25,7 @@ from grpcflow.lower import Calls, lower, to_chunks
 from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.core.model import NodeState
 
-CANVASES = int(os.environ.get("GRPCFLOW_TEST_CANVASES", "80"))
+CANVASES = int(os.environ.get("GRPCFLOW_TEST_CANVASES", "40"))
 BOUNDS: Final[dict[str, Any]] = {
     "deadline": None,
     "print_blob": True,

@@ -19,7 +19,7 @@ from grpcflow_coordinator.core.events import CancelAsked, RetryAsked
 
 #: Each part is a test of its own, so that they can run side by side.
 PARTS = 2
-CANVASES = 60
+CANVASES = 30
 
 
 def ask(cluster: SimulatedCluster, event: Any) -> None:

@@ -73,12 +73,15 @@ def test_a_worker_started_by_the_spelling_with_an_app_is_shut_down_alone(proj: L
     with (proj.folder / "w3.log").open("wb") as log:
         third = subprocess.Popen(command, cwd=proj.folder, env=proj.environment, stdout=log, stderr=log)
     proj.processes["w3"] = third
-    wait_for("w3 to arrive", lambda: "3 nodes online" in grpcflow(proj, "ctl status"))
+    probe = Grpcflow("probe", coordinator=proj.address, set_as_current=False)
+    wait_for("w3 to arrive", lambda: online(probe) == ["w1", "w2", "w3"])
+    assert "3 nodes online" in grpcflow(proj, "ctl status")
     task = grpcflow(proj, "call proj.tasks.add --args=[20,22] --queue=third").strip()
     assert "42" in grpcflow(proj, f"result {task}")
     grpcflow(proj, "ctl control shutdown --destination=w3")
     assert third.wait(timeout=10) == 0
-    wait_for("w3 to leave", lambda: "2 nodes online" in grpcflow(proj, "ctl status"))
+    wait_for("w3 to leave", lambda: online(probe) == ["w1", "w2"])
+    assert "2 nodes online" in grpcflow(proj, "ctl status")
 
 
 def grpcflow(on: LocalCluster, command: str, code: int = 0) -> str:
@@ -87,6 +90,11 @@ def grpcflow(on: LocalCluster, command: str, code: int = 0) -> str:
     done = subprocess.run(words, cwd=on.folder, env=on.environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == code, (command, done.stdout, done.stderr, on.last_lines())
     return done.stdout + done.stderr
+
+
+def online(app: Grpcflow) -> list[str]:
+    """Returns the names of all workers; asked from here, for a wait that starts a command each time is a heavy one."""
+    return sorted(info.name for info in app.connection.list_workers())
 
 
 def replies(on: LocalCluster, command: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.tree import PACKAGES, ROOT, relative, sources
+from tests.support.tree import PACKAGES, ROOT, parsed, relative, sources
 
 CORE = PACKAGES["grpcflow_coordinator"] / "core"
 IMPURE = {
@@ -34,7 +34,7 @@ def test_the_core_imports_nothing_but_itself_and_pure_parts_of_the_standard_libr
 
 @pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=lambda path: path.name)
 def test_the_core_asks_no_clock(path: Path) -> None:
-    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
     asked = [call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr in ("now", "utcnow", "today")]
     assert not asked, f"{relative(path)} asks a clock: {asked}; time is an argument of step()"
 
@@ -76,7 +76,7 @@ def test_the_pytest_plugin_imports_nothing_of_ours_before_a_fixture_is_used() ->
 def imported_modules(path: Path) -> list[str]:
     """Returns the full names of all modules that a file imports."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

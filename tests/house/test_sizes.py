@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from tests.support.tree import PACKAGES, ROOT, relative, sources
+from tests.support.tree import PACKAGES, ROOT, parsed, relative, sources, text_of
 
 MOST_LINES_OF_A_FILE = 500
 MOST_LINES_OF_A_FUNCTION = 60
@@ -12,9 +12,8 @@ MOST_LINES_OF_A_FUNCTION = 60
 
 @pytest.mark.parametrize("path", sources(), ids=relative)
 def test_file_and_its_functions_are_not_too_long(path: Path) -> None:
-    text = path.read_text()
-    assert text.count("\n") <= MOST_LINES_OF_A_FILE, f"{relative(path)} holds two rooms in one"
-    for node in ast.walk(ast.parse(text)):
+    assert text_of(path).count("\n") <= MOST_LINES_OF_A_FILE, f"{relative(path)} holds two rooms in one"
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             assert lines <= MOST_LINES_OF_A_FUNCTION, f"{relative(path)}:{node.lineno} {node.name} has {lines} lines"
@@ -22,9 +21,8 @@ def test_file_and_its_functions_are_not_too_long(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sources(), ids=relative)
 def test_file_opens_by_saying_what_it_is(path: Path) -> None:
-    text = path.read_text()
-    empty = not text and path.name == "__init__.py" and path.is_relative_to(ROOT / "tests")
-    assert empty or ast.get_docstring(ast.parse(text)), f"{relative(path)} has no docstring at its head"
+    empty = not text_of(path) and path.name == "__init__.py" and path.is_relative_to(ROOT / "tests")
+    assert empty or ast.get_docstring(parsed(path)), f"{relative(path)} has no docstring at its head"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.support.tree import ROOT, files, relative, sources
+from tests.support.tree import ROOT, files, relative, sources, text_of
 
 #: This file has to say the words that it looks for.
 SELF = Path(__file__)
@@ -22,7 +22,7 @@ tests = [path for path in sources() if ROOT / "tests" in path.parents and path !
 
 @pytest.mark.parametrize("path", texts, ids=relative)
 def test_nothing_is_unfinished_and_no_path_is_of_one_machine(path: Path) -> None:
-    text = path.read_text()
+    text = text_of(path)
     for pattern in (UNFINISHED, PRIVATE):
         found = pattern.findall(text)
         assert found == [], f"{relative(path)} says {found}"
@@ -30,13 +30,13 @@ def test_nothing_is_unfinished_and_no_path_is_of_one_machine(path: Path) -> None
 
 @pytest.mark.parametrize("path", sources(), ids=relative)
 def test_no_error_is_swallowed_and_no_module_is_shapeless(path: Path) -> None:
-    assert path == SELF or not SWALLOWED.search(path.read_text()), f"{relative(path)} swallows an error"
+    assert path == SELF or not SWALLOWED.search(text_of(path)), f"{relative(path)} swallows an error"
     assert path.stem not in SHAPELESS, f"{relative(path)}: name it for what it holds"
 
 
 @pytest.mark.parametrize("path", tests, ids=relative)
 def test_no_test_sleeps_or_is_skipped(path: Path) -> None:
-    text = path.read_text()
+    text = text_of(path)
     assert not SKIPPED.search(text), f"{relative(path)} skips a test"
     asleep = [line for line in text.splitlines() if SLEEPS.search(line) and "in a task" not in line]
     assert not asleep, f"{relative(path)} sleeps: {asleep}; wait for an event (in a task's body say so: # in a task)"

@@ -1,5 +1,7 @@
 """What files the project is made of, for tests that look at the project itself."""
 
+import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +18,36 @@ FOLDERS = ("client", "coordinator", "docs", "examples", "protos", "scripts", "te
 
 def files(*suffixes: str) -> Iterator[Path]:
     """Yields every file that people wrote, of these suffixes or of all; without git, which may not be there."""
-    for path in [*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]:
-        written = path.is_file() and "__pycache__" not in path.parts and GENERATED not in path.parents
-        if written and (not suffixes or path.suffix in suffixes):
-            yield path
+    return (path for path in _written() if not suffixes or path.suffix in suffixes)
 
 
-def sources() -> list[Path]:
+@functools.cache
+def _written() -> tuple[Path, ...]:
+    """Returns every file that people wrote; in a work tree of git's own, `.git` is a file that nobody wrote."""
+    found = [*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
+    return tuple(
+        path
+        for path in found
+        if "__pycache__" not in path.parts and GENERATED not in path.parents and path.name != ".git" and path.is_file()
+    )
+
+
+@functools.cache
+def sources() -> tuple[Path, ...]:
     """Returns every Python file that people wrote, sorted; scripts without a suffix are shell."""
-    return sorted(files(".py"))
+    return tuple(sorted(files(".py")))
+
+
+@functools.cache
+def text_of(path: Path) -> str:
+    """Returns what stands in a file; many tests look at the same ones."""
+    return path.read_text(encoding="utf-8")
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Returns the syntax tree of a Python file; nobody may change it."""
+    return ast.parse(text_of(path))
 
 
 def relative(path: Path) -> str:
