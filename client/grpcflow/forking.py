@@ -31,6 +31,9 @@ _TASKS: Final = Path("/proc/self/task")
 #: How grpc's core names its threads (Linux shows 15 characters).
 _NAMES: Final = ("grpc_", "event_engine", "lifeguard", "timer_manager")
 
+#: How Python names the thread in which grpc.aio waits.
+_POLLER: Final = "(_poll_wrapper)"
+
 _log: Final = logging.getLogger("grpcflow.connection")
 
 
@@ -154,7 +157,9 @@ def _grpc_is_gone() -> bool:
 
 
 def _grpc_threads() -> bool:
-    """Return whether a thread of grpc's core runs."""
+    """Return whether a thread of grpc's runs: of its core, or the one that waits for all event loops."""
+    if any(thread.name.endswith(_POLLER) for thread in threading.enumerate()):
+        return True
     for task in _TASKS.iterdir():
         with contextlib.suppress(OSError):  # a thread that ends meanwhile
             if (task / "comm").read_text().startswith(_NAMES):
