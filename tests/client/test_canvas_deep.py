@@ -117,23 +117,23 @@ LARGE: dict[str, Callable[[int], Signature]] = {
 
 
 def _seconds(make: Callable[[int], Signature], size: int) -> float:
-    """Returns what all steps from the canvas to its messages take; the best of three, for a busy machine."""
-
-    def once() -> float:
-        started = time.process_time()
-        canvas = make(size)
-        canvas.clone().freeze()
-        to_chunks(lowered(canvas), b"g" * 12)
-        return time.process_time() - started
-
-    return min(once() for _ in range(3))
+    """Returns what all steps from the canvas to its messages take."""
+    started = time.process_time()
+    canvas = make(size)
+    canvas.clone().freeze()
+    to_chunks(lowered(canvas), b"g" * 12)
+    return time.process_time() - started
 
 
 @pytest.mark.parametrize("kind", LARGE)
 def test_time_grows_in_line_with_the_size(kind: str) -> None:
-    """Eight times the size takes at most twenty times the time, where the square would take sixty-four."""
-    small, large = _seconds(LARGE[kind], 500), _seconds(LARGE[kind], 4_000)
-    assert large < 20 * max(small, 0.002)
+    """Eight times the size takes at most twenty times the time, where the square would take sixty-four.
+
+    One of three tries has to show it, for a busy machine.
+    """
+    most = 20 * max(min(_seconds(LARGE[kind], 500) for _ in range(3)), 0.002)
+    tries = (_seconds(LARGE[kind], 4_000) for _ in range(3))
+    assert any(took < most for took in tries)
 
 
 def test_a_group_of_a_hundred_thousand_is_cut_into_bounded_messages() -> None:

@@ -1,4 +1,8 @@
-"""Fixtures of the tests on real processes."""
+"""Fixtures of the tests on real processes.
+
+A test that kills or restarts anything, or needs settings of its own, takes `cluster`. Any other takes `shared`, hires
+the workers that it needs, and leaves no work behind.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,3 +16,31 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A cluster with nothing started."""
     with cluster_in(tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster_in(tmp_path_factory.mktemp("shared")) as made:
+        made.start_coordinator()
+        yield made
+
+
+@pytest.fixture
+def shared(_shared: Cluster) -> Iterator[Cluster]:
+    """A cluster with a coordinator, which goes on through the session; its notes are those of this test alone.
+
+    Fails before a test where an earlier one broke it, and after the test that broke it.
+    """
+    _shared.assert_whole()
+    for note in _shared.notes.iterdir():
+        note.unlink()
+    yield _shared
+    print(_shared.logs())
+    _shared.assert_whole()
+
+
+@pytest.fixture
+def address(request: pytest.FixtureRequest) -> str:
+    """Where the coordinator is of the cluster that this test takes."""
+    taken: Cluster = request.getfixturevalue("shared" if "shared" in request.fixturenames else "cluster")
+    return taken.address

@@ -152,6 +152,18 @@ class Cluster:
             wait_for(f"worker {name} to be live", lambda: self.state_of(name) == "live" or self._ended(worker))
         return worker
 
+    def hire(self, name: str, *options: str, queues: str = "default") -> None:
+        """Start a worker unless the one of this name runs: for the cluster that many tests share."""
+        if name not in self.workers:
+            self.start_worker(name, *options, queues=queues)
+
+    def assert_whole(self) -> None:
+        """Fail where a process of this cluster has ended that nobody was to end."""
+        assert self.coordinator is not None
+        for process in (self.coordinator, *self.workers.values()):
+            code = process.popen.poll()
+            assert code is None, f"{process.log.stem} of the shared cluster ended with {code}: {self.logs()}"
+
     @staticmethod
     def _ended(worker: Process) -> bool:
         if worker.popen.poll() is not None:

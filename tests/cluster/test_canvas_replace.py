@@ -23,8 +23,8 @@ GATES = 5
 
 
 @pytest.fixture(autouse=True)
-def client(cluster: Cluster) -> None:
-    tasks.app.conf.update(coordinator=cluster.address)
+def client(address: str) -> None:
+    tasks.app.conf.update(coordinator=address)
 
 
 def replaced(task: Any, door: Path) -> dict[str, Any]:
@@ -89,9 +89,8 @@ def test_a_child_that_is_killed_before_the_replacement_runs_again_and_replaces(c
     assert cluster.count("die_once_then_instead") == 2
 
 
-def test_replacements_nest_and_failures_in_them_are_the_tasks_own(cluster: Cluster) -> None:
-    cluster.start_coordinator()
-    cluster.start_worker("w1")
+def test_replacements_nest_and_failures_in_them_are_the_tasks_own(shared: Cluster) -> None:
+    shared.hire("w1", queues="default,urgent")
     assert tasks.count_down.delay(20).get(timeout=SOON) == 40
     failed = chain(tasks.instead.s("failing", tasks.add.s(1, 1) | tasks.fail.si("inside")), tasks.add.s(1))()
     with pytest.raises(ValueError, match="inside"):
@@ -121,10 +120,9 @@ def test_members_that_are_added_to_a_header_are_waited_for_over_a_kill_of_the_co
 
 
 def test_an_added_member_that_fails_fails_the_chord_and_outside_of_a_group_none_can_be_added(
-    cluster: Cluster,
+    shared: Cluster,
 ) -> None:
-    cluster.start_coordinator()
-    cluster.start_worker("w1")
+    shared.hire("w1", queues="default,urgent")
     with pytest.raises(ChordError, match="added"):
         chord([tasks.joined_by.s(1, tasks.fail.s("added"))], tasks.gather.s())().get(timeout=SOON)
     with pytest.raises(ValueError, match="no member of a group"):

@@ -19,14 +19,14 @@ BINARIES = Path(sys.executable).parent
 
 
 @pytest.fixture(autouse=True)
-def client(cluster: Cluster) -> None:
-    tasks.app.conf.update(coordinator=cluster.address)
+def client(address: str) -> None:
+    tasks.app.conf.update(coordinator=address)
 
 
 @pytest.fixture
-def another(cluster: Cluster) -> Iterator[Grpcflow]:
+def another(address: str) -> Iterator[Grpcflow]:
     """A second client, with a connection of its own."""
-    made = Grpcflow("another", coordinator=cluster.address, set_as_current=False)
+    made = Grpcflow("another", coordinator=address, set_as_current=False)
     yield made
     made.connection.close()
 
@@ -72,9 +72,8 @@ def test_calls_are_revoked_by_stamp_without_any_worker_and_while_they_run(cluste
 
 
 @pytest.mark.parametrize(("members", "size"), [(5, 1_000_000), (20, 3_000_000)])
-def test_a_header_of_many_megabytes_reaches_its_body(cluster: Cluster, members: int, size: int) -> None:
-    cluster.start_coordinator()
-    cluster.start_worker("w1")
+def test_a_header_of_many_megabytes_reaches_its_body(shared: Cluster, members: int, size: int) -> None:
+    shared.hire("w1", queues="default,urgent")
     canvas = chord([tasks.text.s(size + i) for i in range(members)], tasks.lengths.s())()
     assert canvas.get(timeout=40) == [size + i for i in range(members)]
 
@@ -106,9 +105,8 @@ def test_what_is_forgotten_stays_forgotten_and_what_is_saved_is_found_over_a_kil
     assert saved.get(timeout=SOON) == [0, 2, 4]
 
 
-def test_a_wait_for_an_id_that_another_client_submits_later_ends(cluster: Cluster, another: Grpcflow) -> None:
-    cluster.start_coordinator()
-    cluster.start_worker("w1")
+def test_a_wait_for_an_id_that_another_client_submits_later_ends(shared: Cluster, another: Grpcflow) -> None:
+    shared.hire("w1", queues="default,urgent")
     early = another.AsyncResult("later")
     with pytest.raises(NotFound, match="later"):
         early.get(timeout=SOON)
@@ -120,12 +118,11 @@ def test_a_wait_for_an_id_that_another_client_submits_later_ends(cluster: Cluste
         assert waits.result(SOON) == 3
 
 
-def test_what_ran_a_call_and_how_often_is_known_after_its_value_too(cluster: Cluster) -> None:
-    cluster.start_coordinator()
-    cluster.start_worker("w1")
-    flag = cluster.folder / "flag"
+def test_what_ran_a_call_and_how_often_is_known_after_its_value_too(shared: Cluster, tmp_path: Path) -> None:
+    shared.hire("w1", queues="default,urgent")
+    flag = tmp_path / "flag"
     result = tasks.until.delay(str(flag), 1)
-    wait_for("two attempts", lambda: cluster.count("until") >= 2)
+    wait_for("two attempts", lambda: shared.count("until") >= 2)
     flag.touch()
     assert result.get(timeout=SOON) == 1
     assert (result.worker, result.name) == ("w1", "t.until")
@@ -170,9 +167,8 @@ def test_calls_in_place_need_no_daemon(cluster: Cluster) -> None:
     assert done.stdout == "done\n", done.stderr
 
 
-def test_a_call_from_the_shell_takes_the_options_of_a_call(cluster: Cluster) -> None:
-    cluster.start_coordinator()
-    cluster.start_worker("w1", queues="default,urgent")
+def test_a_call_from_the_shell_takes_the_options_of_a_call(shared: Cluster) -> None:
+    shared.hire("w1", queues="default,urgent")
     for options, code, words in [
         (["--countdown", "0.1", "--queue", "urgent", "--serializer", "msgpack", "--compression", "gzip"], 0, "3"),
         (["--expires", "60", "--priority", "9"], 0, "3"),
@@ -188,15 +184,14 @@ def test_a_call_from_the_shell_takes_the_options_of_a_call(cluster: Cluster) -> 
             "-a",
             "[1, 2]",
             "--wait",
-            *options,
         ]
         told = subprocess.run(
             [*command, *options],
-            env=cluster.environment(),
+            env=shared.environment(),
             capture_output=True,
             text=True,
             timeout=SOON,
-            cwd=cluster.folder,
+            cwd=shared.folder,
         )
         assert told.returncode == code, told.stderr
         assert words in told.stdout + told.stderr

@@ -9,21 +9,19 @@ from tests.cluster.harness import Cluster
 from grpcflow import TaskRevokedError, chain, chord, group
 
 
-def test_a_replaced_task_and_an_added_member_have_their_values(cluster: Cluster) -> None:
-    cluster.start_coordinator()
-    cluster.start_worker("w1", "-A", "running_tasks")
-    tasks.app.conf.update(coordinator=cluster.address)
+def test_a_replaced_task_and_an_added_member_have_their_values(shared: Cluster) -> None:
+    shared.hire("running", "-A", "running_tasks")
+    tasks.app.conf.update(coordinator=shared.address)
     assert tasks.replaced.delay(5).get(timeout=20) == [6, 7]
     assert (tasks.replaced.s(5) | tasks.total.s()).delay().get(timeout=20) == 13
     assert chord([tasks.adding.s(1), tasks.add.s(1, 1)], tasks.total.s()).delay().get(timeout=20) == 104
 
 
 def test_an_added_member_is_in_the_list_of_the_group_and_not_among_the_members_that_were_submitted(
-    cluster: Cluster,
+    shared: Cluster,
 ) -> None:
-    cluster.start_coordinator()
-    cluster.start_worker("w1", "-A", "running_tasks")
-    tasks.app.conf.update(coordinator=cluster.address)
+    shared.hire("running", "-A", "running_tasks")
+    tasks.app.conf.update(coordinator=shared.address)
     many = group(tasks.adding.s(1), tasks.add.s(1, 1)).delay()
     assert tasks.app.AsyncResult(many.id).get(timeout=20) == [1, 2, 101]
     assert (many.get(timeout=20), len(many)) == ([1, 2], 2)

@@ -16,8 +16,8 @@ SOON = 30.0
 
 
 @pytest.fixture(autouse=True)
-def client(cluster: Cluster) -> None:
-    tasks.app.conf.update(coordinator=cluster.address)
+def client(address: str) -> None:
+    tasks.app.conf.update(coordinator=address)
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def start(cluster: Cluster, *options: str) -> Process:
     return cluster.start_worker("w1", "-A", "streaming_tasks", *options)
 
 
-def test_items_of_any_size_arrive_once_in_order_and_as_often_as_they_are_read(cluster: Cluster) -> None:
-    start(cluster)
+def test_items_of_any_size_arrive_once_in_order_and_as_often_as_they_are_read(shared: Cluster) -> None:
+    shared.hire("streaming", "-A", "streaming_tasks")
     result = tasks.count.delay(5_000)
     assert list(result.stream(timeout=SOON)) == list(range(5_000))
     assert list(result.stream(timeout=SOON, first=4_998)) == [4_998, 4_999], "they stay, as the value does"
@@ -44,8 +44,8 @@ def test_items_of_any_size_arrive_once_in_order_and_as_often_as_they_are_read(cl
     assert not list(tasks.quiet.delay().stream(timeout=SOON))
 
 
-def test_a_failure_follows_its_items_and_retries_and_replacements_add_to_one_stream(cluster: Cluster) -> None:
-    start(cluster)
+def test_a_failure_follows_its_items_and_retries_and_replacements_add_to_one_stream(shared: Cluster) -> None:
+    shared.hire("streaming", "-A", "streaming_tasks")
     items = tasks.breaks.delay().stream(timeout=SOON)
     assert next(items) == "before"
     with pytest.raises(ValueError, match="broken"):
@@ -133,8 +133,8 @@ def test_progress_is_told_by_push_and_anew_when_the_coordinator_comes_back(
     assert (told[-1]["status"], told[-1]["result"]) == ("SUCCESS", "done")
 
 
-def test_a_slow_reader_of_progress_gets_the_newest_state_and_the_end(cluster: Cluster) -> None:
-    start(cluster)
+def test_a_slow_reader_of_progress_gets_the_newest_state_and_the_end(shared: Cluster) -> None:
+    shared.hire("streaming", "-A", "streaming_tasks")
     result = tasks.progress.delay(2_000)
     told: list[dict[str, Any]] = []
     held = threading.Event()
@@ -152,8 +152,8 @@ def test_a_slow_reader_of_progress_gets_the_newest_state_and_the_end(cluster: Cl
     assert sum(one.get("skipped", 0) + 1 for one in told if one["status"] == "PROGRESS") <= 2_000
 
 
-def test_members_of_a_group_tell_of_themselves_while_all_are_waited_for(cluster: Cluster) -> None:
-    start(cluster)
+def test_members_of_a_group_tell_of_themselves_while_all_are_waited_for(shared: Cluster) -> None:
+    shared.hire("streaming", "-A", "streaming_tasks")
     many = group(tasks.progress.s(3) for _ in range(4))()
     told: list[dict[str, Any]] = []
     assert many.get(timeout=SOON, on_message=told.append) == ["done"] * 4
@@ -162,7 +162,6 @@ def test_members_of_a_group_tell_of_themselves_while_all_are_waited_for(cluster:
     assert {one["task_id"] for one in told if one["status"] == "PROGRESS"} <= set(ends)
 
 
-def test_a_stream_that_nobody_knows_is_a_clear_error(cluster: Cluster) -> None:
-    cluster.start_coordinator()
+def test_a_stream_that_nobody_knows_is_a_clear_error(shared: Cluster) -> None:
     with pytest.raises(errors.NotFound, match="there is no task"):
         list(tasks.app.AsyncResult("nobody").stream(timeout=SOON))
