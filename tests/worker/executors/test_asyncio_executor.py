@@ -170,6 +170,9 @@ async def test_the_soft_signal_interrupts_a_coroutine_without_a_limit(many: Runn
 async def test_a_task_that_blocks_the_loop_is_named(
     many: Running, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
+    ready = many.put("plain", gate.port)  # imports what the other one needs, which takes its time on a busy machine
+    gate.open(await gate.arrival())
+    await many.heard.all_of([ready])
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     handler = logging.Handler()
@@ -188,7 +191,8 @@ async def test_a_task_that_blocks_the_loop_is_named(
     (message,) = [record.getMessage() for record in caplog.records if record.name == "grpcflow.worker"]
     assert message.startswith("executor_async.blocks[00010203-")
     assert "has blocked the event loop of all tasks for 100 ms, at " in message
-    assert "executor_sample.py" in message
+    # It stands there all the time; on a busy machine it may be seen on its way to the gate already.
+    assert any(place in message for place in ("executor_sample.py", "socket.py")), message
 
 
 async def test_what_a_task_left_running_is_cancelled_and_named(
