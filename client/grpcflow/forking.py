@@ -26,7 +26,7 @@ from grpcflow.errors import ForkedEventLoop
 __all__ = ["Restful", "channel_opened", "check_usable", "ended", "outlives", "watch_over"]
 
 #: Seconds that a fork waits for grpc's threads to end.
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 10.0
 _TASKS: Final = Path("/proc/self/task")
 #: How grpc's core names its threads (Linux shows 15 characters).
 _NAMES: Final = ("grpc_", "event_engine", "lifeguard", "timer_manager")

@@ -5,7 +5,7 @@ All of it runs on the thread of the loop that it was opened on.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -16,6 +16,10 @@ from grpcflow.link import OPTIONS, PROBE, Link, joined
 from grpcflow_protos.v1 import client_service_pb2
 
 __all__ = ["LoopLink", "was_cancelled"]
+
+#: Seconds that a link which is closed waits for the end of its call, and turns of the loop for what follows from that.
+_LAST_WORD: Final = 1.0
+_TURNS: Final = 10
 
 
 class LoopLink(Link):
@@ -50,6 +54,17 @@ class LoopLink(Link):
             self.probe = None
         await self.channel.close()
         forking.ended(self)
+        # What grpc still has to say of the call it says on this loop; until then the call holds on to grpc's core, and
+        # a fork in the next line of whoever closes would wait for it in vain.
+        try:
+            await asyncio.wait_for(self._call.code(), _LAST_WORD)
+        except (grpc.RpcError, grpc.aio.UsageError, TimeoutError):
+            pass
+        except asyncio.CancelledError:
+            if was_cancelled():
+                raise
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     def ask(self, timeout: float) -> None:
         """Send a probe: any answer but silence shows that the coordinator lives."""
