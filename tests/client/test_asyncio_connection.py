@@ -83,7 +83,7 @@ def test_submits_of_a_thousand_coroutines_leave_in_few_messages(
         before = coordinator.fake.messages
         await asyncio.gather(*(submitted(connection) for _ in range(1_000)))
         assert coordinator.fake.messages - before <= 3
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads  # those that other tests left may end meanwhile
         assert open_waits(connection) == 0
         await connection.aclose()
 
