@@ -29,6 +29,9 @@ KEPT_BYTES: Final = 8 * 1024 * 1024
 #: more, and all of it must stay below the transport's limit.
 RESULT_BYTES: Final = limits.MESSAGE_OVERHEAD // 4
 
+#: Values of earlier nodes after which a message to a worker takes no more: others have their turn between messages.
+LEAVES_AT_ONCE: Final = 500
+
 #: Results in one message.
 PAGE: Final = 2_000
 
@@ -130,7 +133,7 @@ class WorkerStream(Stream):
         size = 0
         templates: dict[int, int] = {}
         self._leaves = 0
-        while self.assigned and size < limits.BATCH_BYTES and self._leaves < limits.VALUE_LEAVES:
+        while self.assigned and size < limits.BATCH_BYTES and self._leaves < LEAVES_AT_ONCE:
             assign = self.assigned.popleft()
             run = self._run(assign)
             if run is None:

@@ -32,6 +32,9 @@ RUN_NODES: Final = 500
 CHUNK_RUNS: Final = 500
 CHUNK_RUNS_MOST: Final = 2_000
 
+#: Bytes after which a sender cuts a piece of a graph, for the same reason; one payload alone may be larger.
+CHUNK_BYTES: Final = 256 * 1024
+
 #: Most nodes in one graph.
 NODE_LIMIT: Final = 200_000
 

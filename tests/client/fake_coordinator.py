@@ -86,6 +86,7 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.streams: list[Stream] = []
         self.opened = threading.Semaphore(0)
         self.watch_seen = threading.Semaphore(0)
+        self.unwatch_seen = threading.Semaphore(0)
         self.graph_seen = threading.Semaphore(0)
         self.messages = 0
         self.received = 0
@@ -147,6 +148,8 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         for nodes in request.watches:
             self._watch(nodes, stream)
         self.unwatched.extend(request.unwatches)
+        if request.unwatches:
+            self.unwatch_seen.release()
 
     def _finish(self, graph: bytes, stream: Stream) -> None:
         self.graphs[graph] += 1

@@ -196,6 +196,7 @@ def test_a_cancelled_wait_is_unwatched_and_nobody_else_is_harmed(
         coordinator.fake.settle(graph, 1, 5)
         assert [one.data for one in await other] == [b"5"]
         assert open_waits(connection) == 0
+        await seen(coordinator.fake.unwatch_seen)
         [unwatched] = coordinator.fake.unwatched
         assert (unwatched.graph, [(one.first, one.count) for one in unwatched.ranges]) == (graph, [(0, 1)])
         await connection.aclose()

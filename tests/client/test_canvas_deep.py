@@ -11,7 +11,7 @@ from tests.client.fake_connection import FakeApp
 
 from grpcflow import Signature, chain, chord, codec, group, signature
 from grpcflow.lower import Calls, LoweredGraph, lower, to_chunks
-from grpcflow_protos.limits import BATCH_BYTES
+from grpcflow_protos.limits import CHUNK_BYTES
 
 app = FakeApp("deep")
 
@@ -139,7 +139,7 @@ def test_time_grows_in_line_with_the_size(kind: str) -> None:
 def test_a_group_of_a_hundred_thousand_is_cut_into_bounded_messages() -> None:
     chunks = to_chunks(lowered(group(noop.s(i) for i in range(100_000))), b"g" * 12)
     assert sum(run.count for chunk in chunks for run in chunk.runs) == 100_001
-    assert max(chunk.ByteSize() for chunk in chunks) <= BATCH_BYTES + 1_000
+    assert max(chunk.ByteSize() for chunk in chunks) <= CHUNK_BYTES + 1_000
 
 
 def test_a_chord_of_three_hundred_chords_of_three_hundred() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from grpcflow.ids import node_bytes
 from grpcflow.lower.model import Attachment, LoweredGraph, Run, TemplateSpec
-from grpcflow_protos.limits import BATCH_BYTES, CHUNK_RUNS
+from grpcflow_protos.limits import CHUNK_BYTES, CHUNK_RUNS
 from grpcflow_protos.v1 import graph_pb2
 
 __all__ = ["to_chunks"]
@@ -83,7 +83,7 @@ def _cut(
             needed.append(_template(template, nesting, root))
             run_size += needed[-1].ByteSize() + _TEMPLATE_BYTES
         sent += len(needed)
-        if runs and (size + run_size > BATCH_BYTES or len(runs) >= CHUNK_RUNS):
+        if runs and (size + run_size > CHUNK_BYTES or len(runs) >= CHUNK_RUNS):
             yield runs, templates
             runs, templates, size = [], [], 0
         message = _run(run, graph_id)

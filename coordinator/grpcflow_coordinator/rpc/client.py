@@ -29,6 +29,10 @@ _UNKNOWN = "no such task, or its result has expired: check the id, and keep resu
 #: Nodes whose present state is told when they begin to be watched, at most.
 MOVES_TOLD = 1_000
 
+#: What a run of a piece weighs beside its nodes, and what is read in one go.
+_RUN_WEIGHT = 4
+_UNHURRIED = 2_000
+
 #: Ids that the answer to Submit names at most.
 IDS_NAMED = 1_000
 
@@ -254,12 +258,12 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
 
 async def _unhurried(pieces: Iterable[graph_pb2.GraphChunk]) -> AsyncIterator[graph_pb2.GraphChunk]:
     """Yield the pieces of one message, and let others have their turn between large ones."""
-    runs = 0
+    weight = 0
     for piece in pieces:
-        runs += len(piece.runs)
-        if runs > limits.CHUNK_RUNS:
+        weight += sum(_RUN_WEIGHT + run.count for run in piece.runs)
+        if weight > _UNHURRIED:
             await asyncio.sleep(0)
-            runs = len(piece.runs)
+            weight = 0
         yield piece
 
 
