@@ -97,7 +97,8 @@ async def test_a_broken_stream_is_taken_up_with_what_is_held(
         message = await stream.next()
         assert (message.sequence, list(message.values.tokens)) == (2, [1])
     assert "lost the coordinator" in caplog.text
-    assert "restarting" in caplog.text
+    # Where a message is on its way as the stream ends, grpc may know of that alone, and not of the status.
+    assert "restarting" in caplog.text or "Internal error from Core" in caplog.text
     assert "connected to" in caplog.text
 
 

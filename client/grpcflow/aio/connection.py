@@ -101,6 +101,10 @@ async def _taken(call: Callable[[], Any], take: Callable[[Any], Any]) -> Any:
         raise _Cut from None
 
 
+#: Seconds that grpc has for what it does at the end of calls.
+_LAST_WORDS: Final = 1.0
+
+
 # --- one for each event loop and address ---------------------------------------------------------------------
 
 
@@ -163,3 +167,19 @@ async def close_connections(addresses: Iterable[str] | None = None) -> None:
         connection = mine.pop(key, None)
         if connection is not None:
             await connection.aclose()
+    if wanted and not mine:
+        await _last_words()
+
+
+async def _last_words() -> None:
+    """Let grpc end what it still does on this loop for calls whose channel is closed: it does not say when it has.
+
+    Whoever has calls of grpc's own on the loop beside ours waits in vain, and shortly.
+    """
+    left = [task for task in asyncio.all_tasks() if _is_of_a_call(task)]
+    if left:
+        await asyncio.wait(left, timeout=_LAST_WORDS)
+
+
+def _is_of_a_call(task: "asyncio.Task[Any]") -> bool:
+    return getattr(task.get_coro(), "__qualname__", "").startswith("_AioCall.")
