@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from grpcflow.aio.control import AwaitableControl, AwaitableInspect
 from grpcflow.queue_control import QueueControl
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["Connected", "Control", "Inspect", "Replies", "ReplyList", "Revoked"]
 DEFAULT_TIMEOUT: Final = 1.0
 
 #: Most ids that one revoke request carries; more are cut into several.
-_REVOKE_BATCH: Final = 10_000
+REVOKE_BATCH: Final = 10_000
 
 
 class Connected(Protocol):
@@ -100,7 +101,7 @@ class Revoked:
     unknown: tuple[str, ...] = ()
 
 
-class Control(QueueControl):
+class Control(QueueControl, AwaitableControl):
     """Commands for one worker, some, or all.
 
     Args:
@@ -142,8 +143,8 @@ class Control(QueueControl):
             InvalidRequest: No such command, or arguments that it does not take.
             CoordinatorUnavailable: The coordinator cannot be reached.
         """
-        names = _names(destination)
-        _check_timeout(timeout)
+        names = names_of(destination)
+        check_timeout(timeout)
         return Replies(self._app.connection.control(name, dict(arguments or {}), names, timeout))
 
     def broadcast(
@@ -226,8 +227,7 @@ class Control(QueueControl):
         """
         if destination is not None:
             raise ValueError("the coordinator revokes tasks wherever they are: leave destination out.")
-        stamps = {name: [values] if isinstance(values, str) else list(values) for name, values in headers.items()}
-        return Revoked(self._app.connection.revoke_by_stamp(stamps, terminate, signal))
+        return Revoked(self._app.connection.revoke_by_stamp(stamps_of(headers), terminate, signal))
 
     def revoke(
         self,
@@ -246,11 +246,11 @@ class Control(QueueControl):
             InvalidRequest: An id is too long, or there is no such signal.
             CoordinatorUnavailable: The coordinator cannot be reached.
         """
-        ids = _ids(task_id)
+        ids = ids_of(task_id)
         revoked = 0
         unknown: list[str] = []
-        for start in range(0, len(ids), _REVOKE_BATCH):
-            answer = self._app.connection.revoke(ids[start : start + _REVOKE_BATCH], terminate, signal)
+        for start in range(0, len(ids), REVOKE_BATCH):
+            answer = self._app.connection.revoke(ids[start : start + REVOKE_BATCH], terminate, signal)
             revoked += answer.revoked
             unknown.extend(answer.unknown)
         return Revoked(revoked, tuple(unknown))
@@ -260,7 +260,7 @@ class Control(QueueControl):
         return self.revoke(task_id, terminate=True, signal=signal)
 
 
-class Inspect:
+class Inspect(AwaitableInspect):
     """Questions to workers; each method returns ``Replies``, ``{worker: value}``, and never None.
 
     All raise what ``Control.command`` raises.
@@ -275,9 +275,9 @@ class Inspect:
         self, app: Connected, destination: Collection[str] | None = None, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         self._app = app
-        self.destination = _names(destination)
+        self.destination = names_of(destination)
         self.timeout = timeout
-        _check_timeout(timeout)
+        check_timeout(timeout)
 
     def ask(self, command: str, arguments: Mapping[str, Any] | None = None) -> Replies:
         """Ask any question by its name.
@@ -333,7 +333,7 @@ class Inspect:
         return self.ask("query_task", {"ids": list(ids)})
 
 
-def _names(destination: Collection[str] | None) -> tuple[str, ...]:
+def names_of(destination: Collection[str] | None) -> tuple[str, ...]:
     """Return the names of a destination; none at all mean every worker."""
     if destination is None:
         return ()
@@ -346,19 +346,24 @@ def _names(destination: Collection[str] | None) -> tuple[str, ...]:
     return names
 
 
-def _check_timeout(timeout: float) -> None:
+def check_timeout(timeout: float) -> None:
     """Refuse a time that would mean "no time" or "for ever"."""
     if not 0 < timeout < float("inf"):
         raise ValueError(f"timeout is {timeout!r}; give a number of seconds above 0.")
 
 
-def _ids(task_id: "str | HasId | Iterable[str | HasId]") -> Sequence[str]:
+def ids_of(task_id: "str | HasId | Iterable[str | HasId]") -> Sequence[str]:
     """Return the ids in what was given to revoke."""
     if isinstance(task_id, str):
         return [task_id]
     if isinstance(task_id, Iterable) and not hasattr(task_id, "id"):
         return [item if isinstance(item, str) else item.id for item in task_id]
     return [task_id.id]  # type: ignore[union-attr]
+
+
+def stamps_of(headers: Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
+    """Return the values of each stamp as a list."""
+    return {name: [values] if isinstance(values, str) else list(values) for name, values in headers.items()}
 
 
 def _error_in(value: Any) -> str:

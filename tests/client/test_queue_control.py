@@ -1,5 +1,6 @@
 """Queues from Python and from the shell: purged, paused, resumed; calls revoked by what they call."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -76,3 +77,43 @@ def test_the_same_from_the_shell(cluster: Cluster, capsys: pytest.CaptureFixture
     assert said("purge", "--all", "-f") == "0 tasks revoked.\n"
     assert "Name queues, or say --all" in said("purge", code=2)
     assert "Name a --task or a --queue" in said("revoke_matching", code=2)
+
+
+def test_the_same_from_coroutines(cluster: Cluster) -> None:
+    async def main() -> None:
+        control = app.control
+        await control.apause_queue("mail")
+        held = await mail.aapply_async((1,), queue="mail")
+        assert (await app.aexplain(held.id)).code == "PAUSED"
+        assert await control.apurge("mail") == 1
+        assert await held.astate() == "REVOKED"
+        await control.aresume_queue("mail")
+        assert (await app.aretry_graph(held.id)).retried == 1
+        assert await control.arevoke_matching(queue="mail") == 1
+        for number in range(2):
+            await mail.aapply_async((number,), queue="mail")
+        assert await control.apurge() == 2
+        with pytest.raises(ValueError, match="name a task or a queue"):
+            await control.arevoke_matching()
+
+    asyncio.run(main())
+
+
+def test_workers_are_asked_and_told_from_coroutines(cluster: Cluster) -> None:
+    async def main() -> None:
+        [(worker, answer)] = (await app.control.inspect().aask("ping")).items()
+        assert answer == {"ok": "pong"}
+        added = await app.control.acommand("add_consumer", {"queue": "later"}, destination=[worker])
+        assert "ok" in added[worker]
+        result = await mail.aapply_async((3,), queue="later")
+        assert await result.aget(timeout=10) == 3
+        held = [await mail.aapply_async((number,), queue="nobody") for number in range(2)]
+        revoked = await app.control.arevoke([held[0], "01890000-0000-7000-8000-000000000001"])
+        assert (revoked.revoked, revoked.unknown) == (1, ("01890000-0000-7000-8000-000000000001",))
+        assert (await app.acancel_graph(held[1].id)).cancelled == 1
+        assert (await app.agraph_summary(held[1].id)).state == "REVOKED"
+        assert (await app.control.arevoke_by_stamped_headers({"of": "nobody"})).revoked == 0
+        with pytest.raises(ValueError, match="destination is empty"):
+            await app.control.acommand("ping", destination=[])
+
+    asyncio.run(main())

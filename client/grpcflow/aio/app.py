@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
     from grpcflow.canvas.signature import Signature
     from grpcflow.exchange import Exchange
+    from grpcflow.graph.model import Cancelled, Explanation, Retried, Summary
     from grpcflow.result import AsyncResult
 
 __all__ = ["AwaitableApp"]
@@ -65,6 +66,30 @@ class AwaitableApp:
         app = self._app
         made: AsyncResult[Any] = await app._send(app._named(name, args, kwargs), (), None, options, on_loop=True)
         return made
+
+    async def aexplain(self, id: str) -> "Explanation":
+        """Say why a task is where it is, on the running event loop; the rest as in ``explain``."""
+        from grpcflow.graph import reading
+
+        return reading.explanation(await self.loop_connection.aexplain(id), id)
+
+    async def acancel_graph(self, id: str, terminate: bool = False, signal: str = "SIGTERM") -> "Cancelled":
+        """End everything of a graph that has not settled, on the running event loop; as ``graph(id).cancel``."""
+        from grpcflow.graph import reading
+
+        return reading.cancelled(await self.loop_connection.acancel_graph(id, terminate, signal))
+
+    async def aretry_graph(self, id: str) -> "Retried":
+        """Run again what did not succeed of a graph, on the running event loop; as ``graph(id).retry``."""
+        from grpcflow.graph import reading
+
+        return reading.retried(await self.loop_connection.aretry_graph(id))
+
+    async def agraph_summary(self, id: str) -> "Summary":
+        """Return a graph in short, on the running event loop; as ``graph(id).summary``."""
+        from grpcflow.graph import reading
+
+        return reading.summary(await self.loop_connection.agraph_summary(id))
 
     async def aclose(self) -> None:
         """End the running event loop's connection; who waits on it is told, and the next call opens a new one."""
