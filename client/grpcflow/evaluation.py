@@ -266,8 +266,10 @@ class _HandedOver:
         """Take a canvas: ``replace`` runs it once the call has ended, ``member`` runs it now and returns its result."""
         request, node = self.request, self._node
         graph = self._evaluation.lower(canvas, request)
+        if graph is None and kind == "member":
+            return None  # nothing is submitted, and nothing is waited for
         if graph is None:
-            raise errors.ImproperlyConfigured("an empty chain cannot run in the place of a task, or in a group")
+            raise errors.ImproperlyConfigured("an empty chain cannot run in the place of a task")
         ran = Ran(node.frame.ran.app, ids.mint_graph())
         if kind == "replace":
             self.replacement = Frame(ran, graph, (node, request))
