@@ -221,6 +221,15 @@ def test_a_member_that_grows_its_chord() -> None:
     assert isinstance(grow.apply((1,)).result, ValueError)
 
 
+def test_an_empty_chain_that_is_added_to_a_chord_adds_nothing() -> None:
+    @app.task(bind=True, name="eager.grows_by_nothing")
+    def grows_by_nothing(self: Any, value: int) -> int:
+        assert self.add_to_chord(chain()) is None
+        return value
+
+    assert run(chord([grows_by_nothing.s(1), same.s(2)], same.s())).get() == [1, 2]
+
+
 # ------------------------------------------------------------------------------------------------ depth and size
 
 
