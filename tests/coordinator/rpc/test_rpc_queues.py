@@ -9,8 +9,8 @@ import pytest
 from tests.coordinator.support.serving import BOUND, Wire, call, refused, serving
 
 from grpcflow_coordinator.core.model import text_id
+from grpcflow_protos.v1 import client_service_pb2, graph_service_pb2, value_pb2
 from grpcflow_protos.v1 import control_service_pb2 as pb
-from grpcflow_protos.v1 import graph_service_pb2
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 LONG = "x" * 256
@@ -57,3 +57,32 @@ async def test_a_paused_queue_says_so_and_a_purged_one_is_empty() -> None:
         other = call()
         await wire.submit(other)
         assert (await ask(wire, "RevokeMatching", task="t")).revoked == 1
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "request_message"),
+    [
+        ("control", "RevokeMatching", pb.RevokeMatchingRequest(task="t")),
+        ("control", "PurgeQueue", pb.PurgeQueueRequest(queue="default")),
+        ("control", "PauseQueue", pb.PauseQueueRequest(queue="default")),
+        ("control", "ResumeQueue", pb.ResumeQueueRequest(queue="default")),
+        ("graphs", "CancelGraph", graph_service_pb2.CancelGraphRequest(id="mine")),
+        ("graphs", "RetryGraph", graph_service_pb2.RetryGraphRequest(id="mine")),
+        ("client", "Emit", client_service_pb2.EmitRequest(node=bytes(16), items=[value_pb2.Value(data=b"1")])),
+    ],
+)
+async def test_what_would_write_is_refused_while_the_disk_is_full_and_goes_on_after_it(
+    service: str, method: str, request_message: Any
+) -> None:
+    async with serving() as wire:
+        await wire.submit(call(id="mine"))
+        engine = wire.coordinator.engine
+        engine._short_of_space = True
+        asked = getattr(getattr(wire, service), method)
+        full = (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL")
+        assert await refused(asked(request_message, timeout=BOUND)) == full
+        engine._short_of_space = False
+        nodes = client_service_pb2.NodeSet(ids=["mine"])
+        stands = await wire.client.GetResults(client_service_pb2.GetResultsRequest(nodes=nodes), timeout=BOUND)
+        assert stands.results[0].state == value_pb2.STATE_PENDING
+        await wire.works()
