@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Final
 
-__all__ = ["looks_like_setting", "unknown"]
+__all__ = ["ELSEWHERE", "looks_like_setting", "unknown"]
 
 _NO_BROKER: Final = "there is no broker; the address of the coordinator is the setting 'coordinator'"
 _NO_BACKEND: Final = "the coordinator keeps the results; its address is the setting 'coordinator'"
@@ -31,11 +31,12 @@ _STOPPING: Final = (
 )
 _ENDED: Final = "a failed or stopped task has ended and does not run again; retry it with autoretry_for"
 _RUNS_ON: Final = "tasks run on while the coordinator is away, and report then"
+_NO_CONTROL_QUEUES: Final = "remote control needs no queues"
+_NOT_SIGNED: Final = "messages are not signed yet"
 _NO_RECYCLING: Final = "children are not replaced yet because of what they have run or of the memory they take"
 
-#: Where Celery's settings went that have no place here.
-_ELSEWHERE: Final[Mapping[str, str]] = {
-    "broker_url": _NO_BROKER,
+#: Where settings of Celery went that have a reason of their own.
+_SINGLE: Final[Mapping[str, str]] = {
     "result_backend": _NO_BACKEND,
     "result_expires": _COORDINATOR_KEEPS,
     "result_chord_expires": _COORDINATOR_KEEPS,
@@ -103,26 +104,59 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "worker_proc_alive_timeout": "how long children may take to come up is fixed; one that ends is seen at once",
 }
 
-#: The same for whole families of names.
-_FAMILIES: Final[Mapping[str, str]] = {
-    "beat_": _NO_BEAT,
-    "broker_": _NO_BROKER,
-    "result_backend_": _NO_BACKEND,
-    "result_exchange": _NO_BACKEND,
-    "event_": _NO_EVENTS,
-    "control_": "remote control needs no queues",
-    "security_": "messages are not signed yet",
-    **dict.fromkeys(
-        (
-            *("cache_", "cassandra_", "s3_", "azureblockblob_", "gcs_", "couchbase_", "arangodb_", "mongodb_"),
-            *("cosmosdbsql_", "redis_", "elasticsearch_", "database_"),
-        ),
-        _NO_BACKEND,
+#: Every place for results that Celery can be told of, by how the names of its settings begin, and what follows.
+_BACKENDS: Final[Mapping[str, str]] = {
+    "arangodb_": "backend_settings",
+    "azureblockblob_": "base_path connection_timeout container_name read_timeout retry_increment_base "
+    "retry_initial_backoff_sec retry_max_attempts",
+    "cache_": "backend backend_options",
+    "cassandra_": "auth_kwargs auth_provider bundle_path entry_ttl keyspace options port read_consistency servers "
+    "table write_consistency",
+    "cosmosdbsql_": "collection_name consistency_level database_name max_retry_attempts max_retry_wait_time",
+    "couchbase_": "backend_settings",
+    "database_": "create_tables_at_setup engine_callback engine_options short_lived_sessions table_names "
+    "table_schemas url",
+    "elasticsearch_": "max_retries retry_on_timeout save_meta_as_text timeout",
+    "gcs_": "base_path bucket project ttl",
+    "mongodb_": "backend_settings",
+    "redis_": "backend_use_ssl db host max_connections password port retry_on_timeout socket_connect_timeout "
+    "socket_keepalive socket_timeout username",
+    "result_": "backend_always_retry backend_base_sleep_between_retries_ms backend_max_retries "
+    "backend_max_sleep_between_retries_ms backend_transport_options exchange exchange_type",
+    "s3_": "access_key_id base_path bucket endpoint_url region secret_access_key",
+}
+#: The settings of Celery that are about a broker.
+_BROKERS: Final = (
+    "channel_error_retry connection_max_retries connection_retry connection_retry_on_startup connection_timeout "
+    "failover_strategy heartbeat heartbeat_checkrate host login_method native_delayed_delivery_queue_type password "
+    "pool_acquire_timeout pool_limit port read_url transport transport_options url use_ssl user vhost write_url"
+)
+_BEATS: Final = (
+    "cron_starting_deadline enable_remote_control max_loop_interval remote_control_max_tick_age schedule "
+    "schedule_filename scheduler sync_every"
+)
+
+
+def _named(start: str, ends: str, reason: str) -> dict[str, str]:
+    """Return one reason for each of the names that begin alike."""
+    return {start + end: reason for end in ends.split()}
+
+
+#: What to use instead of each setting of Celery 5.7 that is none here; with those of ours it is the whole of Celery's.
+ELSEWHERE: Final[Mapping[str, str]] = {
+    **_SINGLE,
+    **_named("broker_", _BROKERS, _NO_BROKER),
+    **_named("beat_", _BEATS, _NO_BEAT),
+    **_named("control_", "exchange queue_durable queue_exclusive queue_expires queue_ttl", _NO_CONTROL_QUEUES),
+    **_named(
+        "event_", "exchange queue_durable queue_exclusive queue_expires queue_prefix queue_ttl serializer", _NO_EVENTS
     ),
+    **_named("security_", "cert_store certificate digest key key_password", _NOT_SIGNED),
+    **{name: reason for start, ends in _BACKENDS.items() for name, reason in _named(start, ends, _NO_BACKEND).items()},
 }
 
 #: How names begin that nobody gives to anything but a setting.
-_PREFIXES: Final = ("task_", "worker_", "result_", "beat_", "broker_", "accept_", "redis_", "database_", "event_")
+_PREFIXES: Final = ("task_", "worker_", "result_", "beat_", "broker_", "accept_")
 #: How much alike a name must be to a setting's to be meant for it: 1 is the same.
 _NEAR: Final = 0.8
 
@@ -134,8 +168,11 @@ def unknown(name: str, known: Collection[str]) -> str:
         name: What was written.
         known: The names of the settings that exist.
     """
-    if reason := _reason(name):
+    if reason := ELSEWHERE.get(name):
         return f"grpcflow has no setting {name!r}: {reason}."
+    meant = difflib.get_close_matches(name.lower(), [*known, *ELSEWHERE], n=1, cutoff=_NEAR)
+    if meant and (reason := ELSEWHERE.get(meant[0])):
+        return f"grpcflow has no setting {name!r}, nor Celery's {meant[0]!r}: {reason}."
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else f" The settings are: {', '.join(known)}."
     return f"grpcflow has no setting {name!r}.{hint}"
@@ -143,12 +180,6 @@ def unknown(name: str, known: Collection[str]) -> str:
 
 def looks_like_setting(name: str, known: Collection[str]) -> bool:
     """Return True for a name that was meant for a setting, though none has it."""
-    if _reason(name) or name.startswith(_PREFIXES):
+    if name in ELSEWHERE or name.startswith(_PREFIXES):
         return True
     return bool(difflib.get_close_matches(name, known, n=1, cutoff=_NEAR))
-
-
-def _reason(name: str) -> str:
-    """Return what became of a setting of Celery; empty for what is none."""
-    found = _ELSEWHERE.get(name)
-    return found or next((reason for start, reason in _FAMILIES.items() if name.startswith(start)), "")

@@ -1,0 +1,31 @@
+"""Names of settings that do not exist: each says what is there instead, and what is nobody's business passes."""
+
+import pytest
+
+from grpcflow.conf import Settings
+from grpcflow.configuration import read_source
+from grpcflow.errors import ImproperlyConfigured
+from grpcflow.setting_names import ELSEWHERE
+
+
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
+def test_a_setting_that_only_celery_has_is_refused_with_what_to_use_instead(name: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as raised:
+        Settings().update({name: None})
+    assert str(raised.value) == f"grpcflow has no setting {name!r}: {ELSEWHERE[name]}."
+    assert raised.value.code == "UNKNOWN_SETTING"
+
+
+@pytest.mark.parametrize("written", ["broker_ur", "BROKER_URL", "brokerurl"])
+def test_a_slip_in_such_a_name_is_answered_as_the_name_would_be(written: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="nor Celery's 'broker_url': there is no broker"):
+        Settings().update({written: "redis://"})
+
+
+def test_a_module_may_hold_names_of_its_own_that_only_begin_like_a_setting() -> None:
+    class Config:
+        redis_url = "redis://"
+        cache_folder = "/var/cache"
+        task_default_queue = "slow"
+
+    assert read_source(Config) == {"task_default_queue": "slow"}
