@@ -23,64 +23,92 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from grpcflow_protos.v1 import graph_pb2 as grpcflow_dot_v1_dot_graph__pb2
+from grpcflow_protos.v1 import limit_pb2 as grpcflow_dot_v1_dot_limit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!grpcflow/v1/control_service.proto\x12\x0bgrpcflow.v1\x1a\x17grpcflow/v1/graph.proto\"]\n\x0eInspectRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x03 \x03(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"i\n\x0fInspectResponse\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.ReplyStatus\x12\r\n\x05reply\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"]\n\x0e\x43ontrolRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x03 \x03(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"i\n\x0f\x43ontrolResponse\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.ReplyStatus\x12\r\n\x05reply\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"?\n\rRevokeRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"2\n\x0eRevokeResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\x12\x0f\n\x07unknown\x18\x02 \x03(\t\"]\n\x14RevokeByStampRequest\x12\"\n\x06stamps\x18\x01 \x03(\x0b\x32\x12.grpcflow.v1.Stamp\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"(\n\x15RevokeByStampResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\"\x14\n\x12ListWorkersRequest\"\xcb\x01\n\nWorkerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.WorkerState\x12\x0e\n\x06queues\x18\x03 \x03(\t\x12\x0c\n\x04held\x18\x04 \x01(\r\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x06 \x01(\r\x12\x10\n\x08\x65xecutor\x18\x07 \x01(\t\x12\x0c\n\x04host\x18\x08 \x01(\t\x12\x12\n\nprocess_id\x18\t \x01(\r\x12\r\n\x05tasks\x18\n \x01(\r\"?\n\x13ListWorkersResponse\x12(\n\x07workers\x18\x01 \x03(\x0b\x32\x17.grpcflow.v1.WorkerInfo\"\x13\n\x11ListQueuesRequest\"[\n\x08LaneInfo\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07waiting\x18\x03 \x01(\x04\x12\x0f\n\x07\x62locked\x18\x04 \x01(\t\x12\x10\n\x08priority\x18\x05 \x01(\r\"]\n\x12ListQueuesResponse\x12$\n\x05lanes\x18\x01 \x03(\x0b\x32\x15.grpcflow.v1.LaneInfo\x12\x11\n\tscheduled\x18\x02 \x01(\x04\x12\x0e\n\x06paused\x18\x03 \x03(\t\"W\n\x15RevokeMatchingRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x11\n\tterminate\x18\x03 \x01(\x08\x12\x0e\n\x06signal\x18\x04 \x01(\t\")\n\x16RevokeMatchingResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\"\"\n\x11PurgeQueueRequest\x12\r\n\x05queue\x18\x01 \x01(\t\"%\n\x12PurgeQueueResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\"\"\n\x11PauseQueueRequest\x12\r\n\x05queue\x18\x01 \x01(\t\"\x14\n\x12PauseQueueResponse\"#\n\x12ResumeQueueRequest\x12\r\n\x05queue\x18\x01 \x01(\t\"\x15\n\x13ResumeQueueResponse*\x80\x01\n\x0bReplyStatus\x12\x1c\n\x18REPLY_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15REPLY_STATUS_ANSWERED\x10\x01\x12\x19\n\x15REPLY_STATUS_NO_REPLY\x10\x02\x12\x1d\n\x19REPLY_STATUS_DISCONNECTED\x10\x03*v\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKER_STATE_LIVE\x10\x01\x12\x17\n\x13WORKER_STATE_BROKEN\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03\x32\xa7\x06\n\x0e\x43ontrolService\x12\x46\n\x07Inspect\x12\x1b.grpcflow.v1.InspectRequest\x1a\x1c.grpcflow.v1.InspectResponse0\x01\x12\x46\n\x07\x43ontrol\x12\x1b.grpcflow.v1.ControlRequest\x1a\x1c.grpcflow.v1.ControlResponse0\x01\x12\x41\n\x06Revoke\x12\x1a.grpcflow.v1.RevokeRequest\x1a\x1b.grpcflow.v1.RevokeResponse\x12V\n\rRevokeByStamp\x12!.grpcflow.v1.RevokeByStampRequest\x1a\".grpcflow.v1.RevokeByStampResponse\x12Y\n\x0eRevokeMatching\x12\".grpcflow.v1.RevokeMatchingRequest\x1a#.grpcflow.v1.RevokeMatchingResponse\x12M\n\nPurgeQueue\x12\x1e.grpcflow.v1.PurgeQueueRequest\x1a\x1f.grpcflow.v1.PurgeQueueResponse\x12M\n\nPauseQueue\x12\x1e.grpcflow.v1.PauseQueueRequest\x1a\x1f.grpcflow.v1.PauseQueueResponse\x12P\n\x0bResumeQueue\x12\x1f.grpcflow.v1.ResumeQueueRequest\x1a .grpcflow.v1.ResumeQueueResponse\x12P\n\x0bListWorkers\x12\x1f.grpcflow.v1.ListWorkersRequest\x1a .grpcflow.v1.ListWorkersResponse\x12M\n\nListQueues\x12\x1e.grpcflow.v1.ListQueuesRequest\x1a\x1f.grpcflow.v1.ListQueuesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!grpcflow/v1/control_service.proto\x12\x0bgrpcflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17grpcflow/v1/graph.proto\x1a\x17grpcflow/v1/limit.proto\"]\n\x0eInspectRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x03 \x03(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"i\n\x0fInspectResponse\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.ReplyStatus\x12\r\n\x05reply\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"]\n\x0e\x43ontrolRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x03 \x03(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"i\n\x0f\x43ontrolResponse\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.ReplyStatus\x12\r\n\x05reply\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"?\n\rRevokeRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"2\n\x0eRevokeResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\x12\x0f\n\x07unknown\x18\x02 \x03(\t\"]\n\x14RevokeByStampRequest\x12\"\n\x06stamps\x18\x01 \x03(\x0b\x32\x12.grpcflow.v1.Stamp\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"(\n\x15RevokeByStampResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\"\x14\n\x12ListWorkersRequest\"\xcb\x01\n\nWorkerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.grpcflow.v1.WorkerState\x12\x0e\n\x06queues\x18\x03 \x03(\t\x12\x0c\n\x04held\x18\x04 \x01(\r\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x06 \x01(\r\x12\x10\n\x08\x65xecutor\x18\x07 \x01(\t\x12\x0c\n\x04host\x18\x08 \x01(\t\x12\x12\n\nprocess_id\x18\t \x01(\r\x12\r\n\x05tasks\x18\n \x01(\r\"?\n\x13ListWorkersResponse\x12(\n\x07workers\x18\x01 \x03(\x0b\x32\x17.grpcflow.v1.WorkerInfo\"\x13\n\x11ListQueuesRequest\"[\n\x08LaneInfo\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07waiting\x18\x03 \x01(\x04\x12\x0f\n\x07\x62locked\x18\x04 \x01(\t\x12\x10\n\x08priority\x18\x05 \x01(\r\"]\n\x12ListQueuesResponse\x12$\n\x05lanes\x18\x01 \x03(\x0b\x32\x15.grpcflow.v1.LaneInfo\x12\x11\n\tscheduled\x18\x02 \x01(\x04\x12\x0e\n\x06paused\x18\x03 \x03(\t\"W\n\x15RevokeMatchingRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x11\n\tterminate\x18\x03 \x01(\x08\x12\x0e\n\x06signal\x18\x04 \x01(\t\")\n\x16RevokeMatchingResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\"\"\n\x11PurgeQueueRequest\x12\r\n\x05queue\x18\x01 \x01(\t\"%\n\x12PurgeQueueResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\"\"\n\x11PauseQueueRequest\x12\r\n\x05queue\x18\x01 \x01(\t\"\x14\n\x12PauseQueueResponse\"#\n\x12ResumeQueueRequest\x12\r\n\x05queue\x18\x01 \x01(\t\"\x15\n\x13ResumeQueueResponse\"t\n\x0fSetLimitRequest\x12!\n\x05scope\x18\x01 \x01(\x0e\x32\x12.grpcflow.v1.Scope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12!\n\x05limit\x18\x03 \x01(\x0b\x32\x12.grpcflow.v1.Limit\x12\r\n\x05\x63lear\x18\x04 \x01(\x08\"5\n\x10SetLimitResponse\x12!\n\x05limit\x18\x01 \x01(\x0b\x32\x12.grpcflow.v1.Limit\"\x13\n\x11ListLimitsRequest\"\xa8\x01\n\tLimitInfo\x12!\n\x05scope\x18\x01 \x01(\x0e\x32\x12.grpcflow.v1.Scope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12!\n\x05limit\x18\x03 \x01(\x0b\x32\x12.grpcflow.v1.Limit\x12\x0b\n\x03set\x18\x04 \x01(\x08\x12\x0f\n\x07running\x18\x05 \x01(\r\x12\x15\n\rwaiting_lines\x18\x06 \x01(\r\x12\x12\n\nnext_in_ms\x18\x07 \x01(\x04\"<\n\x12ListLimitsResponse\x12&\n\x06limits\x18\x01 \x03(\x0b\x32\x16.grpcflow.v1.LimitInfo\"=\n\x04Keep\x12&\n\x03\x61ge\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"z\n\tRetention\x12\"\n\x07results\x18\x01 \x01(\x0b\x32\x11.grpcflow.v1.Keep\x12#\n\x08\x66\x61ilures\x18\x02 \x01(\x0b\x32\x11.grpcflow.v1.Keep\x12$\n\targuments\x18\x03 \x01(\x0b\x32\x11.grpcflow.v1.Keep\"\x80\x01\n\x13SetRetentionRequest\x12!\n\x05scope\x18\x01 \x01(\x0e\x32\x12.grpcflow.v1.Scope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12)\n\tretention\x18\x03 \x01(\x0b\x32\x16.grpcflow.v1.Retention\x12\r\n\x05\x63lear\x18\x04 \x01(\x08\"\x16\n\x14SetRetentionResponse\"\x16\n\x14ListRetentionRequest\"k\n\rRetentionInfo\x12!\n\x05scope\x18\x01 \x01(\x0e\x32\x12.grpcflow.v1.Scope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12)\n\tretention\x18\x03 \x01(\x0b\x32\x16.grpcflow.v1.Retention\"F\n\x15ListRetentionResponse\x12-\n\tretention\x18\x01 \x03(\x0b\x32\x1a.grpcflow.v1.RetentionInfo*\x80\x01\n\x0bReplyStatus\x12\x1c\n\x18REPLY_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15REPLY_STATUS_ANSWERED\x10\x01\x12\x19\n\x15REPLY_STATUS_NO_REPLY\x10\x02\x12\x1d\n\x19REPLY_STATUS_DISCONNECTED\x10\x03*v\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKER_STATE_LIVE\x10\x01\x12\x17\n\x13WORKER_STATE_BROKEN\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03*N\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nSCOPE_TASK\x10\x01\x12\x0f\n\x0bSCOPE_QUEUE\x10\x02\x12\r\n\tSCOPE_KEY\x10\x03\x32\xec\x08\n\x0e\x43ontrolService\x12\x46\n\x07Inspect\x12\x1b.grpcflow.v1.InspectRequest\x1a\x1c.grpcflow.v1.InspectResponse0\x01\x12\x46\n\x07\x43ontrol\x12\x1b.grpcflow.v1.ControlRequest\x1a\x1c.grpcflow.v1.ControlResponse0\x01\x12\x41\n\x06Revoke\x12\x1a.grpcflow.v1.RevokeRequest\x1a\x1b.grpcflow.v1.RevokeResponse\x12V\n\rRevokeByStamp\x12!.grpcflow.v1.RevokeByStampRequest\x1a\".grpcflow.v1.RevokeByStampResponse\x12Y\n\x0eRevokeMatching\x12\".grpcflow.v1.RevokeMatchingRequest\x1a#.grpcflow.v1.RevokeMatchingResponse\x12M\n\nPurgeQueue\x12\x1e.grpcflow.v1.PurgeQueueRequest\x1a\x1f.grpcflow.v1.PurgeQueueResponse\x12M\n\nPauseQueue\x12\x1e.grpcflow.v1.PauseQueueRequest\x1a\x1f.grpcflow.v1.PauseQueueResponse\x12P\n\x0bResumeQueue\x12\x1f.grpcflow.v1.ResumeQueueRequest\x1a .grpcflow.v1.ResumeQueueResponse\x12G\n\x08SetLimit\x12\x1c.grpcflow.v1.SetLimitRequest\x1a\x1d.grpcflow.v1.SetLimitResponse\x12M\n\nListLimits\x12\x1e.grpcflow.v1.ListLimitsRequest\x1a\x1f.grpcflow.v1.ListLimitsResponse\x12S\n\x0cSetRetention\x12 .grpcflow.v1.SetRetentionRequest\x1a!.grpcflow.v1.SetRetentionResponse\x12V\n\rListRetention\x12!.grpcflow.v1.ListRetentionRequest\x1a\".grpcflow.v1.ListRetentionResponse\x12P\n\x0bListWorkers\x12\x1f.grpcflow.v1.ListWorkersRequest\x1a .grpcflow.v1.ListWorkersResponse\x12M\n\nListQueues\x12\x1e.grpcflow.v1.ListQueuesRequest\x1a\x1f.grpcflow.v1.ListQueuesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'grpcflow.v1.control_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPLYSTATUS']._serialized_start=1561
-  _globals['_REPLYSTATUS']._serialized_end=1689
-  _globals['_WORKERSTATE']._serialized_start=1691
-  _globals['_WORKERSTATE']._serialized_end=1809
-  _globals['_INSPECTREQUEST']._serialized_start=75
-  _globals['_INSPECTREQUEST']._serialized_end=168
-  _globals['_INSPECTRESPONSE']._serialized_start=170
-  _globals['_INSPECTRESPONSE']._serialized_end=275
-  _globals['_CONTROLREQUEST']._serialized_start=277
-  _globals['_CONTROLREQUEST']._serialized_end=370
-  _globals['_CONTROLRESPONSE']._serialized_start=372
-  _globals['_CONTROLRESPONSE']._serialized_end=477
-  _globals['_REVOKEREQUEST']._serialized_start=479
-  _globals['_REVOKEREQUEST']._serialized_end=542
-  _globals['_REVOKERESPONSE']._serialized_start=544
-  _globals['_REVOKERESPONSE']._serialized_end=594
-  _globals['_REVOKEBYSTAMPREQUEST']._serialized_start=596
-  _globals['_REVOKEBYSTAMPREQUEST']._serialized_end=689
-  _globals['_REVOKEBYSTAMPRESPONSE']._serialized_start=691
-  _globals['_REVOKEBYSTAMPRESPONSE']._serialized_end=731
-  _globals['_LISTWORKERSREQUEST']._serialized_start=733
-  _globals['_LISTWORKERSREQUEST']._serialized_end=753
-  _globals['_WORKERINFO']._serialized_start=756
-  _globals['_WORKERINFO']._serialized_end=959
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=961
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=1024
-  _globals['_LISTQUEUESREQUEST']._serialized_start=1026
-  _globals['_LISTQUEUESREQUEST']._serialized_end=1045
-  _globals['_LANEINFO']._serialized_start=1047
-  _globals['_LANEINFO']._serialized_end=1138
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=1140
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=1233
-  _globals['_REVOKEMATCHINGREQUEST']._serialized_start=1235
-  _globals['_REVOKEMATCHINGREQUEST']._serialized_end=1322
-  _globals['_REVOKEMATCHINGRESPONSE']._serialized_start=1324
-  _globals['_REVOKEMATCHINGRESPONSE']._serialized_end=1365
-  _globals['_PURGEQUEUEREQUEST']._serialized_start=1367
-  _globals['_PURGEQUEUEREQUEST']._serialized_end=1401
-  _globals['_PURGEQUEUERESPONSE']._serialized_start=1403
-  _globals['_PURGEQUEUERESPONSE']._serialized_end=1440
-  _globals['_PAUSEQUEUEREQUEST']._serialized_start=1442
-  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1476
-  _globals['_PAUSEQUEUERESPONSE']._serialized_start=1478
-  _globals['_PAUSEQUEUERESPONSE']._serialized_end=1498
-  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1500
-  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1535
-  _globals['_RESUMEQUEUERESPONSE']._serialized_start=1537
-  _globals['_RESUMEQUEUERESPONSE']._serialized_end=1558
-  _globals['_CONTROLSERVICE']._serialized_start=1812
-  _globals['_CONTROLSERVICE']._serialized_end=2619
+  _globals['_REPLYSTATUS']._serialized_start=2592
+  _globals['_REPLYSTATUS']._serialized_end=2720
+  _globals['_WORKERSTATE']._serialized_start=2722
+  _globals['_WORKERSTATE']._serialized_end=2840
+  _globals['_SCOPE']._serialized_start=2842
+  _globals['_SCOPE']._serialized_end=2920
+  _globals['_INSPECTREQUEST']._serialized_start=132
+  _globals['_INSPECTREQUEST']._serialized_end=225
+  _globals['_INSPECTRESPONSE']._serialized_start=227
+  _globals['_INSPECTRESPONSE']._serialized_end=332
+  _globals['_CONTROLREQUEST']._serialized_start=334
+  _globals['_CONTROLREQUEST']._serialized_end=427
+  _globals['_CONTROLRESPONSE']._serialized_start=429
+  _globals['_CONTROLRESPONSE']._serialized_end=534
+  _globals['_REVOKEREQUEST']._serialized_start=536
+  _globals['_REVOKEREQUEST']._serialized_end=599
+  _globals['_REVOKERESPONSE']._serialized_start=601
+  _globals['_REVOKERESPONSE']._serialized_end=651
+  _globals['_REVOKEBYSTAMPREQUEST']._serialized_start=653
+  _globals['_REVOKEBYSTAMPREQUEST']._serialized_end=746
+  _globals['_REVOKEBYSTAMPRESPONSE']._serialized_start=748
+  _globals['_REVOKEBYSTAMPRESPONSE']._serialized_end=788
+  _globals['_LISTWORKERSREQUEST']._serialized_start=790
+  _globals['_LISTWORKERSREQUEST']._serialized_end=810
+  _globals['_WORKERINFO']._serialized_start=813
+  _globals['_WORKERINFO']._serialized_end=1016
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=1018
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1081
+  _globals['_LISTQUEUESREQUEST']._serialized_start=1083
+  _globals['_LISTQUEUESREQUEST']._serialized_end=1102
+  _globals['_LANEINFO']._serialized_start=1104
+  _globals['_LANEINFO']._serialized_end=1195
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=1197
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=1290
+  _globals['_REVOKEMATCHINGREQUEST']._serialized_start=1292
+  _globals['_REVOKEMATCHINGREQUEST']._serialized_end=1379
+  _globals['_REVOKEMATCHINGRESPONSE']._serialized_start=1381
+  _globals['_REVOKEMATCHINGRESPONSE']._serialized_end=1422
+  _globals['_PURGEQUEUEREQUEST']._serialized_start=1424
+  _globals['_PURGEQUEUEREQUEST']._serialized_end=1458
+  _globals['_PURGEQUEUERESPONSE']._serialized_start=1460
+  _globals['_PURGEQUEUERESPONSE']._serialized_end=1497
+  _globals['_PAUSEQUEUEREQUEST']._serialized_start=1499
+  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1533
+  _globals['_PAUSEQUEUERESPONSE']._serialized_start=1535
+  _globals['_PAUSEQUEUERESPONSE']._serialized_end=1555
+  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1557
+  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1592
+  _globals['_RESUMEQUEUERESPONSE']._serialized_start=1594
+  _globals['_RESUMEQUEUERESPONSE']._serialized_end=1615
+  _globals['_SETLIMITREQUEST']._serialized_start=1617
+  _globals['_SETLIMITREQUEST']._serialized_end=1733
+  _globals['_SETLIMITRESPONSE']._serialized_start=1735
+  _globals['_SETLIMITRESPONSE']._serialized_end=1788
+  _globals['_LISTLIMITSREQUEST']._serialized_start=1790
+  _globals['_LISTLIMITSREQUEST']._serialized_end=1809
+  _globals['_LIMITINFO']._serialized_start=1812
+  _globals['_LIMITINFO']._serialized_end=1980
+  _globals['_LISTLIMITSRESPONSE']._serialized_start=1982
+  _globals['_LISTLIMITSRESPONSE']._serialized_end=2042
+  _globals['_KEEP']._serialized_start=2044
+  _globals['_KEEP']._serialized_end=2105
+  _globals['_RETENTION']._serialized_start=2107
+  _globals['_RETENTION']._serialized_end=2229
+  _globals['_SETRETENTIONREQUEST']._serialized_start=2232
+  _globals['_SETRETENTIONREQUEST']._serialized_end=2360
+  _globals['_SETRETENTIONRESPONSE']._serialized_start=2362
+  _globals['_SETRETENTIONRESPONSE']._serialized_end=2384
+  _globals['_LISTRETENTIONREQUEST']._serialized_start=2386
+  _globals['_LISTRETENTIONREQUEST']._serialized_end=2408
+  _globals['_RETENTIONINFO']._serialized_start=2410
+  _globals['_RETENTIONINFO']._serialized_end=2517
+  _globals['_LISTRETENTIONRESPONSE']._serialized_start=2519
+  _globals['_LISTRETENTIONRESPONSE']._serialized_end=2589
+  _globals['_CONTROLSERVICE']._serialized_start=2923
+  _globals['_CONTROLSERVICE']._serialized_end=4055
 # @@protoc_insertion_point(module_scope)

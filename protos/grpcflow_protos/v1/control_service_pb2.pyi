@@ -6,10 +6,12 @@ Remote control: ask workers and the coordinator, and change what they do."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from grpcflow_protos.v1 import graph_pb2 as _graph_pb2
+from grpcflow_protos.v1 import limit_pb2 as _limit_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -76,6 +78,34 @@ WORKER_STATE_BROKEN: WorkerState.ValueType  # 2
 WORKER_STATE_DRAINING: WorkerState.ValueType  # 3
 """WORKER_STATE_DRAINING: takes no more work."""
 Global___WorkerState: _TypeAlias = WorkerState  # noqa: Y015
+
+class _Scope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCOPE_UNSPECIFIED: _Scope.ValueType  # 0
+    """SCOPE_UNSPECIFIED is refused."""
+    SCOPE_TASK: _Scope.ValueType  # 1
+    """SCOPE_TASK: all calls of one task."""
+    SCOPE_QUEUE: _Scope.ValueType  # 2
+    """SCOPE_QUEUE: all that stands in one queue."""
+    SCOPE_KEY: _Scope.ValueType  # 3
+    """SCOPE_KEY: all nodes with one concurrency key; never set, only told."""
+
+class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
+    """Scope is what a limit or a retention is set on."""
+
+SCOPE_UNSPECIFIED: Scope.ValueType  # 0
+"""SCOPE_UNSPECIFIED is refused."""
+SCOPE_TASK: Scope.ValueType  # 1
+"""SCOPE_TASK: all calls of one task."""
+SCOPE_QUEUE: Scope.ValueType  # 2
+"""SCOPE_QUEUE: all that stands in one queue."""
+SCOPE_KEY: Scope.ValueType  # 3
+"""SCOPE_KEY: all nodes with one concurrency key; never set, only told."""
+Global___Scope: _TypeAlias = Scope  # noqa: Y015
 
 @_typing.final
 class InspectRequest(_message.Message):
@@ -698,3 +728,344 @@ class ResumeQueueResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeQueueResponse: _TypeAlias = ResumeQueueResponse  # noqa: Y015
+
+@_typing.final
+class SetLimitRequest(_message.Message):
+    """SetLimitRequest says what to limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    CLEAR_FIELD_NUMBER: _builtins.int
+    scope: Global___Scope.ValueType
+    """What the name is."""
+    name: _builtins.str
+    """Name of the task or the queue; it need not exist yet."""
+    clear: _builtins.bool
+    """True: the limit that was set is taken away, and what the code says holds again."""
+    @_builtins.property
+    def limit(self) -> _limit_pb2.Limit:
+        """The limit; an empty one: no limit, whatever the code says."""
+
+    def __init__(
+        self,
+        *,
+        scope: Global___Scope.ValueType = ...,
+        name: _builtins.str = ...,
+        limit: _limit_pb2.Limit | None = ...,
+        clear: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear", b"clear", "limit", b"limit", "name", b"name", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLimitRequest: _TypeAlias = SetLimitRequest  # noqa: Y015
+
+@_typing.final
+class SetLimitResponse(_message.Message):
+    """SetLimitResponse says that it is durable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limit(self) -> _limit_pb2.Limit:
+        """The limit that holds now; empty: none."""
+
+    def __init__(
+        self,
+        *,
+        limit: _limit_pb2.Limit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLimitResponse: _TypeAlias = SetLimitResponse  # noqa: Y015
+
+@_typing.final
+class ListLimitsRequest(_message.Message):
+    """ListLimitsRequest asks for all limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLimitsRequest: _TypeAlias = ListLimitsRequest  # noqa: Y015
+
+@_typing.final
+class LimitInfo(_message.Message):
+    """LimitInfo describes one limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    SET_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    WAITING_LINES_FIELD_NUMBER: _builtins.int
+    NEXT_IN_MS_FIELD_NUMBER: _builtins.int
+    scope: Global___Scope.ValueType
+    """What it is on."""
+    name: _builtins.str
+    """Name of the task or the queue, or the key."""
+    set: _builtins.bool
+    """True: set by SetLimit; false: from the code of a worker or a call."""
+    running: _builtins.int
+    """How many run now."""
+    waiting_lines: _builtins.int
+    """How many lines of nodes wait for it now."""
+    next_in_ms: _builtins.int
+    """Milliseconds until the rate lets the next one start; 0: now, or no rate."""
+    @_builtins.property
+    def limit(self) -> _limit_pb2.Limit:
+        """The limit that holds."""
+
+    def __init__(
+        self,
+        *,
+        scope: Global___Scope.ValueType = ...,
+        name: _builtins.str = ...,
+        limit: _limit_pb2.Limit | None = ...,
+        set: _builtins.bool = ...,
+        running: _builtins.int = ...,
+        waiting_lines: _builtins.int = ...,
+        next_in_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "name", b"name", "next_in_ms", b"next_in_ms", "running", b"running", "scope", b"scope", "set", b"set", "waiting_lines", b"waiting_lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitInfo: _TypeAlias = LimitInfo  # noqa: Y015
+
+@_typing.final
+class ListLimitsResponse(_message.Message):
+    """ListLimitsResponse holds all limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitInfo]:
+        """Tasks, then queues, then the keys that hold something back now, at most 1,000; each by name."""
+
+    def __init__(
+        self,
+        *,
+        limits: _abc.Iterable[Global___LimitInfo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLimitsResponse: _TypeAlias = ListLimitsResponse  # noqa: Y015
+
+@_typing.final
+class Keep(_message.Message):
+    """Keep says how much is kept of one kind of record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """At most so many graphs, the newest; 0: any number."""
+    @_builtins.property
+    def age(self) -> _duration_pb2.Duration:
+        """From the end of the graph on; unset: as everything else."""
+
+    def __init__(
+        self,
+        *,
+        age: _duration_pb2.Duration | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Keep: _TypeAlias = Keep  # noqa: Y015
+
+@_typing.final
+class Retention(_message.Message):
+    """Retention says what is kept of graphs that ended. A graph belongs to the task and the queue of the node whose value is
+    the value of the whole; of a join: of its first member.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> Global___Keep:
+        """Of graphs that succeeded."""
+
+    @_builtins.property
+    def failures(self) -> Global___Keep:
+        """Of graphs in which something failed."""
+
+    @_builtins.property
+    def arguments(self) -> Global___Keep:
+        """Arguments of calls in them; gone before the rest, they can neither be shown nor run again."""
+
+    def __init__(
+        self,
+        *,
+        results: Global___Keep | None = ...,
+        failures: Global___Keep | None = ...,
+        arguments: Global___Keep | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "failures", b"failures", "results", b"results"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "failures", b"failures", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
+
+@_typing.final
+class SetRetentionRequest(_message.Message):
+    """SetRetentionRequest says for what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    CLEAR_FIELD_NUMBER: _builtins.int
+    scope: Global___Scope.ValueType
+    """What the name is."""
+    name: _builtins.str
+    """Name of the task or the queue."""
+    clear: _builtins.bool
+    """True: what was set is taken away."""
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """What is kept."""
+
+    def __init__(
+        self,
+        *,
+        scope: Global___Scope.ValueType = ...,
+        name: _builtins.str = ...,
+        retention: Global___Retention | None = ...,
+        clear: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear", b"clear", "name", b"name", "retention", b"retention", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRetentionRequest: _TypeAlias = SetRetentionRequest  # noqa: Y015
+
+@_typing.final
+class SetRetentionResponse(_message.Message):
+    """SetRetentionResponse says that it is durable; it holds for graphs that end from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRetentionResponse: _TypeAlias = SetRetentionResponse  # noqa: Y015
+
+@_typing.final
+class ListRetentionRequest(_message.Message):
+    """ListRetentionRequest asks for all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRetentionRequest: _TypeAlias = ListRetentionRequest  # noqa: Y015
+
+@_typing.final
+class RetentionInfo(_message.Message):
+    """RetentionInfo describes one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    scope: Global___Scope.ValueType
+    """What it is set on."""
+    name: _builtins.str
+    """Name of the task or the queue."""
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """What is kept."""
+
+    def __init__(
+        self,
+        *,
+        scope: Global___Scope.ValueType = ...,
+        name: _builtins.str = ...,
+        retention: Global___Retention | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "retention", b"retention", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionInfo: _TypeAlias = RetentionInfo  # noqa: Y015
+
+@_typing.final
+class ListRetentionResponse(_message.Message):
+    """ListRetentionResponse holds all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETENTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def retention(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionInfo]:
+        """By scope and name."""
+
+    def __init__(
+        self,
+        *,
+        retention: _abc.Iterable[Global___RetentionInfo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRetentionResponse: _TypeAlias = ListRetentionResponse  # noqa: Y015

@@ -76,6 +76,26 @@ class ControlServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueResponse.FromString,
                 _registered_method=True)
+        self.SetLimit = channel.unary_unary(
+                '/grpcflow.v1.ControlService/SetLimit',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.SetLimitRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.SetLimitResponse.FromString,
+                _registered_method=True)
+        self.ListLimits = channel.unary_unary(
+                '/grpcflow.v1.ControlService/ListLimits',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListLimitsRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ListLimitsResponse.FromString,
+                _registered_method=True)
+        self.SetRetention = channel.unary_unary(
+                '/grpcflow.v1.ControlService/SetRetention',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.SetRetentionRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.SetRetentionResponse.FromString,
+                _registered_method=True)
+        self.ListRetention = channel.unary_unary(
+                '/grpcflow.v1.ControlService/ListRetention',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListRetentionRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ListRetentionResponse.FromString,
+                _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/grpcflow.v1.ControlService/ListWorkers',
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListWorkersRequest.SerializeToString,
@@ -170,6 +190,40 @@ class ControlServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetLimit(self, request, context):
+        """SetLimit puts a limit on a task or a queue for the whole cluster, durably; it goes before what the workers' code
+        says, until it is cleared. What runs already is not stopped.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLimits(self, request, context):
+        """ListLimits tells every limit that holds, where it comes from, and what it holds back now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRetention(self, request, context):
+        """SetRetention says how long and how many of what ended is kept of a task or a queue, durably, until it is cleared.
+        It goes before what calls say of themselves, and that of a task before that of a queue.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRetention(self, request, context):
+        """ListRetention tells every retention that was set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListWorkers(self, request, context):
         """ListWorkers tells which sessions the coordinator knows; it asks no worker.
         """
@@ -226,6 +280,26 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.ResumeQueue,
                     request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueResponse.SerializeToString,
+            ),
+            'SetLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimit,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.SetLimitRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.SetLimitResponse.SerializeToString,
+            ),
+            'ListLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLimits,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ListLimitsRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListLimitsResponse.SerializeToString,
+            ),
+            'SetRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRetention,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.SetRetentionRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.SetRetentionResponse.SerializeToString,
+            ),
+            'ListRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRetention,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ListRetentionRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListRetentionResponse.SerializeToString,
             ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
@@ -455,6 +529,114 @@ class ControlService(object):
             '/grpcflow.v1.ControlService/ResumeQueue',
             grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueRequest.SerializeToString,
             grpcflow_dot_v1_dot_control__service__pb2.ResumeQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/SetLimit',
+            grpcflow_dot_v1_dot_control__service__pb2.SetLimitRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.SetLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/ListLimits',
+            grpcflow_dot_v1_dot_control__service__pb2.ListLimitsRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.ListLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/SetRetention',
+            grpcflow_dot_v1_dot_control__service__pb2.SetRetentionRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.SetRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/ListRetention',
+            grpcflow_dot_v1_dot_control__service__pb2.ListRetentionRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.ListRetentionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,22 @@ class ControlServiceStub:
 
     Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
     """
+    SetLimit: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.SetLimitRequest, _control_service_pb2.SetLimitResponse]
+    """SetLimit puts a limit on a task or a queue for the whole cluster, durably; it goes before what the workers' code
+    says, until it is cleared. What runs already is not stopped.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    ListLimits: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListLimitsRequest, _control_service_pb2.ListLimitsResponse]
+    """ListLimits tells every limit that holds, where it comes from, and what it holds back now."""
+    SetRetention: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.SetRetentionRequest, _control_service_pb2.SetRetentionResponse]
+    """SetRetention says how long and how many of what ended is kept of a task or a queue, durably, until it is cleared.
+    It goes before what calls say of themselves, and that of a task before that of a queue.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    ListRetention: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListRetentionRequest, _control_service_pb2.ListRetentionResponse]
+    """ListRetention tells every retention that was set."""
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
     ListQueues: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListQueuesRequest, _control_service_pb2.ListQueuesResponse]
@@ -134,6 +150,22 @@ class ControlServiceAsyncStub(ControlServiceStub):
 
     Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
     """
+    SetLimit: _aio.UnaryUnaryMultiCallable[_control_service_pb2.SetLimitRequest, _control_service_pb2.SetLimitResponse]  # type: ignore[assignment]
+    """SetLimit puts a limit on a task or a queue for the whole cluster, durably; it goes before what the workers' code
+    says, until it is cleared. What runs already is not stopped.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    ListLimits: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListLimitsRequest, _control_service_pb2.ListLimitsResponse]  # type: ignore[assignment]
+    """ListLimits tells every limit that holds, where it comes from, and what it holds back now."""
+    SetRetention: _aio.UnaryUnaryMultiCallable[_control_service_pb2.SetRetentionRequest, _control_service_pb2.SetRetentionResponse]  # type: ignore[assignment]
+    """SetRetention says how long and how many of what ended is kept of a task or a queue, durably, until it is cleared.
+    It goes before what calls say of themselves, and that of a task before that of a queue.
+
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    ListRetention: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListRetentionRequest, _control_service_pb2.ListRetentionResponse]  # type: ignore[assignment]
+    """ListRetention tells every retention that was set."""
     ListWorkers: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
     ListQueues: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListQueuesRequest, _control_service_pb2.ListQueuesResponse]  # type: ignore[assignment]
@@ -234,6 +266,46 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Statuses: INVALID_ARGUMENT (NAME_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
         """
+
+    @_abc_1.abstractmethod
+    def SetLimit(
+        self,
+        request: _control_service_pb2.SetLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.SetLimitResponse, _abc.Awaitable[_control_service_pb2.SetLimitResponse]]:
+        """SetLimit puts a limit on a task or a queue for the whole cluster, durably; it goes before what the workers' code
+        says, until it is cleared. What runs already is not stopped.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def ListLimits(
+        self,
+        request: _control_service_pb2.ListLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.ListLimitsResponse, _abc.Awaitable[_control_service_pb2.ListLimitsResponse]]:
+        """ListLimits tells every limit that holds, where it comes from, and what it holds back now."""
+
+    @_abc_1.abstractmethod
+    def SetRetention(
+        self,
+        request: _control_service_pb2.SetRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.SetRetentionResponse, _abc.Awaitable[_control_service_pb2.SetRetentionResponse]]:
+        """SetRetention says how long and how many of what ended is kept of a task or a queue, durably, until it is cleared.
+        It goes before what calls say of themselves, and that of a task before that of a queue.
+
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def ListRetention(
+        self,
+        request: _control_service_pb2.ListRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.ListRetentionResponse, _abc.Awaitable[_control_service_pb2.ListRetentionResponse]]:
+        """ListRetention tells every retention that was set."""
 
     @_abc_1.abstractmethod
     def ListWorkers(

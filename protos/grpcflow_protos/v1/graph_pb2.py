@@ -27,33 +27,33 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17grpcflow/v1/graph.proto\x12\x0bgrpcflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x04\n\x08Template\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\r\x12\x12\n\nacks_early\x18\x04 \x01(\x08\x12\x16\n\x0emax_deliveries\x18\x05 \x01(\r\x12\x15\n\rignore_result\x18\x06 \x01(\x08\x12\x14\n\x0c\x63ontent_type\x18\x07 \x01(\t\x12,\n\tcountdown\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x03\x65ta\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\nexpires_in\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nexpires_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07headers\x18\x0c \x01(\x0c\x12\x1c\n\x14headers_content_type\x18\r \x01(\t\x12\x11\n\tparent_id\x18\x0e \x01(\t\x12\x0f\n\x07root_id\x18\x0f \x01(\t\x12\x15\n\rtrack_started\x18\x10 \x01(\x08\x12\"\n\x06stamps\x18\x11 \x03(\x0b\x32\x12.grpcflow.v1.Stamp\x12\x18\n\x10replaced_nesting\x18\x12 \x01(\r\x12-\n\ntime_limit\x18\x13 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fsoft_time_limit\x18\x14 \x01(\x0b\x32\x19.google.protobuf.Duration\"%\n\x05Stamp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"%\n\x05Range\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"i\n\x04\x45\x64ge\x12\x0e\n\x06parent\x18\x01 \x01(\r\x12#\n\x04mode\x18\x02 \x01(\x0e\x32\x15.grpcflow.v1.EdgeMode\x12,\n\non_failure\x18\x03 \x01(\x0e\x32\x18.grpcflow.v1.FailureMode\"+\n\x04Join\x12#\n\x07members\x18\x01 \x03(\x0b\x32\x12.grpcflow.v1.Range\"\xe3\x01\n\x07NodeRun\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08template\x18\x03 \x01(\r\x12\x10\n\x08payloads\x18\x04 \x03(\x0c\x12!\n\x06inputs\x18\x05 \x03(\x0b\x32\x11.grpcflow.v1.Edge\x12\x10\n\x08\x63hildren\x18\x06 \x03(\r\x12\n\n\x02id\x18\x07 \x01(\t\x12\x1f\n\x04join\x18\x08 \x01(\x0b\x32\x11.grpcflow.v1.Join\x12\r\n\x05group\x18\t \x01(\x0c\x12\x13\n\x0bgroup_index\x18\n \x01(\r\x12\x10\n\x08in_chord\x18\x0b \x01(\x08\"c\n\nAttachment\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.grpcflow.v1.AttachmentKind\x12\x0c\n\x04node\x18\x02 \x01(\x0c\x12\r\n\x05token\x18\x03 \x01(\x04\x12\r\n\x05\x66inal\x18\x04 \x01(\r\"\xf4\x01\n\nGraphChunk\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x12\n\nnode_count\x18\x04 \x01(\r\x12(\n\ttemplates\x18\x05 \x03(\x0b\x32\x15.grpcflow.v1.Template\x12\"\n\x04runs\x18\x06 \x03(\x0b\x32\x14.grpcflow.v1.NodeRun\x12\x17\n\x0freject_id_reuse\x18\x07 \x01(\x08\x12+\n\nattachment\x18\x08 \x01(\x0b\x32\x17.grpcflow.v1.Attachment\x12\x0f\n\x07outcome\x18\t \x01(\r*\x7f\n\x08\x45\x64geMode\x12\x19\n\x15\x45\x44GE_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45\x44GE_MODE_VALUE\x10\x01\x12\x13\n\x0f\x45\x44GE_MODE_AFTER\x10\x02\x12\x13\n\x0f\x45\x44GE_MODE_ERROR\x10\x03\x12\x19\n\x15\x45\x44GE_MODE_ERROR_AFTER\x10\x04*q\n\x0b\x46\x61ilureMode\x12\x1c\n\x18\x46\x41ILURE_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41ILURE_MODE_PASS\x10\x01\x12\x16\n\x12\x46\x41ILURE_MODE_CHORD\x10\x02\x12\x15\n\x11\x46\x41ILURE_MODE_BODY\x10\x03*j\n\x0e\x41ttachmentKind\x12\x1f\n\x1b\x41TTACHMENT_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41TTACHMENT_KIND_REPLACE\x10\x01\x12\x1a\n\x16\x41TTACHMENT_KIND_MEMBER\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17grpcflow/v1/graph.proto\x12\x0bgrpcflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x06\n\x08Template\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\r\x12\x12\n\nacks_early\x18\x04 \x01(\x08\x12\x16\n\x0emax_deliveries\x18\x05 \x01(\r\x12\x15\n\rignore_result\x18\x06 \x01(\x08\x12\x14\n\x0c\x63ontent_type\x18\x07 \x01(\t\x12,\n\tcountdown\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x03\x65ta\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\nexpires_in\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nexpires_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07headers\x18\x0c \x01(\x0c\x12\x1c\n\x14headers_content_type\x18\r \x01(\t\x12\x11\n\tparent_id\x18\x0e \x01(\t\x12\x0f\n\x07root_id\x18\x0f \x01(\t\x12\x15\n\rtrack_started\x18\x10 \x01(\x08\x12\"\n\x06stamps\x18\x11 \x03(\x0b\x32\x12.grpcflow.v1.Stamp\x12\x18\n\x10replaced_nesting\x18\x12 \x01(\r\x12-\n\ntime_limit\x18\x13 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fsoft_time_limit\x18\x14 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nunique_for\x18\x15 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cunique_stays\x18\x16 \x01(\x08\x12\x11\n\tbroadcast\x18\x17 \x01(\x08\x12\x1b\n\x13\x63oncurrency_per_key\x18\x18 \x01(\r\x12\x31\n\x0eresult_expires\x18\x19 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x66\x61ilure_expires\x18\x1a \x01(\x0b\x32\x19.google.protobuf.Duration\"%\n\x05Stamp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"%\n\x05Range\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"i\n\x04\x45\x64ge\x12\x0e\n\x06parent\x18\x01 \x01(\r\x12#\n\x04mode\x18\x02 \x01(\x0e\x32\x15.grpcflow.v1.EdgeMode\x12,\n\non_failure\x18\x03 \x01(\x0e\x32\x18.grpcflow.v1.FailureMode\"+\n\x04Join\x12#\n\x07members\x18\x01 \x03(\x0b\x32\x12.grpcflow.v1.Range\"\xa6\x02\n\x07NodeRun\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08template\x18\x03 \x01(\r\x12\x10\n\x08payloads\x18\x04 \x03(\x0c\x12!\n\x06inputs\x18\x05 \x03(\x0b\x32\x11.grpcflow.v1.Edge\x12\x10\n\x08\x63hildren\x18\x06 \x03(\r\x12\n\n\x02id\x18\x07 \x01(\t\x12\x1f\n\x04join\x18\x08 \x01(\x0b\x32\x11.grpcflow.v1.Join\x12\r\n\x05group\x18\t \x01(\x0c\x12\x13\n\x0bgroup_index\x18\n \x01(\r\x12\x10\n\x08in_chord\x18\x0b \x01(\x08\x12\x14\n\x0c\x66\x61irness_key\x18\x0c \x01(\t\x12\x17\n\x0f\x63oncurrency_key\x18\r \x01(\t\x12\x12\n\nunique_key\x18\x0e \x01(\t\"c\n\nAttachment\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.grpcflow.v1.AttachmentKind\x12\x0c\n\x04node\x18\x02 \x01(\x0c\x12\r\n\x05token\x18\x03 \x01(\x04\x12\r\n\x05\x66inal\x18\x04 \x01(\r\"\xf4\x01\n\nGraphChunk\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x12\n\nnode_count\x18\x04 \x01(\r\x12(\n\ttemplates\x18\x05 \x03(\x0b\x32\x15.grpcflow.v1.Template\x12\"\n\x04runs\x18\x06 \x03(\x0b\x32\x14.grpcflow.v1.NodeRun\x12\x17\n\x0freject_id_reuse\x18\x07 \x01(\x08\x12+\n\nattachment\x18\x08 \x01(\x0b\x32\x17.grpcflow.v1.Attachment\x12\x0f\n\x07outcome\x18\t \x01(\r*\x7f\n\x08\x45\x64geMode\x12\x19\n\x15\x45\x44GE_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45\x44GE_MODE_VALUE\x10\x01\x12\x13\n\x0f\x45\x44GE_MODE_AFTER\x10\x02\x12\x13\n\x0f\x45\x44GE_MODE_ERROR\x10\x03\x12\x19\n\x15\x45\x44GE_MODE_ERROR_AFTER\x10\x04*q\n\x0b\x46\x61ilureMode\x12\x1c\n\x18\x46\x41ILURE_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41ILURE_MODE_PASS\x10\x01\x12\x16\n\x12\x46\x41ILURE_MODE_CHORD\x10\x02\x12\x15\n\x11\x46\x41ILURE_MODE_BODY\x10\x03*j\n\x0e\x41ttachmentKind\x12\x1f\n\x1b\x41TTACHMENT_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41TTACHMENT_KIND_REPLACE\x10\x01\x12\x1a\n\x16\x41TTACHMENT_KIND_MEMBER\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'grpcflow.v1.graph_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EDGEMODE']._serialized_start=1511
-  _globals['_EDGEMODE']._serialized_end=1638
-  _globals['_FAILUREMODE']._serialized_start=1640
-  _globals['_FAILUREMODE']._serialized_end=1753
-  _globals['_ATTACHMENTKIND']._serialized_start=1755
-  _globals['_ATTACHMENTKIND']._serialized_end=1861
+  _globals['_EDGEMODE']._serialized_start=1798
+  _globals['_EDGEMODE']._serialized_end=1925
+  _globals['_FAILUREMODE']._serialized_start=1927
+  _globals['_FAILUREMODE']._serialized_end=2040
+  _globals['_ATTACHMENTKIND']._serialized_start=2042
+  _globals['_ATTACHMENTKIND']._serialized_end=2148
   _globals['_TEMPLATE']._serialized_start=106
-  _globals['_TEMPLATE']._serialized_end=701
-  _globals['_STAMP']._serialized_start=703
-  _globals['_STAMP']._serialized_end=740
-  _globals['_RANGE']._serialized_start=742
-  _globals['_RANGE']._serialized_end=779
-  _globals['_EDGE']._serialized_start=781
-  _globals['_EDGE']._serialized_end=886
-  _globals['_JOIN']._serialized_start=888
-  _globals['_JOIN']._serialized_end=931
-  _globals['_NODERUN']._serialized_start=934
-  _globals['_NODERUN']._serialized_end=1161
-  _globals['_ATTACHMENT']._serialized_start=1163
-  _globals['_ATTACHMENT']._serialized_end=1262
-  _globals['_GRAPHCHUNK']._serialized_start=1265
-  _globals['_GRAPHCHUNK']._serialized_end=1509
+  _globals['_TEMPLATE']._serialized_end=921
+  _globals['_STAMP']._serialized_start=923
+  _globals['_STAMP']._serialized_end=960
+  _globals['_RANGE']._serialized_start=962
+  _globals['_RANGE']._serialized_end=999
+  _globals['_EDGE']._serialized_start=1001
+  _globals['_EDGE']._serialized_end=1106
+  _globals['_JOIN']._serialized_start=1108
+  _globals['_JOIN']._serialized_end=1151
+  _globals['_NODERUN']._serialized_start=1154
+  _globals['_NODERUN']._serialized_end=1448
+  _globals['_ATTACHMENT']._serialized_start=1450
+  _globals['_ATTACHMENT']._serialized_end=1549
+  _globals['_GRAPHCHUNK']._serialized_start=1552
+  _globals['_GRAPHCHUNK']._serialized_end=1796
 # @@protoc_insertion_point(module_scope)

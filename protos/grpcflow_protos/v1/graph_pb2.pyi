@@ -142,6 +142,12 @@ class Template(_message.Message):
     REPLACED_NESTING_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_FIELD_NUMBER: _builtins.int
     SOFT_TIME_LIMIT_FIELD_NUMBER: _builtins.int
+    UNIQUE_FOR_FIELD_NUMBER: _builtins.int
+    UNIQUE_STAYS_FIELD_NUMBER: _builtins.int
+    BROADCAST_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_PER_KEY_FIELD_NUMBER: _builtins.int
+    RESULT_EXPIRES_FIELD_NUMBER: _builtins.int
+    FAILURE_EXPIRES_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Registered name of the task, at most 255 bytes."""
     queue: _builtins.str
@@ -168,6 +174,14 @@ class Template(_message.Message):
     """True: the worker reports when it starts, so that STARTED can be seen."""
     replaced_nesting: _builtins.int
     """How many replacements lie above this call."""
+    unique_stays: _builtins.bool
+    """True: the key is held for the whole of unique_for; false: no longer than until the node that holds it settles."""
+    broadcast: _builtins.bool
+    """True: the queue is a broadcast queue; each node runs once on every worker that serves the queue when the node is
+    released, and its value is the list of theirs, by the workers' names.
+    """
+    concurrency_per_key: _builtins.int
+    """How many nodes that share a concurrency key run at once; 0 means 1."""
     @_builtins.property
     def countdown(self) -> _duration_pb2.Duration:
         """Not before this long after the node became ready, by the coordinator's clock."""
@@ -196,6 +210,18 @@ class Template(_message.Message):
     def soft_time_limit(self) -> _duration_pb2.Duration:
         """Told to end where it has run this long."""
 
+    @_builtins.property
+    def unique_for(self) -> _duration_pb2.Duration:
+        """Of calls with a unique key: how long the key is held at most, from the release of the node that holds it."""
+
+    @_builtins.property
+    def result_expires(self) -> _duration_pb2.Duration:
+        """How long the records of the graph are kept after its end where this call succeeded; unset: as the coordinator says."""
+
+    @_builtins.property
+    def failure_expires(self) -> _duration_pb2.Duration:
+        """The same where this call failed; unset: as result_expires."""
+
     def __init__(
         self,
         *,
@@ -219,10 +245,16 @@ class Template(_message.Message):
         replaced_nesting: _builtins.int = ...,
         time_limit: _duration_pb2.Duration | None = ...,
         soft_time_limit: _duration_pb2.Duration | None = ...,
+        unique_for: _duration_pb2.Duration | None = ...,
+        unique_stays: _builtins.bool = ...,
+        broadcast: _builtins.bool = ...,
+        concurrency_per_key: _builtins.int = ...,
+        result_expires: _duration_pb2.Duration | None = ...,
+        failure_expires: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "soft_time_limit", b"soft_time_limit", "time_limit", b"time_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "failure_expires", b"failure_expires", "result_expires", b"result_expires", "soft_time_limit", b"soft_time_limit", "time_limit", b"time_limit", "unique_for", b"unique_for"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks_early", b"acks_early", "content_type", b"content_type", "countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "headers", b"headers", "headers_content_type", b"headers_content_type", "ignore_result", b"ignore_result", "max_deliveries", b"max_deliveries", "parent_id", b"parent_id", "priority", b"priority", "queue", b"queue", "replaced_nesting", b"replaced_nesting", "root_id", b"root_id", "soft_time_limit", b"soft_time_limit", "stamps", b"stamps", "task", b"task", "time_limit", b"time_limit", "track_started", b"track_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks_early", b"acks_early", "broadcast", b"broadcast", "concurrency_per_key", b"concurrency_per_key", "content_type", b"content_type", "countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "failure_expires", b"failure_expires", "headers", b"headers", "headers_content_type", b"headers_content_type", "ignore_result", b"ignore_result", "max_deliveries", b"max_deliveries", "parent_id", b"parent_id", "priority", b"priority", "queue", b"queue", "replaced_nesting", b"replaced_nesting", "result_expires", b"result_expires", "root_id", b"root_id", "soft_time_limit", b"soft_time_limit", "stamps", b"stamps", "task", b"task", "time_limit", b"time_limit", "track_started", b"track_started", "unique_for", b"unique_for", "unique_stays", b"unique_stays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -357,6 +389,9 @@ class NodeRun(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     GROUP_INDEX_FIELD_NUMBER: _builtins.int
     IN_CHORD_FIELD_NUMBER: _builtins.int
+    FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_KEY_FIELD_NUMBER: _builtins.int
+    UNIQUE_KEY_FIELD_NUMBER: _builtins.int
     first: _builtins.int
     """Index of the first node; each run starts where the one before it ended."""
     count: _builtins.int
@@ -371,6 +406,18 @@ class NodeRun(_message.Message):
     """Place of the first node in that join's list."""
     in_chord: _builtins.bool
     """True where that join is the header of a chord."""
+    fairness_key: _builtins.str
+    """Whose nodes these are: the keys of one queue and priority take turns, each in its own order, at most 255 bytes;
+    empty: those without a key are one more in the round.
+    """
+    concurrency_key: _builtins.str
+    """Of all nodes with this key only so many run at once as their template says, whatever their task, at most 255 bytes;
+    empty: no limit.
+    """
+    unique_key: _builtins.str
+    """While a node with this key is released and has not settled, another one with it does not run: it settles as that
+    one does. At most 255 bytes; empty: runs whatever else there is. Only in a run of one.
+    """
     @_builtins.property
     def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """For each node one encoded list [args, kwargs]."""
@@ -403,10 +450,13 @@ class NodeRun(_message.Message):
         group: _builtins.bytes = ...,
         group_index: _builtins.int = ...,
         in_chord: _builtins.bool = ...,
+        fairness_key: _builtins.str = ...,
+        concurrency_key: _builtins.str = ...,
+        unique_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["join", b"join"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "count", b"count", "first", b"first", "group", b"group", "group_index", b"group_index", "id", b"id", "in_chord", b"in_chord", "inputs", b"inputs", "join", b"join", "payloads", b"payloads", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "concurrency_key", b"concurrency_key", "count", b"count", "fairness_key", b"fairness_key", "first", b"first", "group", b"group", "group_index", b"group_index", "id", b"id", "in_chord", b"in_chord", "inputs", b"inputs", "join", b"join", "payloads", b"payloads", "template", b"template", "unique_key", b"unique_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -639,3 +639,181 @@ class ExplainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class ListFailedRequest(_message.Message):
+    """ListFailedRequest says which."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """Pattern of registered task names, with * and ? as in a shell; empty: any."""
+    queue: _builtins.str
+    """Name of the queue; empty: any."""
+    type: _builtins.str
+    """Pattern of the failure's class name, with * and ?; empty: any."""
+    since_ms: _builtins.int
+    """Not those that failed before this Unix time in milliseconds; 0: any."""
+    page_size: _builtins.int
+    """Most of them in the answer, at most 1,000; 0: 100."""
+    page_token: _builtins.bytes
+    """Where the page before ended, as its answer said; empty: the first page."""
+    lost: _builtins.bool
+    """True: only those that were given up because their workers died under them."""
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        type: _builtins.str = ...,
+        since_ms: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.bytes = ...,
+        lost: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lost", b"lost", "page_size", b"page_size", "page_token", b"page_token", "queue", b"queue", "since_ms", b"since_ms", "task", b"task", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailedRequest: _TypeAlias = ListFailedRequest  # noqa: Y015
+
+@_typing.final
+class FailedEntry(_message.Message):
+    """FailedEntry is a node that failed for good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    FAILED_AT_MS_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its text id."""
+    graph: _builtins.bytes
+    """The 12 bytes of its graph."""
+    task: _builtins.str
+    """Registered name of the task."""
+    queue: _builtins.str
+    """Name of the queue."""
+    failed_at_ms: _builtins.int
+    """Unix time in milliseconds at which it failed."""
+    type: _builtins.str
+    """Class name of the failure."""
+    message: _builtins.str
+    """What it says."""
+    reason: _builtins.str
+    """Stable code where the coordinator made it, for example WORKER_LOST; empty: an exception of the task."""
+    retries: _builtins.int
+    """How often it was retried."""
+    worker: _builtins.str
+    """The worker that ran it last."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        graph: _builtins.bytes = ...,
+        task: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        failed_at_ms: _builtins.int = ...,
+        type: _builtins.str = ...,
+        message: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        retries: _builtins.int = ...,
+        worker: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_at_ms", b"failed_at_ms", "graph", b"graph", "id", b"id", "message", b"message", "queue", b"queue", "reason", b"reason", "retries", b"retries", "task", b"task", "type", b"type", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailedEntry: _TypeAlias = FailedEntry  # noqa: Y015
+
+@_typing.final
+class ListFailedResponse(_message.Message):
+    """ListFailedResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.bytes
+    """Where the next page begins; empty: this is the last one. A page may be empty and not the last."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedEntry]:
+        """The nodes."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[Global___FailedEntry] | None = ...,
+        next_page_token: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailedResponse: _TypeAlias = ListFailedResponse  # noqa: Y015
+
+@_typing.final
+class PurgeFailedRequest(_message.Message):
+    """PurgeFailedRequest names nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids as users know them, at most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeFailedRequest: _TypeAlias = PurgeFailedRequest  # noqa: Y015
+
+@_typing.final
+class PurgeFailedResponse(_message.Message):
+    """PurgeFailedResponse says what was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURGED_FIELD_NUMBER: _builtins.int
+    purged: _builtins.int
+    """How many were on the list."""
+    def __init__(
+        self,
+        *,
+        purged: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["purged", b"purged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeFailedResponse: _TypeAlias = PurgeFailedResponse  # noqa: Y015

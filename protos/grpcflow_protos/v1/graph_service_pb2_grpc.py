@@ -59,6 +59,16 @@ class GraphServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_graph__service__pb2.RetryGraphRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_graph__service__pb2.RetryGraphResponse.FromString,
                 _registered_method=True)
+        self.ListFailed = channel.unary_unary(
+                '/grpcflow.v1.GraphService/ListFailed',
+                request_serializer=grpcflow_dot_v1_dot_graph__service__pb2.ListFailedRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_graph__service__pb2.ListFailedResponse.FromString,
+                _registered_method=True)
+        self.PurgeFailed = channel.unary_unary(
+                '/grpcflow.v1.GraphService/PurgeFailed',
+                request_serializer=grpcflow_dot_v1_dot_graph__service__pb2.PurgeFailedRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_graph__service__pb2.PurgeFailedResponse.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/grpcflow.v1.GraphService/Explain',
                 request_serializer=grpcflow_dot_v1_dot_graph__service__pb2.ExplainRequest.SerializeToString,
@@ -116,6 +126,25 @@ class GraphServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFailed(self, request, context):
+        """ListFailed gives one page of the nodes that failed for good, newest graph first: those that failed themselves, not
+        what failed because of them.
+
+        Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, NAME_TOO_LONG): mend the filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeFailed(self, request, context):
+        """PurgeFailed takes nodes off that list; their results stay as long as they would have.
+
+        Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, ID_TOO_LONG, TOO_MANY_IDS). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Explain(self, request, context):
         """Explain says why a node is where it is.
 
@@ -147,6 +176,16 @@ def add_GraphServiceServicer_to_server(servicer, server):
                     servicer.RetryGraph,
                     request_deserializer=grpcflow_dot_v1_dot_graph__service__pb2.RetryGraphRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_graph__service__pb2.RetryGraphResponse.SerializeToString,
+            ),
+            'ListFailed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailed,
+                    request_deserializer=grpcflow_dot_v1_dot_graph__service__pb2.ListFailedRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_graph__service__pb2.ListFailedResponse.SerializeToString,
+            ),
+            'PurgeFailed': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeFailed,
+                    request_deserializer=grpcflow_dot_v1_dot_graph__service__pb2.PurgeFailedRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_graph__service__pb2.PurgeFailedResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -266,6 +305,60 @@ class GraphService(object):
             '/grpcflow.v1.GraphService/RetryGraph',
             grpcflow_dot_v1_dot_graph__service__pb2.RetryGraphRequest.SerializeToString,
             grpcflow_dot_v1_dot_graph__service__pb2.RetryGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.GraphService/ListFailed',
+            grpcflow_dot_v1_dot_graph__service__pb2.ListFailedRequest.SerializeToString,
+            grpcflow_dot_v1_dot_graph__service__pb2.ListFailedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeFailed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.GraphService/PurgeFailed',
+            grpcflow_dot_v1_dot_graph__service__pb2.PurgeFailedRequest.SerializeToString,
+            grpcflow_dot_v1_dot_graph__service__pb2.PurgeFailedResponse.FromString,
             options,
             channel_credentials,
             insecure,

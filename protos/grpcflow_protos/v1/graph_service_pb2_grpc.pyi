@@ -65,6 +65,17 @@ class GraphServiceStub:
     Statuses: NOT_FOUND (UNKNOWN_GRAPH). FAILED_PRECONDITION (STILL_RUNNING): wait until it has ended, or cancel
     it. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
     """
+    ListFailed: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ListFailedRequest, _graph_service_pb2.ListFailedResponse]
+    """ListFailed gives one page of the nodes that failed for good, newest graph first: those that failed themselves, not
+    what failed because of them.
+
+    Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, NAME_TOO_LONG): mend the filter.
+    """
+    PurgeFailed: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.PurgeFailedRequest, _graph_service_pb2.PurgeFailedResponse]
+    """PurgeFailed takes nodes off that list; their results stay as long as they would have.
+
+    Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, ID_TOO_LONG, TOO_MANY_IDS). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
     Explain: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ExplainRequest, _graph_service_pb2.ExplainResponse]
     """Explain says why a node is where it is.
 
@@ -106,6 +117,17 @@ class GraphServiceAsyncStub(GraphServiceStub):
 
     Statuses: NOT_FOUND (UNKNOWN_GRAPH). FAILED_PRECONDITION (STILL_RUNNING): wait until it has ended, or cancel
     it. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    ListFailed: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ListFailedRequest, _graph_service_pb2.ListFailedResponse]  # type: ignore[assignment]
+    """ListFailed gives one page of the nodes that failed for good, newest graph first: those that failed themselves, not
+    what failed because of them.
+
+    Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, NAME_TOO_LONG): mend the filter.
+    """
+    PurgeFailed: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.PurgeFailedRequest, _graph_service_pb2.PurgeFailedResponse]  # type: ignore[assignment]
+    """PurgeFailed takes nodes off that list; their results stay as long as they would have.
+
+    Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, ID_TOO_LONG, TOO_MANY_IDS). RESOURCE_EXHAUSTED (STORE_FULL).
     """
     Explain: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ExplainRequest, _graph_service_pb2.ExplainResponse]  # type: ignore[assignment]
     """Explain says why a node is where it is.
@@ -169,6 +191,29 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Statuses: NOT_FOUND (UNKNOWN_GRAPH). FAILED_PRECONDITION (STILL_RUNNING): wait until it has ended, or cancel
         it. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def ListFailed(
+        self,
+        request: _graph_service_pb2.ListFailedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_service_pb2.ListFailedResponse, _abc.Awaitable[_graph_service_pb2.ListFailedResponse]]:
+        """ListFailed gives one page of the nodes that failed for good, newest graph first: those that failed themselves, not
+        what failed because of them.
+
+        Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, NAME_TOO_LONG): mend the filter.
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeFailed(
+        self,
+        request: _graph_service_pb2.PurgeFailedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_service_pb2.PurgeFailedResponse, _abc.Awaitable[_graph_service_pb2.PurgeFailedResponse]]:
+        """PurgeFailed takes nodes off that list; their results stay as long as they would have.
+
+        Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, ID_TOO_LONG, TOO_MANY_IDS). RESOURCE_EXHAUSTED (STORE_FULL).
         """
 
     @_abc_1.abstractmethod

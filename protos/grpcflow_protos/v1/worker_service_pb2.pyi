@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from grpcflow_protos.v1 import graph_pb2 as _graph_pb2
+from grpcflow_protos.v1 import limit_pb2 as _limit_pb2
 from grpcflow_protos.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -117,6 +118,9 @@ class WorkerHello(_message.Message):
     PROCESS_ID_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
     EXECUTOR_FIELD_NUMBER: _builtins.int
+    TASK_FACTS_FIELD_NUMBER: _builtins.int
+    QUEUE_FACTS_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Protocol revision that the worker speaks; 1 today."""
     name: _builtins.str
@@ -153,6 +157,20 @@ class WorkerHello(_message.Message):
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___Held]:
         """The attempts it holds; others that it was handed are handed out again."""
 
+    @_builtins.property
+    def task_facts(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.TaskFacts]:
+        """Limits and batches of its tasks; of those not named here there are none. What the worker that came last says of a
+        task holds for the cluster.
+        """
+
+    @_builtins.property
+    def queue_facts(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.QueueFacts]:
+        """Limits of queues."""
+
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Weight of each queue, parallel to queues, 1 to 100; empty: all have the same."""
+
     def __init__(
         self,
         *,
@@ -170,10 +188,13 @@ class WorkerHello(_message.Message):
         process_id: _builtins.int = ...,
         concurrency: _builtins.int = ...,
         executor: _builtins.str = ...,
+        task_facts: _abc.Iterable[_limit_pb2.TaskFacts] | None = ...,
+        queue_facts: _abc.Iterable[_limit_pb2.QueueFacts] | None = ...,
+        weights: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "draining", b"draining", "executor", b"executor", "features", b"features", "held", b"held", "host", b"host", "name", b"name", "process_id", b"process_id", "queues", b"queues", "revision", b"revision", "session", b"session", "tasks", b"tasks", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "draining", b"draining", "executor", b"executor", "features", b"features", "held", b"held", "host", b"host", "name", b"name", "process_id", b"process_id", "queue_facts", b"queue_facts", "queues", b"queues", "revision", b"revision", "session", b"session", "task_facts", b"task_facts", "tasks", b"tasks", "version", b"version", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -583,6 +604,8 @@ class WorkRequest(_message.Message):
     DRAIN_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Number of this message on its stream, from 1; what the coordinator acknowledges."""
     capacity_plus_one: _builtins.int
@@ -593,6 +616,8 @@ class WorkRequest(_message.Message):
     """True once: no new work, please. Held attempts are finished or returned."""
     goodbye: _builtins.bool
     """True once, as the last message: everything is reported and the session ends."""
+    concurrency: _builtins.int
+    """A new number of tasks that it runs at once, where its pool grew or shrank; 0: unchanged."""
     @_builtins.property
     def hello(self) -> Global___WorkerHello:
         """In the first message, and only there."""
@@ -613,6 +638,10 @@ class WorkRequest(_message.Message):
     def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ControlReply]:
         """Answers to control commands."""
 
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Weights of the new set of queues, parallel to queues; empty: all have the same."""
+
     def __init__(
         self,
         *,
@@ -626,10 +655,12 @@ class WorkRequest(_message.Message):
         drain: _builtins.bool = ...,
         replies: _abc.Iterable[Global___ControlReply] | None = ...,
         goodbye: _builtins.bool = ...,
+        weights: _abc.Iterable[_builtins.int] | None = ...,
+        concurrency: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_plus_one", b"capacity_plus_one", "drain", b"drain", "goodbye", b"goodbye", "hello", b"hello", "queues", b"queues", "replies", b"replies", "reports", b"reports", "sequence", b"sequence", "subscription_changed", b"subscription_changed", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_plus_one", b"capacity_plus_one", "concurrency", b"concurrency", "drain", b"drain", "goodbye", b"goodbye", "hello", b"hello", "queues", b"queues", "replies", b"replies", "reports", b"reports", "sequence", b"sequence", "subscription_changed", b"subscription_changed", "values", b"values", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -655,6 +686,8 @@ class AssignedRun(_message.Message):
     GROUP_INDEX_FIELD_NUMBER: _builtins.int
     IN_CHORD_FIELD_NUMBER: _builtins.int
     INPUTS_APART_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
     graph: _builtins.bytes
     """The 12 bytes of the graph id."""
     first: _builtins.int
@@ -679,6 +712,10 @@ class AssignedRun(_message.Message):
     """True where that join is the header of a chord."""
     inputs_apart: _builtins.bool
     """True: the inputs are too large for this message; Inputs gives them."""
+    batch: _builtins.int
+    """Token of the first attempt of the batch that these belong to; 0: each runs by itself."""
+    batch_size: _builtins.int
+    """How many attempts have this batch number in all; every one of them comes in this message."""
     @_builtins.property
     def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """For each attempt the encoded [args, kwargs]."""
@@ -704,10 +741,12 @@ class AssignedRun(_message.Message):
         group_index: _builtins.int = ...,
         in_chord: _builtins.bool = ...,
         inputs_apart: _builtins.bool = ...,
+        batch: _builtins.int = ...,
+        batch_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "first", b"first", "graph", b"graph", "group", b"group", "group_index", b"group_index", "id", b"id", "in_chord", b"in_chord", "inputs", b"inputs", "inputs_apart", b"inputs_apart", "losses", b"losses", "payloads", b"payloads", "retries", b"retries", "template", b"template", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batch_size", b"batch_size", "content_type", b"content_type", "first", b"first", "graph", b"graph", "group", b"group", "group_index", b"group_index", "id", b"id", "in_chord", b"in_chord", "inputs", b"inputs", "inputs_apart", b"inputs_apart", "losses", b"losses", "payloads", b"payloads", "retries", b"retries", "template", b"template", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
