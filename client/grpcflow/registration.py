@@ -12,6 +12,7 @@ from grpcflow.annotations import annotate
 from grpcflow.autoretry import with_retries
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow.task import Task
+from grpcflow.task_option_names import TASK_OPTIONS_ELSEWHERE
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -110,6 +111,8 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], base
     for option in options:
         own = hasattr(base, option) and not hasattr(Task, option)
         if option not in Task.OPTIONS and option not in _TAKEN and not own:
+            if reason := TASK_OPTIONS_ELSEWHERE.get(option):
+                raise TypeError(f"the task {function.__name__} has Celery's option {option!r}: {reason}")
             near = difflib.get_close_matches(option, Task.OPTIONS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(Task.OPTIONS))}"
             raise TypeError(f"the task {function.__name__} has the unknown option {option!r}: {hint}")

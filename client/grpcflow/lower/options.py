@@ -11,14 +11,27 @@ from typing import Any, Final
 from grpcflow.canvas.parts import OPTIONS, STAMPED, values_of
 from grpcflow_protos.limits import NAME_LIMIT
 
-__all__ = ["OPTIONS", "checked_limits", "checked_name", "length_of", "split_stamps", "unknown_option"]
+__all__ = [
+    "CALL_OPTIONS_ELSEWHERE",
+    "OPTIONS",
+    "checked_limits",
+    "checked_name",
+    "length_of",
+    "split_stamps",
+    "unknown_option",
+]
 
 _NO_EXCHANGES: Final = "there are no exchanges here: name the queue with queue="
 _NO_PLACE: Final = "a call belongs to the group that it stands in: write group(...)"
+_OF_A_BROKER: Final = "a call waits in the coordinator until a worker takes it: leave it out"
+_BY_CONNECTION: Final = "how long a submission tries is said by retry_policy= or the setting task_publish_retry_policy"
+_SHORTENED: Final = (
+    "the coordinator reads no arguments, and inspect shows them: for what nobody may see pass a reference"
+)
 _ONE_CONNECTION: Final = "a canvas goes through the connection of its app: use the app of the other coordinator"
 
 #: Celery's options that have no place here, and what to use instead.
-_ELSEWHERE: Final[Mapping[str, str]] = {
+CALL_OPTIONS_ELSEWHERE: Final[Mapping[str, str]] = {
     "exchange": _NO_EXCHANGES,
     "exchange_type": _NO_EXCHANGES,
     "routing_key": _NO_EXCHANGES,
@@ -31,6 +44,15 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "chord": "what waits for a group is its body: write chord(header, body)",
     "group_id": _NO_PLACE,
     "group_index": _NO_PLACE,
+    "declare": "queues need no declaring: leave it out",
+    "mandatory": _OF_A_BROKER,
+    "immediate": _OF_A_BROKER,
+    "timeout": _BY_CONNECTION,
+    "confirm_timeout": _BY_CONNECTION,
+    "task_type": "options and arguments are those of the task that is called: call it itself",
+    "retries": "the coordinator counts the attempts of a call; call task.apply(retries=) to try another in place",
+    "argsrepr": _SHORTENED,
+    "kwargsrepr": _SHORTENED,
     "interval": "nothing polls for the end of a chord: leave it out",
     "result_cls": "a submission returns an AsyncResult or a GroupResult; make another object of its id",
 }
@@ -42,8 +64,8 @@ _NOW: Final = timedelta(0)
 
 def unknown_option(task: str, option: str) -> TypeError:
     """Return the error for an option that a call cannot have; it says what to use."""
-    if option in _ELSEWHERE:
-        return TypeError(f"{task}: the option {option!r} has no meaning here; {_ELSEWHERE[option]}")
+    if option in CALL_OPTIONS_ELSEWHERE:
+        return TypeError(f"{task}: the option {option!r} has no meaning here; {CALL_OPTIONS_ELSEWHERE[option]}")
     near = difflib.get_close_matches(option, OPTIONS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(OPTIONS))}"
     return TypeError(f"{task}: there is no option {option!r}; {hint}")
@@ -60,7 +82,7 @@ def split_stamps(task: str, options: Mapping[str, Any]) -> tuple[dict[str, Any],
     plain.pop(STAMPED, None)
     stamps: dict[str, list[Any]] = {}
     for name in names:
-        if name in OPTIONS or name in _ELSEWHERE:
+        if name in OPTIONS or name in CALL_OPTIONS_ELSEWHERE:
             raise ValueError(f"{task}: a stamp cannot be called {name!r}, for that is an option; choose another name")
         if name not in options:
             raise ValueError(f"{task}: {STAMPED} names {name!r}, and there is no value for it: give {name}=...")
