@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import click
 
 from grpcflow.errors import ImproperlyConfigured
+from grpcflow_worker.celery_options import OPTIONS_ELSEWHERE
 from grpcflow_worker.config import LOG_LEVELS, POOLS, ConfigError, WorkerConfig, build_config
 from grpcflow_worker.logs import set_up_log
 
@@ -161,6 +162,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = command.main(args=None if argv is None else list(argv), standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.NoSuchOption as error:
+        # Named as another command's users know it, with what is there instead.
+        if reason := OPTIONS_ELSEWHERE.get(error.option_name):
+            return _fail(f"there is no option {error.option_name} here: {reason}", EXIT_USAGE)
+        error.show()
+        return EXIT_USAGE
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
