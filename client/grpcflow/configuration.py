@@ -10,13 +10,11 @@ from types import ModuleType
 from typing import Any, Final
 
 from grpcflow.errors import ImproperlyConfigured
-from grpcflow.setting_names import looks_like_setting, unknown
+from grpcflow.setting_names import OLD_STARTS, looks_like_setting, new_name, unknown
 from grpcflow.setting_values import TESTS
 
 __all__ = ["imported", "module_of_variable", "read_source"]
 
-#: How the names of Celery's first settings began, before they were in lower case.
-_OLD: Final = ("CELERY_", "CELERYD_", "CELERYBEAT_", "BROKER_")
 #: Values that somebody may have meant for a setting; functions, classes and modules are passed over.
 _SIMPLE: Final = (str, int, float, bool, list, tuple, dict, set, frozenset, type(None))
 
@@ -104,13 +102,12 @@ def _in_namespace(held: Mapping[str, Any], namespace: str) -> dict[str, Any]:
 def _is_setting(name: str, value: Any, source: Any) -> bool:
     """Return True for a name that counts; refuse one that was meant for a setting and is none."""
     where = source.__name__ if isinstance(source, ModuleType) else repr(source)
-    if name.startswith(_OLD):
-        start, _, rest = name.partition("_")
-        raise ImproperlyConfigured(
-            f"{where} has the upper-case name {name!r}: write settings in lower case, such as {rest.lower()!r}, or "
-            f"give namespace={start!r} to config_from_object().",
-            code="UNKNOWN_SETTING",
-        )
+    if name.startswith(OLD_STARTS):
+        now = new_name(name, tuple(TESTS))
+        hint = f"write {now!r}" if now in TESTS else unknown(now, tuple(TESTS)).removesuffix(".")
+        if name.startswith("CELERY_"):
+            hint += "; or, where CELERY_ stands before all settings, give namespace='CELERY' to config_from_object()"
+        raise ImproperlyConfigured(f"{where} has the old name {name!r}: {hint}.", code="UNKNOWN_SETTING")
     if name in TESTS:
         return not isinstance(value, ModuleType)
     if name.islower() and isinstance(value, _SIMPLE) and looks_like_setting(name, tuple(TESTS)):

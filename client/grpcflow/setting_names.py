@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Final
 
-__all__ = ["ELSEWHERE", "looks_like_setting", "unknown"]
+__all__ = ["ELSEWHERE", "OLD_STARTS", "looks_like_setting", "new_name", "unknown"]
 
 _NO_BROKER: Final = "there is no broker; the address of the coordinator is the setting 'coordinator'"
 _NO_BACKEND: Final = "the coordinator keeps the results; its address is the setting 'coordinator'"
@@ -155,6 +155,15 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     **{name: reason for start, ends in _BACKENDS.items() for name, reason in _named(start, ends, _NO_BACKEND).items()},
 }
 
+#: How the upper-case names of Celery's first settings begin.
+OLD_STARTS: Final = ("CELERY_", "CELERYD_", "CELERYBEAT_", "BROKER_")
+#: Those of the new names that cannot be seen from the old ones.
+_RENAMED: Final[Mapping[str, str]] = {
+    "CELERY_MAX_CACHED_RESULTS": "result_cache_max",
+    "CELERY_MESSAGE_COMPRESSION": "task_compression",
+    "CELERY_RESULT_DBURI": "database_url",
+}
+
 #: How names begin that nobody gives to anything but a setting.
 _PREFIXES: Final = ("task_", "worker_", "result_", "beat_", "broker_", "accept_")
 #: How much alike a name must be to a setting's to be meant for it: 1 is the same.
@@ -183,3 +192,20 @@ def looks_like_setting(name: str, known: Collection[str]) -> bool:
     if name in ELSEWHERE or name.startswith(_PREFIXES):
         return True
     return bool(difflib.get_close_matches(name, known, n=1, cutoff=_NEAR))
+
+
+def new_name(old: str, known: Collection[str]) -> str:
+    """Return what one of Celery's upper-case names is called now; the name in lower case for what is none.
+
+    Args:
+        old: What was written, beginning with one of `OLD_STARTS`.
+        known: The names of the settings that exist.
+    """
+    names = {*known, *ELSEWHERE}
+    start, _, rest = old.partition("_")
+    rest = rest.lower()
+    of_start = {"CELERYD": "worker_", "CELERYBEAT": "beat_", "BROKER": "broker_"}.get(start, "")
+    begins = (of_start, "", "task_", "worker_", "result_", "beat_")
+    found = next((begin + rest for begin in begins if begin + rest in names), "")
+    near = difflib.get_close_matches(rest, sorted(names), n=1, cutoff=0.5)
+    return _RENAMED.get(old) or found or (near[0] if near else rest)

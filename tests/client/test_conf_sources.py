@@ -90,7 +90,8 @@ def test_a_namespace_is_a_start_of_names(app: Grpcflow) -> None:
         ("broker_url", "redis://", "there is no broker"),
         ("time_zone", "UTC", "'timezone'"),
         ("CELERY_TASK_ROUTES", {}, "namespace='CELERY'"),
-        ("BROKER_URL", "redis://", "lower case"),
+        ("BROKER_URL", "redis://", "old name.*there is no broker"),
+        ("CELERY_ACKS_LATE", True, "write 'task_acks_late'"),
     ],
 )
 def test_a_name_in_a_module_that_was_meant_for_a_setting_is_refused(

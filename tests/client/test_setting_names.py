@@ -5,7 +5,8 @@ import pytest
 from grpcflow.conf import Settings
 from grpcflow.configuration import read_source
 from grpcflow.errors import ImproperlyConfigured
-from grpcflow.setting_names import ELSEWHERE
+from grpcflow.setting_names import ELSEWHERE, new_name
+from grpcflow.setting_values import TESTS
 
 
 @pytest.mark.parametrize("name", sorted(ELSEWHERE))
@@ -29,3 +30,22 @@ def test_a_module_may_hold_names_of_its_own_that_only_begin_like_a_setting() -> 
         task_default_queue = "slow"
 
     assert read_source(Config) == {"task_default_queue": "slow"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("CELERY_RESULT_BACKEND", "result_backend"),
+        ("CELERY_ALWAYS_EAGER", "task_always_eager"),
+        ("CELERY_TASK_RESULT_EXPIRES", "result_expires"),
+        ("CELERYD_PREFETCH_MULTIPLIER", "worker_prefetch_multiplier"),
+        ("CELERYD_TASK_TIME_LIMIT", "task_time_limit"),
+        ("CELERY_SEND_EVENTS", "worker_send_task_events"),
+        ("CELERYBEAT_SCHEDULE", "beat_schedule"),
+        ("BROKER_URL", "broker_url"),
+        ("CELERY_MESSAGE_COMPRESSION", "task_compression"),
+        ("CELERY_CHRISTMAS", "christmas"),
+    ],
+)
+def test_an_upper_case_name_leads_to_the_name_of_today(old: str, new: str) -> None:
+    assert new_name(old, tuple(TESTS)) == new
