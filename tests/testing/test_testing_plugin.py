@@ -164,7 +164,7 @@ def test_a_suite_says_once_what_its_apps_and_workers_are(pytester: pytest.Pytest
             assert grpcflow_app.main == "houses"
             assert grpcflow_app.send_task("house").get(timeout=10) == "built"
             config = grpcflow_worker.config
-            assert (config.concurrency, config.pool, config.queues) == (3, "asyncio", ("ours",))
+            assert (config.concurrency, config.pool, tuple(config.queues)) == (3, "asyncio", ("ours",))
 
         def test_session(grpcflow_session_app, grpcflow_session_worker):
             assert grpcflow_session_app.send_task("house").get(timeout=10) == "built"

@@ -5,19 +5,21 @@ from pathlib import Path
 import pytest
 
 from grpcflow_worker import config
-from grpcflow_worker.config import ConfigError, build_config, cgroup_quota, expand_name, parse_addresses
+from grpcflow_worker.config import build_config, cgroup_quota, parse_addresses
+from grpcflow_worker.names import expand_name
+from grpcflow_worker.subscription import ConfigError
 
 
 def test_what_is_left_out_is_filled_in() -> None:
     made = build_config(host="host.example", count_cpus=lambda: 3)
-    assert made.queues == ("default",)
+    assert made.queues == {}, "as the app says"
     assert made.coordinators == ()
     assert made.name == "worker@host.example"
     assert (made.concurrency, made.pool, made.log_level) == (3, "prefork", "INFO")
 
 
 def test_queues_come_from_both_spellings_once_each() -> None:
-    assert build_config(queues=("a, b", "b,c", "")).queues == ("a", "b", "c")
+    assert build_config(queues=("a, b:2", "b,c", "")).queues == {"a": 1, "b": 1, "c": 1}
 
 
 def test_a_name_is_expanded() -> None:
@@ -49,6 +51,7 @@ def test_addresses_are_a_list_without_repeats() -> None:
         ({"concurrency": 0}, "at least 1"),
         ({"concurrency": 4, "pool": "solo"}, "one task at a time"),
         ({"queues": ("q" * 256,)}, "255"),
+        ({"time_limit": 5, "soft_time_limit": 5}, "must be below the time limit"),
         ({"threads": 4}, "for the asyncio pool only"),
         ({"blocked_after": 1.0, "pool": "threads"}, "--blocked-after is for the asyncio pool only"),
         ({"threads": 0, "pool": "asyncio"}, "at least 1"),

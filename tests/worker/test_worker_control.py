@@ -137,7 +137,7 @@ def test_registered_scheduled_conf(desk: Desk) -> None:
 
 def test_queues_are_added_and_cancelled(desk: Desk) -> None:
     assert desk.ask("add_consumer", queue="extra") == {"ok": "add consumer extra"}
-    assert desk.ask("active_queues") == [{"name": "default"}, {"name": "extra"}]
+    assert desk.ask("active_queues") == [{"name": "default", "weight": 1}, {"name": "extra", "weight": 1}]
     assert "already" in desk.ask("add_consumer", queue="extra")["ok"]
     assert desk.woken == 1
     assert desk.ask("cancel_consumer", queue="default") == {"ok": "no longer consuming from default"}

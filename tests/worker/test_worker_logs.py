@@ -8,6 +8,7 @@ import pytest
 
 from grpcflow import signals
 from grpcflow.log import get_task_logger
+from grpcflow_worker.lines import LogOptions
 from grpcflow_worker.logs import set_up_app_log
 
 LOGGERS = (None, "grpcflow", "grpcflow.task", "grpcflow.trace")
@@ -39,8 +40,8 @@ def listen(*wanted: signals.Signal) -> Told:
 
 
 def test_lines_bear_the_worker_and_those_of_tasks_the_task(capsys: pytest.CaptureFixture[str]) -> None:
-    set_up_app_log("INFO", "w1%s")
-    set_up_app_log("INFO", "w1%s")  # twice is once: a worker of threads has set up its own log before
+    set_up_app_log(LogOptions("INFO", "w1%s"), {})
+    set_up_app_log(LogOptions("INFO", "w1%s"), {})  # twice is once: a worker of threads has set up its own log before
     logging.getLogger("grpcflow.worker").info("hello")
     get_task_logger("shop.tasks").info("sold")
     logging.getLogger("grpcflow.trace").info("a line for each task is for DEBUG")
@@ -51,7 +52,7 @@ def test_lines_bear_the_worker_and_those_of_tasks_the_task(capsys: pytest.Captur
 
 def test_receivers_change_what_was_set_up() -> None:
     told = listen(signals.after_setup_logger, signals.after_setup_task_logger)
-    set_up_app_log("WARNING", "w1")
+    set_up_app_log(LogOptions("WARNING", "w1"), {})
     assert [name for name, _ in told] == ["after_setup_logger", "after_setup_task_logger"]
     assert told[0][1]["logger"] is logging.getLogger()
     assert told[1][1]["logger"] is logging.getLogger("grpcflow.task")
@@ -60,9 +61,9 @@ def test_receivers_change_what_was_set_up() -> None:
 
 
 def test_who_sets_up_logging_does_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    set_up_app_log("INFO", "w1")
+    set_up_app_log(LogOptions("INFO", "w1"), {})
     told = listen(signals.setup_logging, signals.after_setup_logger)
-    set_up_app_log("INFO", "w1")
+    set_up_app_log(LogOptions("INFO", "w1"), {})
     assert [name for name, _ in told] == ["setup_logging"]
     get_task_logger("shop.tasks").info("to nobody of ours")
     assert capsys.readouterr().err == ""
@@ -70,5 +71,5 @@ def test_who_sets_up_logging_does_all_of_it(capsys: pytest.CaptureFixture[str]) 
 
 def test_without_a_level_the_log_is_left_as_it_is() -> None:
     told = listen(signals.setup_logging, signals.after_setup_logger)
-    set_up_app_log("", "w1")
+    set_up_app_log(LogOptions("", "w1"), {})
     assert told == []

@@ -29,7 +29,7 @@ from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.capacity import PATIENCE
 from grpcflow_worker.executor import Ended, ExecutorError
-from grpcflow_worker.supervisor import EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE, TICK, Supervisor
+from grpcflow_worker.supervisor import EXIT_SOFTWARE, EXIT_START, EXIT_UNAVAILABLE, TICK, Supervisor
 
 
 class Cluster:
@@ -272,7 +272,7 @@ async def test_a_signal_during_the_start_ends_it() -> None:
 
 async def test_an_app_that_cannot_be_imported_is_a_clear_end(caplog: pytest.LogCaptureFixture) -> None:
     async with cluster(FakeExecutor(ExecutorError("no module named proj"))) as it:
-        assert await it.code() == EXIT_CONFIG
+        assert await it.code() == EXIT_START
         assert "no module named proj" in caplog.text
 
 

@@ -253,6 +253,7 @@ class FakeExecutor:
         self.put_something = asyncio.Event()
         self.taken_back: list[int] = []
         self.emitted: list[tuple[str, int]] = []
+        self.dumped = 0
         #: What `task_revoked` was sent with: the attempt, the signal, and whether it had expired.
         self.revoked: list[tuple[CallRun, int, bool]] = []
         self._start_error = start_error
@@ -333,6 +334,9 @@ class FakeExecutor:
     def waiting(self, limit: int = 1_000) -> list[Waiting]:
         waits = [(token, run) for token, run in self.attempts.items() if token not in self.running_tokens]
         return [Waiting(token, run, token - run.token) for token, run in waits[:limit]]
+
+    def dump_stacks(self) -> None:
+        self.dumped += 1
 
     def stats(self) -> dict[str, Any]:
         return {"processes": [{"pid": 77}], "tasks": {"t.add": {"done": 5}}}

@@ -6,20 +6,40 @@ This file reads options and sets up the log; it may NOT hold anything that runs 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 from grpcflow.errors import ImproperlyConfigured
+from grpcflow_worker import reloading
 from grpcflow_worker.celery_options import OPTIONS_ELSEWHERE
-from grpcflow_worker.config import LOG_LEVELS, POOLS, ConfigError, WorkerConfig, build_config
-from grpcflow_worker.logs import set_up_log
+from grpcflow_worker.config import LOG_LEVELS, POOLS, WorkerConfig, build_config
+from grpcflow_worker.lines import LogOptions
+from grpcflow_worker.logs import set_up_log, set_up_plain_log
+from grpcflow_worker.pidfile import PidFileError, pid_file
+from grpcflow_worker.pool_options import build_pool_options, pool_options
+from grpcflow_worker.reloading import check_library
+from grpcflow_worker.service_options import NAMES as SERVICE_NAMES
+from grpcflow_worker.service_options import build_service_options, service_options
+from grpcflow_worker.subscription import ConfigError
 
-#: Exit codes, as in sysexits.h.
+#: Exit codes, as in sysexits.h but for the first: the app cannot be imported, the log or the pid file cannot be had.
+EXIT_START = 1
 EXIT_USAGE = 64
 EXIT_CONFIG = 78
+
+#: Where the context keeps the folder that the command was called in, once it has left it.
+_CALLED_IN = "grpcflow_worker.called_in"
+
+#: The options that speak of child processes.
+POOL_NAMES = ("max_tasks_per_child", "max_memory_per_child", "autoscale", "autoscale_keepalive")
 
 
 @click.command(
@@ -34,7 +54,28 @@ EXIT_CONFIG = 78
     help="The coordinator; left out: as the app says, or 127.0.0.1:50551.",
 )
 @click.option(
-    "-Q", "--queues", multiple=True, metavar="A,B", envvar="GRPCFLOW_WORKER_QUEUES", help="Queues.  [default: default]"
+    "-Q",
+    "--queues",
+    multiple=True,
+    metavar="A[:WEIGHT],B",
+    envvar="GRPCFLOW_WORKER_QUEUES",
+    help="Queues, with weights from 1 to 100.  [default: the app's task_queues, or its default queue]",
+)
+@click.option(
+    "-X",
+    "--exclude-queues",
+    multiple=True,
+    metavar="A,B",
+    envvar="GRPCFLOW_WORKER_EXCLUDE_QUEUES",
+    help="Serve all but these.",
+)
+@click.option(
+    "-I",
+    "--include",
+    multiple=True,
+    metavar="MODULE,MODULE",
+    envvar="GRPCFLOW_WORKER_INCLUDE",
+    help="Modules to import besides those that the app names.",
 )
 @click.option(
     "-n", "--name", "--hostname", "name", metavar="NAME", help="Name; %h host, %n its first part, %d its domain."
@@ -51,6 +92,9 @@ EXIT_CONFIG = 78
 @click.option(
     "--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in one that runs longer."
 )
+@pool_options
+@service_options
+@click.option("--workdir", metavar="FOLDER", help="Change to this folder first.")
 @click.option(
     "--threads", type=int, metavar="N", help="asyncio: threads for tasks that are not async def.  [default: 8]"
 )
@@ -68,19 +112,7 @@ EXIT_CONFIG = 78
     show_default=True,
     help="What is logged.",
 )
-def command(
-    app: str | None,
-    coordinator: str | None,
-    queues: tuple[str, ...],
-    name: str | None,
-    concurrency: int | None,
-    pool: str,
-    loglevel: str,
-    time_limit: float | None,
-    soft_time_limit: float | None,
-    threads: int | None,
-    blocked_after: float | None,
-) -> int:
+def command(app: str | None, workdir: str | None, **options: Any) -> int:
     """Run the tasks of an app.
 
     SIGTERM or Ctrl-C finishes what runs and hands the rest back; a second one stops at once. Every option can also
@@ -89,20 +121,9 @@ def command(
     from grpcflow.loading import app_name
 
     try:
+        _enter(workdir)
         named = app_name(app)
-        config = build_config(
-            app=app or (named.name if named else None),
-            coordinator=coordinator,
-            queues=queues,
-            name=name,
-            concurrency=concurrency,
-            pool=pool,
-            log_level=loglevel,
-            time_limit=time_limit,
-            soft_time_limit=soft_time_limit,
-            threads=threads,
-            blocked_after=blocked_after,
-        )
+        config = _read(app or (named.name if named else None), options)
     except ConfigError as error:
         return _fail(str(error), EXIT_USAGE)
     except ImproperlyConfigured as error:
@@ -110,9 +131,47 @@ def command(
     if named is None:
         text = 'no app is named; use -A MODULE[:APP], GRPCFLOW_APP, or app = "..." in [tool.grpcflow] of pyproject.toml'
         return _fail(text, EXIT_CONFIG)
-    set_up_log(config.log_level, config.name)
+    try:
+        set_up_log(log_options(config))
+    except OSError as error:
+        text = f"the log file {error.filename} cannot be written: {error.strerror}; name another with --logfile"
+        return _fail(text, EXIT_START)
     # The loader adds the folder of a pyproject.toml to the path only where it finds the name there itself.
-    return run(config, app)
+    try:
+        with pid_file(config.service.pid_file) if config.service.pid_file else contextlib.nullcontext():
+            return run(config, app)
+    except PidFileError as error:
+        return _fail(str(error), EXIT_START)
+
+
+def _enter(folder: str | None) -> None:
+    if folder is None:
+        return
+    click.get_current_context().meta[_CALLED_IN] = Path.cwd()
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise ConfigError(f"--workdir: the folder {folder} cannot be entered: {error.strerror}") from error
+
+
+def _read(app: str | None, options: dict[str, Any]) -> WorkerConfig:
+    """Turn the options of the command line into a checked config."""
+    service = {name: options.pop(name) for name in SERVICE_NAMES}
+    children = {name: options.pop(name) for name in POOL_NAMES}
+    options["log_level"] = options.pop("loglevel")
+    config = build_config(app=app, **options, children=build_pool_options(pool=options["pool"], **children))
+    if service["reload"]:
+        check_library()
+    return replace(config, service=build_service_options(config.name, **service))
+
+
+def log_options(config: WorkerConfig) -> LogOptions:
+    """What a worker logs, and where.
+
+    Args:
+        config: what it is told.
+    """
+    return LogOptions(config.log_level, config.name, config.service.log_file, config.service.color)
 
 
 def run(config: WorkerConfig, app: str | None) -> int:
@@ -136,15 +195,41 @@ def run(config: WorkerConfig, app: str | None) -> int:
         log_level=config.log_level,
         threads=config.threads,
         blocked_after=config.blocked_after,
+        includes=config.includes,
+        max_tasks_per_child=config.children.max_tasks_per_child,
+        max_memory_per_child=config.children.max_memory_per_child,
+        autoscale=config.children.autoscale,
+        autoscale_keepalive=config.children.autoscale_keepalive,
+        log_file=config.service.log_file,
+        log_color=config.service.color,
     )
 
-    async def work() -> int:
-        return await Supervisor(config, create(config.pool, settings)).run()
+    changed = partial(reloading.changed, Path.cwd()) if config.service.reload else None
+
+    # Where the app is in this process, it sees to the log itself.
+    told = partial(set_up_plain_log, log_options(config)) if config.pool == "prefork" else None
+
+    async def work() -> tuple[int, bool]:
+        supervisor = Supervisor(config, create(config.pool, settings), changed=changed, told=told)
+        return await supervisor.run(), supervisor.leaving.restarts
 
     try:
-        return asyncio.run(work())
+        code, restarts = asyncio.run(work())
     except ExecutorError as error:
-        return _fail(str(error), EXIT_CONFIG)
+        return _fail(str(error), EXIT_START)
+    if restarts and code == os.EX_OK:
+        _start_anew()
+    return code
+
+
+def _start_anew() -> NoReturn:
+    """Become a new worker with the same command line, as the same process."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    context = click.get_current_context(silent=True)
+    if context is not None and _CALLED_IN in context.meta:
+        os.chdir(context.meta[_CALLED_IN])  # what is relative in the command line is relative to this
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _fail(text: str, code: int) -> int:

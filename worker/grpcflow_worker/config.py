@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, TypedDict, Unpack, cast, get_args
 
-from grpcflow_protos import limits
+from grpcflow_worker.names import expand_name
+from grpcflow_worker.pool_options import PoolOptions
+from grpcflow_worker.service_options import ServiceOptions
+from grpcflow_worker.subscription import ConfigError, parse_names, parse_queues
 
 Pool = Literal["prefork", "threads", "solo", "asyncio"]
 
@@ -25,9 +27,6 @@ POOLS: Final[tuple[str, ...]] = get_args(Pool)
 
 #: The names of log levels that are understood, in any case.
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-#: The queue a worker serves when none is named.
-DEFAULT_QUEUE: Final = "default"
 
 #: Where a coordinator is looked for when no address is given.
 DEFAULT_COORDINATOR: Final = "127.0.0.1:50551"
@@ -48,10 +47,6 @@ _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 _CGROUP_OF_SELF: Final = Path("/proc/self/cgroup")
 
 
-class ConfigError(ValueError):
-    """An option cannot be used; the text says which one and what to write instead."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
     """Everything a worker is told at its start.
@@ -59,7 +54,9 @@ class WorkerConfig:
     Attributes:
         app: where the app is, ``MODULE`` or ``MODULE:NAME``; None leaves it to the loader's own sources.
         coordinators: addresses ``HOST:PORT`` that are tried in turn; none: as the app says, or the default.
-        queues: names of the queues to serve, each once; at least one.
+        queues: the queues to serve, with their weights; none: as the app says.
+        exclude_queues: names of those of them that are left out.
+        includes: modules to import besides those that the app names.
         name: the worker's name, expanded, at most 255 bytes.
         host: name of this machine, for people.
         concurrency: how many tasks run at once; at least 1, and 1 for the solo executor; how many coroutines of the
@@ -70,11 +67,15 @@ class WorkerConfig:
         soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised in it; None: as the app says.
         threads: threads of the asyncio executor for tasks that are not `async def`; at least 1.
         blocked_after: seconds after which a task that blocks its event loop is named in a warning; 0: never.
+        children: what it is told of its child processes.
+        service: what it is told of its surroundings.
     """
 
     app: str | None
     coordinators: tuple[str, ...] = ()
-    queues: tuple[str, ...] = (DEFAULT_QUEUE,)
+    queues: Mapping[str, int] = field(default_factory=dict)
+    exclude_queues: tuple[str, ...] = ()
+    includes: tuple[str, ...] = ()
     name: str
     host: str
     concurrency: int
@@ -84,65 +85,94 @@ class WorkerConfig:
     soft_time_limit: float | None = None
     threads: int = DEFAULT_THREADS
     blocked_after: float = DEFAULT_BLOCKED_AFTER
+    children: PoolOptions = field(default_factory=PoolOptions)
+    service: ServiceOptions = field(default_factory=ServiceOptions)
+
+
+class Options(TypedDict, total=False):
+    """The options of a worker as they are written; what is left out or None is filled in.
+
+    Attributes:
+        app: ``MODULE[:NAME]``; left out: the loader finds it.
+        coordinator: ``HOST:PORT[,HOST:PORT]``; left out or empty: left to the app.
+        queues: texts of comma separated queues, ``NAME`` or ``NAME:WEIGHT``; none: left to the app.
+        exclude_queues: texts of comma separated names of queues.
+        include: texts of comma separated names of modules.
+        name: the worker's name with ``%h %n %d``; left out: ``worker@%h``.
+        concurrency: tasks at once; left out: the CPUs this process may use, or ``DEFAULT_COROUTINES`` for asyncio; the
+            most children where these come and go.
+        pool: one of ``POOLS``; left out: prefork.
+        log_level: one of ``LOG_LEVELS``, in any case; left out: INFO.
+        time_limit: seconds, more than 0; left out: left to the app.
+        soft_time_limit: seconds, more than 0; left out: left to the app.
+        threads: asyncio only: threads for tasks that are not `async def`; left out: ``DEFAULT_THREADS``.
+        blocked_after: asyncio only: seconds, at least 0; left out: ``DEFAULT_BLOCKED_AFTER``.
+        children: the checked options of child processes.
+        service: the checked options of the worker's surroundings.
+    """
+
+    app: str | None
+    coordinator: str | None
+    queues: Sequence[str]
+    exclude_queues: Sequence[str]
+    include: Sequence[str]
+    name: str | None
+    concurrency: int | None
+    pool: str
+    log_level: str
+    time_limit: float | None
+    soft_time_limit: float | None
+    threads: int | None
+    blocked_after: float | None
+    children: PoolOptions
+    service: ServiceOptions
 
 
 def build_config(
-    *,
-    app: str | None = None,
-    coordinator: str | None = None,
-    queues: Sequence[str] = (),
-    name: str | None = None,
-    concurrency: int | None = None,
-    pool: str = "prefork",
-    log_level: str = "INFO",
-    time_limit: float | None = None,
-    soft_time_limit: float | None = None,
-    threads: int | None = None,
-    blocked_after: float | None = None,
-    host: str | None = None,
-    count_cpus: Callable[[], int] | None = None,
+    *, host: str | None = None, count_cpus: Callable[[], int] | None = None, **options: Unpack[Options]
 ) -> WorkerConfig:
     """Check the options of a worker and fill in what was left out.
 
     Args:
-        app: ``MODULE[:NAME]``, or None to let the loader find it.
-        coordinator: ``HOST:PORT[,HOST:PORT]``; None or empty: left to the app.
-        queues: texts of comma separated queue names; empty: ``default``.
-        name: the worker's name with ``%h %n %d``; None: ``worker@%h``.
-        concurrency: tasks at once; None: the CPUs this process may use, or ``DEFAULT_COROUTINES`` for asyncio.
-        pool: one of ``POOLS``.
-        log_level: one of ``LOG_LEVELS``, in any case.
-        time_limit: seconds, more than 0; None: left to the app.
-        soft_time_limit: seconds, more than 0; None: left to the app.
-        threads: asyncio only: threads for tasks that are not `async def`; None: ``DEFAULT_THREADS``.
-        blocked_after: asyncio only: seconds, at least 0; None: ``DEFAULT_BLOCKED_AFTER``.
         host: this machine's name; None: asked of the system.
         count_cpus: replaces ``available_cpus`` in tests.
+        **options: see `Options`.
 
     Raises:
         ConfigError: an option cannot be used.
     """
     host = host or socket.gethostname()
-    if pool not in POOLS:
-        raise ConfigError(f"there is no pool {pool!r}; choose one of {', '.join(POOLS)}")
+    pool, level = options.get("pool", "prefork"), options.get("log_level", "INFO").upper()
+    _check_choice("pool", pool, POOLS)
+    _check_choice("log level", level, LOG_LEVELS)
+    threads, blocked_after = options.get("threads"), options.get("blocked_after")
     _check_asyncio(pool, threads, blocked_after)
-    level = log_level.upper()
-    if level not in LOG_LEVELS:
-        raise ConfigError(f"there is no log level {log_level!r}; choose one of {', '.join(LOG_LEVELS)}")
+    coordinator, children = options.get("coordinator"), options.get("children") or PoolOptions()
+    concurrency = options.get("concurrency")
+    _check_limits(options.get("time_limit"), options.get("soft_time_limit"))
     return WorkerConfig(
-        app=app or None,
+        app=options.get("app") or None,
         coordinators=parse_addresses(coordinator) if coordinator else (),
-        queues=_parse_queues(queues),
-        name=expand_name(name or DEFAULT_NAME, host),
+        queues=parse_queues(options.get("queues", ())),
+        exclude_queues=parse_names(options.get("exclude_queues", ()), "queue name"),
+        includes=parse_names(options.get("include", ()), "module name"),
+        name=expand_name(options.get("name") or DEFAULT_NAME, host),
         host=host,
-        concurrency=_choose_concurrency(concurrency, pool, count_cpus or available_cpus),
+        concurrency=_choose_concurrency(concurrency, pool, children, count_cpus or available_cpus),
         pool=cast(Pool, pool),
         log_level=level,
-        time_limit=_check_limit(time_limit, "time limit"),
-        soft_time_limit=_check_limit(soft_time_limit, "soft time limit"),
+        time_limit=_check_limit(options.get("time_limit"), "time limit"),
+        soft_time_limit=_check_limit(options.get("soft_time_limit"), "soft time limit"),
         threads=DEFAULT_THREADS if threads is None else threads,
         blocked_after=DEFAULT_BLOCKED_AFTER if blocked_after is None else blocked_after,
+        children=children,
+        service=options.get("service") or ServiceOptions(),
     )
+
+
+def _check_choice(what: str, chosen: str, choices: Sequence[str]) -> None:
+    if chosen not in choices:
+        raise ConfigError(f"there is no {what} {chosen!r}; choose one of {', '.join(choices)}")
 
 
 def _check_asyncio(pool: str, threads: int | None, blocked_after: float | None) -> None:
@@ -161,7 +191,15 @@ def _check_limit(seconds: float | None, what: str) -> float | None:
     return seconds
 
 
-def _choose_concurrency(asked: int | None, pool: str, count_cpus: Callable[[], int]) -> int:
+def _check_limits(hard: float | None, soft: float | None) -> None:
+    if hard is not None and soft is not None and soft >= hard:
+        text = f"the soft time limit ({soft:g} s) must be below the time limit ({hard:g} s)"
+        raise ConfigError(f"{text}, or nothing could clean up in between")
+
+
+def _choose_concurrency(asked: int | None, pool: str, children: PoolOptions, count_cpus: Callable[[], int]) -> int:
+    if children.autoscale is not None:
+        return children.autoscale[0]
     if asked is not None and asked < 1:
         raise ConfigError(f"concurrency must be at least 1, not {asked}")
     if pool == "solo":
@@ -172,25 +210,6 @@ def _choose_concurrency(asked: int | None, pool: str, count_cpus: Callable[[], i
     if asked is not None:
         return asked
     return DEFAULT_COROUTINES if pool == "asyncio" else count_cpus()
-
-
-def _parse_queues(texts: Sequence[str]) -> tuple[str, ...]:
-    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
-    for name in names:
-        check_name(name, "queue name")
-    return tuple(dict.fromkeys(names)) or (DEFAULT_QUEUE,)
-
-
-def check_name(name: str, what: str) -> None:
-    """Raise ConfigError where a name is empty or longer than the wire allows.
-
-    Args:
-        name: the name.
-        what: what it names, for the message: ``"queue name"``.
-    """
-    size = len(name.encode("utf-8", "surrogatepass"))
-    if not name or size > limits.NAME_LIMIT:
-        raise ConfigError(f"a {what} must have 1 to {limits.NAME_LIMIT} bytes, this one has {size}; choose another")
 
 
 def parse_addresses(text: str) -> tuple[str, ...]:
@@ -207,26 +226,6 @@ def parse_addresses(text: str) -> tuple[str, ...]:
         if not (separator and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
             raise ConfigError(f"the coordinator address {address!r} is not HOST:PORT, for example 127.0.0.1:50551")
     return addresses
-
-
-def expand_name(pattern: str, host: str) -> str:
-    """Expand a worker's name: ``%h`` is the host, ``%n`` its first label, ``%d`` its domain, ``%%`` a percent sign.
-
-    Raises:
-        ConfigError: the pattern holds another ``%`` letter, or the name is too long or empty.
-    """
-    label, _, domain = host.partition(".")
-    known = {"h": host, "n": label, "d": domain, "%": "%"}
-
-    def expand(match: re.Match[str]) -> str:
-        letter = match.group(1)
-        if letter not in known:
-            raise ConfigError(f"the name {pattern!r} holds %{letter}; only %h, %n, %d and %% are known")
-        return known[letter]
-
-    name = re.sub(r"%(.?)", expand, pattern, flags=re.DOTALL)
-    check_name(name, "worker name")
-    return name
 
 
 def available_cpus() -> int:

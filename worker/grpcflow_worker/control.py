@@ -22,9 +22,9 @@ from grpcflow import codec
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
-from grpcflow_worker.config import ConfigError, check_name
 from grpcflow_worker.executor import CallRun, Executor, Registered, Running, Waiting
 from grpcflow_worker.session import Session
+from grpcflow_worker.subscription import ConfigError, check_name, check_weight
 from grpcflow_worker.wire import id_of
 
 #: Largest payload in bytes that is decoded to be shown; of a larger one only the size is.
@@ -151,24 +151,28 @@ class Control:
         return self._facts.registered.conf
 
     def _active_queues(self, _: Mapping[str, Any]) -> Any:
-        return [{"name": name} for name in self._facts.session.queues]
+        return [{"name": name, "weight": weight} for name, weight in self._facts.session.weights.items()]
 
     def _add_consumer(self, arguments: Mapping[str, Any]) -> Any:
         queue = _queue(arguments)
         session = self._facts.session
-        if queue in session.queues:
+        weights = session.weights
+        weight = _weight(arguments, weights.get(queue, 1))
+        if weights.get(queue) == weight:
             return {"ok": f"already consuming from {queue!r}"}
-        session.set_queues((*session.queues, queue))
-        self._facts.wake()
+        self._serve({**weights, queue: weight})
         return {"ok": f"add consumer {queue}"}
 
     def _cancel_consumer(self, arguments: Mapping[str, Any]) -> Any:
         queue = _queue(arguments)
-        session = self._facts.session
-        if queue in session.queues:
-            session.set_queues(name for name in session.queues if name != queue)
-            self._facts.wake()
+        weights = self._facts.session.weights
+        if weights.pop(queue, None) is not None:
+            self._serve(weights)
         return {"ok": f"no longer consuming from {queue}"}
+
+    def _serve(self, weights: Mapping[str, int]) -> None:
+        self._facts.session.set_queues(weights)
+        self._facts.wake()
 
     def _shutdown(self, _: Mapping[str, Any]) -> Any:
         # The drain ends with a goodbye only after the replies are sent, so this answer still gets out.
@@ -295,12 +299,19 @@ def _arguments(data: bytes) -> Mapping[str, Any]:
 def _queue(arguments: Mapping[str, Any]) -> str:
     queue = arguments.get("queue")
     if not isinstance(queue, str):
-        raise BadArguments('this command takes {"queue": NAME}')
+        raise BadArguments('this command takes {"queue": NAME}; add_consumer also {"weight": 1 to 100}')
     try:
         check_name(queue, "queue name")
     except ConfigError as error:
         raise BadArguments(str(error)) from error
     return queue
+
+
+def _weight(arguments: Mapping[str, Any], otherwise: int) -> int:
+    try:
+        return check_weight(arguments.get("weight", otherwise))
+    except ConfigError as error:
+        raise BadArguments(str(error)) from error
 
 
 def _dump(value: Any) -> bytes:

@@ -199,9 +199,19 @@ class ExecutorSettings(msgspec.Struct):
         time_limit: seconds for calls that say none of their own; None: as the app's task_time_limit says.
         soft_time_limit: the same for the soft limit.
         log_level: name of the log level where the app is; "": the log is left as it is.
+        log_file: path of the log, with ``%`` letters; "": standard error.
+        log_color: True or False: its lines are coloured or not; None: as the app says, or where it is a terminal.
         threads: asyncio only: threads for tasks that are not `async def`, at most the concurrency.
         blocked_after: asyncio only: seconds after which a task that blocks the event loop is named in a warning; 0:
             never.
+        max_tasks_per_child: prefork only: a child is replaced once it has run so many; None: as the app's
+            worker_max_tasks_per_child says.
+        max_memory_per_child: prefork only: a child is replaced once it takes more KiB than this after a task; None: as
+            the app's worker_max_memory_per_child says.
+        autoscale: prefork only: the most and the fewest children, which come and go with the work; None: there are
+            always as many as the concurrency.
+        autoscale_keepalive: seconds without work after which a child that autoscale made may go; None: as the app's
+            worker_autoscale_keepalive says.
     """
 
     app: str | None = None
@@ -213,8 +223,14 @@ class ExecutorSettings(msgspec.Struct):
     time_limit: float | None = None
     soft_time_limit: float | None = None
     log_level: str = ""
+    log_file: str = ""
+    log_color: bool | None = None
     threads: int = 8
     blocked_after: float = 0.1
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    autoscale: tuple[int, int] | None = None
+    autoscale_keepalive: float | None = None
 
 
 class Listener(Protocol):
@@ -263,6 +279,36 @@ class Executor(Protocol):
         """
         ...
 
+    def places(self) -> int:
+        """How many tasks run at once at most; with autoscale, when all children are there."""
+        ...
+
+    def resize(self, by: int) -> int:
+        """Have so many places more, or fewer where it is below 0; returns how many there are then.
+
+        What runs is left to end. Raises ExecutorError where there would be none left, where the number is not the
+        user's to change (autoscale), and where it cannot change (solo).
+        """
+        ...
+
+    def restart(self, *, reload: bool = False, modules: Sequence[str] = ()) -> None:
+        """Replace every child process once what it runs has ended.
+
+        Args:
+            reload: True: the app is imported anew for the new ones; where that fails, the old ones stay and the log
+                says why. False: they are copies of the app as it was imported first.
+            modules: further modules to import; some: as if `reload` were True.
+
+        Raises ExecutorError where there are no child processes.
+        """
+
+    def autoscale(self, most: int | None = None, least: int | None = None) -> tuple[int, int]:
+        """Change the bounds of autoscale; None leaves one as it is. Returns the most and the fewest children.
+
+        Raises ExecutorError where autoscale is off, and for bounds that cannot be.
+        """
+        ...
+
     def held(self) -> int:
         """How many attempts were put and have not ended."""
         ...
@@ -304,6 +350,9 @@ class Executor(Protocol):
     def waiting(self, limit: int = 1_000) -> list[Waiting]:
         """The attempts that have not started, in order, at most `limit` of them."""
         ...
+
+    def dump_stacks(self) -> None:
+        """Have the stacks of all threads of all processes that run tasks written to the log, but for this one's."""
 
     def stats(self) -> dict[str, Any]:
         """Plain JSON figures for people: processes or threads, held, done by task name, durations."""

@@ -6,6 +6,7 @@ included, is logged and goes no further. This file may NOT be imported by a supe
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal as numbers
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from grpcflow import signals
 from grpcflow_worker.executor import STOP
-from grpcflow_worker.executors.frames import LATE
+from grpcflow_worker.executors.frames import LATE, STACKS_SIGNAL
 from grpcflow_worker.invoke import request_of
-from grpcflow_worker.logs import set_up_app_log
+from grpcflow_worker.lines import LogOptions
+from grpcflow_worker.logs import begin_child, log_stream, set_up_app_log
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -68,7 +70,8 @@ def after_modules(app: Grpcflow, preload: Preload, *, first: bool) -> None:
     facts = WorkerFacts(preload.hostname, app, preload.concurrency)
     if first:
         tell(signals.worker_init, facts)
-    set_up_app_log(preload.log_level, preload.hostname)
+    options = LogOptions(preload.log_level, preload.hostname, preload.log_file, preload.log_color)
+    set_up_app_log(options, app.conf.as_dict())
     if first:
         tell(signals.celeryd_after_setup, preload.hostname, instance=facts, conf=app.conf)
 
@@ -110,8 +113,15 @@ def _revoked(facts: WorkerFacts, news: News) -> None:
     tell(signals.task_revoked, sender, request=request, terminated=bool(number), signum=number, expired=news.expired)
 
 
-def process_begins() -> None:
-    """`worker_process_init`, in each child before its first task."""
+def process_begins(place: int) -> None:
+    """`worker_process_init`, in each child before its first task; its log, and its stacks on request, before that.
+
+    Args:
+        place: number of the child among those that live at the same time, from 1.
+    """
+    begin_child(place)
+    if STACKS_SIGNAL:
+        faulthandler.register(STACKS_SIGNAL, file=log_stream(), all_threads=True)
     tell(signals.worker_process_init, None)
 
 

@@ -1,6 +1,8 @@
-"""Sets up the log of a process of the worker: readable lines with time (UTC), level and worker name.
+"""Sets up the log of a process of the worker: lines with time (UTC), level, worker name and, in a task, the task.
 
-The supervisor's process has no app; where the app is, its receivers of `setup_logging`, `after_setup_logger` and
+First `set_up_log`, before anything of the user's is imported: our own lines, where they are to go. Then, once the app
+has been imported, `set_up_app_log` where it is, or `set_up_plain_log` where it is not (the supervisor of prefork), each
+with the app's settings; where the app is, its receivers of `setup_logging`, `after_setup_logger` and
 `after_setup_task_logger` have their say. This file may NOT log anything itself.
 """
 
@@ -8,14 +10,17 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
+
+from grpcflow_worker.lines import LineFormatter, LogOptions, file_handler, our_handlers, stream_handler
+from grpcflow_worker.printed import Printed, redirect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TextIO
 
-#: Name of the handlers made here, by which they are found again.
-_HANDLER: Final = "grpcflow-worker"
+#: Parent of all our loggers.
+_OURS: Final = "grpcflow"
 
 #: Parent of the loggers that `get_task_logger` gives.
 _TASKS: Final = "grpcflow.task"
@@ -23,86 +28,145 @@ _TASKS: Final = "grpcflow.task"
 #: Logger of what happens to each single task; at INFO that is a line for every one of them.
 _TRACE: Final = "grpcflow.trace"
 
+#: Logger of what user code prints.
+_REDIRECTED: Final = "grpcflow.redirected"
 
-def set_up_log(level: str, name: str) -> None:
-    """Log to standard error, in a process that runs no code of the user.
+
+def set_up_log(options: LogOptions) -> None:
+    """Log our own lines, in a process that has not imported the app.
 
     Args:
-        level: name of the log level.
-        name: the worker's name, for each line.
+        options: what is logged and where.
+
+    Raises:
+        OSError: the file cannot be written.
     """
-    root = logging.getLogger()
-    if not any(handler.name == _HANDLER for handler in root.handlers):
-        root.addHandler(_handler(logging.Formatter(_format(name), _DATES)))
-    root.setLevel(max(logging.getLevelName(level), logging.INFO))
-    # DEBUG is for our own lines; that of asyncio and gRPC would drown them.
-    logging.getLogger("grpcflow").setLevel(level)
-    logging.getLogger(_TRACE).setLevel(level if level == "DEBUG" else max(logging.getLevelName(level), logging.WARNING))
+    ours = logging.getLogger(_OURS)
+    if not our_handlers(ours) and not our_handlers(logging.getLogger()):
+        ours.addHandler(_handler(options, LineFormatter(options, {})))
+        ours.propagate = False
+    _set_levels(options.level)
 
 
-def set_up_app_log(level: str, name: str) -> None:
-    """Log to standard error where the app is, as far as its receivers of `setup_logging` do not see to it.
+def set_up_plain_log(options: LogOptions, settings: Mapping[str, Any]) -> None:
+    """Log all lines, in a process that runs no code of the user, in the form that the app wants.
 
     Args:
-        level: name of the log level; "": leave the log as it is.
-        name: the worker's name, for each line.
+        options: what is logged and where.
+        settings: the app's, by name.
+    """
+    if options.level:
+        _take_root(options, settings)
+        _set_levels(options.level)
+
+
+def set_up_app_log(options: LogOptions, settings: Mapping[str, Any]) -> None:
+    """Log all lines where the app is, as far as its receivers of `setup_logging` do not see to it.
+
+    Args:
+        options: what is logged and where; no level: the log is left as it is.
+        settings: the app's, by name.
     """
     from grpcflow import signals
     from grpcflow_worker.hooks import tell
 
-    if not level:
+    if not options.level:
         return
-    arguments: Mapping[str, Any] = {
-        "loglevel": logging.getLevelName(level),
-        "logfile": None,
-        "format": _format(name),
-        "colorize": False,
-    }
     root, tasks = logging.getLogger(), logging.getLogger(_TASKS)
+    line, task_line = LineFormatter(options, settings), LineFormatter(options, settings, of_tasks=True)
+    arguments: Mapping[str, Any] = {
+        "loglevel": logging.getLevelName(options.level),
+        "logfile": options.path() if options.file else None,
+        "format": line.plain,
+        "colorize": options.colors(settings),
+    }
     if signals.setup_logging.has_listeners():
-        for logger in (root, tasks):
-            _remove(logger)
+        _leave_to_the_user(root, tasks)
         tell(signals.setup_logging, None, **arguments)
         return
-    set_up_log(level, name)
-    _set_up_tasks(tasks, level, name)
-    tell(signals.after_setup_logger, None, logger=root, **arguments)
-    tell(signals.after_setup_task_logger, None, logger=tasks, **{**arguments, "format": _task_format(name)})
-
-
-def _set_up_tasks(tasks: logging.Logger, level: str, name: str) -> None:
-    """What tasks log bears the task's name and id."""
-    from grpcflow.log import TaskFormatter
-
-    _remove(tasks)
-    formatter = TaskFormatter(_task_format(name), use_color=False)
-    formatter.datefmt = _DATES
-    tasks.addHandler(_handler(formatter))
-    tasks.setLevel(level)
+    _take_root(options, settings)
+    _set_levels(options.level)
+    _take(tasks, _handler(options, task_line, settings))
+    tasks.setLevel(options.level)
     tasks.propagate = False
+    tell(signals.after_setup_logger, None, logger=root, **arguments)
+    tell(signals.after_setup_task_logger, None, logger=tasks, **{**arguments, "format": task_line.of_task})
+    if settings.get("worker_redirect_stdouts", True):
+        redirect(logging.getLogger(_REDIRECTED), settings.get("worker_redirect_stdouts_level") or "WARNING")
 
 
-_DATES: Final = "%Y-%m-%dT%H:%M:%S"
+def begin_child(index: int) -> None:
+    """Make this process one of the children, after its fork: each has a file of its own where the name says so.
+
+    Args:
+        index: which child it is, from 1; the number of one that ended is used again.
+
+    Raises:
+        OSError: its file cannot be written.
+    """
+    LineFormatter.index = index
+    for logger in (logging.getLogger(), logging.getLogger(_OURS), logging.getLogger(_TASKS)):
+        for old in our_handlers(logger):
+            options: LogOptions = vars(old)["options"]
+            if options.by_child:
+                logger.removeHandler(old)
+                old.close()
+                new = file_handler(options, index)
+                new.setFormatter(old.formatter)
+                logger.addHandler(new)
 
 
-def _format(name: str) -> str:
-    worker = name.replace("%", "%%")
-    return f"%(asctime)s.%(msecs)03dZ %(levelname)-7s {worker}: %(message)s"
+def log_stream() -> TextIO:
+    """The stream that our lines go to, for what is written without the interpreter's help."""
+    for logger in (logging.getLogger(), logging.getLogger(_OURS)):
+        for handler in our_handlers(logger):
+            if isinstance(handler, logging.StreamHandler) and handler.stream is not None:
+                stream: TextIO = handler.stream
+                return stream
+    return Printed.original_of(sys.stderr)
 
 
-def _task_format(name: str) -> str:
-    worker = name.replace("%", "%%")
-    return f"%(asctime)s.%(msecs)03dZ %(levelname)-7s {worker}: %(task_name)s[%(task_id)s]: %(message)s"
+def _set_levels(level: str) -> None:
+    logging.getLogger().setLevel(max(logging.getLevelName(level), logging.INFO))
+    # DEBUG is for our own lines; that of asyncio and gRPC would drown them.
+    logging.getLogger(_OURS).setLevel(level)
+    logging.getLogger(_TRACE).setLevel(level if level == "DEBUG" else max(logging.getLevelName(level), logging.WARNING))
 
 
-def _handler(formatter: logging.Formatter) -> logging.Handler:
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler(sys.stderr)
-    handler.name = _HANDLER
+def _take_root(options: LogOptions, settings: Mapping[str, Any]) -> None:
+    """Have all loggers write where we do; a root that the user has set up is left to him where he wants that."""
+    root, ours = logging.getLogger(), logging.getLogger(_OURS)
+    if settings.get("worker_hijack_root_logger", True):
+        for handler in list(root.handlers):
+            root.removeHandler(handler)
+    if not root.handlers or our_handlers(root):
+        _take(root, _handler(options, LineFormatter(options, settings), settings))
+    _remove(ours)
+    ours.propagate = True
+
+
+def _leave_to_the_user(*loggers: logging.Logger) -> None:
+    ours = logging.getLogger(_OURS)
+    for logger in (*loggers, ours):
+        _remove(logger)
+    ours.propagate = True
+
+
+def _handler(
+    options: LogOptions, formatter: LineFormatter, settings: Mapping[str, Any] | None = None
+) -> logging.Handler:
+    handler = file_handler(options, LineFormatter.index) if options.file else stream_handler(options)
+    formatter.use_color = options.colors(settings or {})
     handler.setFormatter(formatter)
     return handler
 
 
+def _take(logger: logging.Logger, handler: logging.Handler) -> None:
+    _remove(logger)
+    logger.addHandler(handler)
+
+
 def _remove(logger: logging.Logger) -> None:
-    for handler in [each for each in logger.handlers if each.name == _HANDLER]:
+    for handler in our_handlers(logger):
         logger.removeHandler(handler)
+        handler.close()

@@ -17,7 +17,7 @@ used as plain data.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -92,10 +92,10 @@ class Session:
 
     Args:
         identity: who the worker is.
-        queues: the queues it serves at first.
+        queues: the queues it serves at first, with their weights, or names alone, which have a weight of 1.
     """
 
-    def __init__(self, identity: Identity, queues: Iterable[str]) -> None:
+    def __init__(self, identity: Identity, queues: Mapping[str, int] | Iterable[str]) -> None:
         self.identity = identity
         self.capacity = Capacity(identity.concurrency)
         self.phase = Phase.OFFLINE
@@ -107,7 +107,7 @@ class Session:
         self.silence = DEFAULT_SILENCE
         #: Largest payload in bytes that the coordinator takes.
         self.payload_limit = limits.PAYLOAD_LIMIT
-        self._queues = list(dict.fromkeys(queues))
+        self._queues = _weighted(queues)
         self._open: dict[int, CallRun] = {}
         self._told: dict[int, bytes] = {}
         self._outbox = Outbox()
@@ -129,6 +129,11 @@ class Session:
     def queues(self) -> tuple[str, ...]:
         """The queues it serves."""
         return tuple(self._queues)
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """The queues it serves, each with its weight."""
+        return dict(self._queues)
 
     @property
     def open(self) -> int:
@@ -166,6 +171,7 @@ class Session:
             name=mine.name,
             session=mine.secret,
             queues=self._queues,
+            weights=_told(self._queues),
             tasks=mine.tasks,
             capacity=self.capacity.announced,
             held=held,
@@ -347,9 +353,9 @@ class Session:
             self.draining = True
             self._drain_to_tell = True
 
-    def set_queues(self, queues: Iterable[str]) -> None:
-        """Serve these queues from now on."""
-        self._queues = list(dict.fromkeys(queues))
+    def set_queues(self, queues: Mapping[str, int] | Iterable[str]) -> None:
+        """Serve these queues from now on, with these weights; names alone have a weight of 1. None is allowed."""
+        self._queues = _weighted(queues)
         self._queues_changed = True
 
     def reply(self, reply: pb.ControlReply) -> None:
@@ -414,6 +420,7 @@ class Session:
         said = False
         if self._queues_changed:
             message.queues.extend(self._queues)
+            message.weights.extend(_told(self._queues))
             message.subscription_changed = said = True
             self._queues_changed = False
         if self._drain_to_tell:
@@ -424,3 +431,13 @@ class Session:
             message.capacity_plus_one = capacity + 1
             said = True
         return said
+
+
+def _weighted(queues: Mapping[str, int] | Iterable[str]) -> dict[str, int]:
+    return dict(queues) if isinstance(queues, Mapping) else dict.fromkeys(queues, 1)
+
+
+def _told(queues: Mapping[str, int]) -> list[int]:
+    """The weights as the wire has them: nothing where all are the same."""
+    weights = list(queues.values())
+    return weights if any(weight != 1 for weight in weights) else []

@@ -2,12 +2,14 @@
 
 How a worker ends:
 
-* drain (first SIGTERM or SIGINT, or the command ``shutdown``): no new work, unstarted attempts go back, running ones
-  finish, every report is acknowledged, goodbye; exit code 0. Control is served all the while.
-* stop (second signal): the children are killed. What ran is reported as *lost*, because it did start and may have had
-  effects: it counts as a delivery and runs again, or fails where it must not run twice. What never started is
-  *returned*. The reports get two seconds, then the worker ends with 128 + the signal's number; what could not be
-  told is handed out again by the coordinator when the grace of the session is over.
+* warm (first SIGTERM or SIGINT, or the command ``shutdown``): a drain: no new work, unstarted attempts go back, running
+  ones finish, every report is acknowledged, goodbye; exit code 0. Control is served all the while. SIGHUP and
+  ``--reload`` do the same, and whoever called starts the worker anew.
+* soft (second signal, or SIGQUIT, where the app sets worker_soft_shutdown_timeout): a drain with that much time.
+* cold (second signal, or SIGQUIT, and the end of the soft time): the children are killed. What ran is reported as
+  *lost*, because it did start and may have had effects: it counts as a delivery and runs again, or fails where it must
+  not run twice. What never started is *returned*. The reports get two seconds, then the worker ends with 128 + the
+  signal's number; what could not be told is handed out again by the coordinator when the grace of the session is over.
 * refused by the coordinator (69), or the executor cannot go on (70): the same, with the reason.
 
 This file may NOT run or import user code: tasks live behind the executor.
@@ -16,29 +18,32 @@ This file may NOT run or import user code: tasks live behind the executor.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
-
-from grpcflow_protos.v1 import value_pb2
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
 from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorError, Registered
 from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
+from grpcflow_worker.leaving import Leaving, Step
 from grpcflow_worker.session import Effects, Identity, Session
+from grpcflow_worker.stories import log_end
 from grpcflow_worker.stream import Connect, Refused, StreamDriver, Timing, connect
+from grpcflow_worker.subscription import ConfigError, served, shown
+from grpcflow_worker.taking import signal_handlers
 from grpcflow_worker.wire import ProtocolError, id_of
 
-#: Exit codes, as in sysexits.h: the coordinator refuses us, the executor broke, the app cannot be loaded.
+#: Exit codes, as in sysexits.h but for the first: the app cannot be loaded, the app and an option do not go together,
+#: the coordinator refuses us, the executor broke.
+EXIT_START: Final = 1
+EXIT_USAGE: Final = 64
 EXIT_UNAVAILABLE: Final = 69
 EXIT_SOFTWARE: Final = 70
-EXIT_CONFIG: Final = 78
 
 #: Seconds between two looks at attempts that wait for a place.
 TICK: Final = 0.05
@@ -48,6 +53,9 @@ FAREWELL: Final = 2.0
 
 #: Seconds that the executor gets to end its children after a stop.
 KILL_WAIT: Final = 1.0
+
+#: Returns once something has changed.
+Changed = Callable[[], Awaitable[None]]
 
 _log = logging.getLogger("grpcflow.worker")
 
@@ -62,6 +70,8 @@ class Supervisor:
         connect: opens a stream; replaced in tests.
         fetch: gives the inputs of an attempt that come apart; replaced in tests.
         timing: the clock; replaced in tests.
+        changed: returns once the worker is to start anew since its files changed; None: it never does.
+        told: takes the settings of the app once they are known.
     """
 
     def __init__(
@@ -73,6 +83,8 @@ class Supervisor:
         connect: Connect = connect,
         fetch: Fetch = fetch_inputs,
         timing: Timing | None = None,
+        changed: Changed | None = None,
+        told: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._config = config
         self._executor = executor
@@ -81,7 +93,10 @@ class Supervisor:
         self._fetch = fetch
         self._timing = timing or Timing()
         self._started_at = time.time()
-        self._signals = 0
+        self._changed = changed
+        self._told = told
+        self.leaving = Leaving(os.environ, terminal=sys.stdin is not None and sys.stdin.isatty())
+        self._softly: asyncio.Task[None] | None = None
         self._asked_to_leave = asyncio.Event()
         self._over: asyncio.Future[int] | None = None
         self._held_some = asyncio.Event()
@@ -95,19 +110,51 @@ class Supervisor:
     # From start to end.
 
     async def run(self) -> int:
-        """Work until told to stop; returns the exit code."""
+        """Work until told to stop; returns the exit code. Whether it is to start anew stands in `leaving.restarts`."""
         self._over = asyncio.get_running_loop().create_future()
-        with self._signal_handlers():
+        with signal_handlers(self.signalled, self._executor.dump_stacks):
             try:
                 registered = await self._start_executor()
             except ExecutorError as error:
                 _log.error("cannot start: %s", error)
-                await self._close_executor(drain=False)
-                return EXIT_CONFIG
+                return await self._give_up(EXIT_START)
             if registered is None:
                 await self._close_executor(drain=False)
-                return 0
-            return await self._work(registered)
+                return self._over.result() if self._over.done() else 0
+            try:
+                weights = self._take_settings(registered.conf)
+            except ConfigError as error:
+                _log.error("cannot start: %s", error)
+                return await self._give_up(EXIT_USAGE)
+            return await self._work(registered, weights)
+
+    async def _give_up(self, code: int) -> int:
+        """End without having worked; with ``--reload`` not before a file changed, which may mend it."""
+        await self._close_executor(drain=False)
+        if self._changed is None or self._asked_to_leave.is_set():
+            return code
+        _log.warning("waiting for a file to change")
+        changing = asyncio.ensure_future(self._changed())
+        leaving = asyncio.ensure_future(self._asked_to_leave.wait())
+        await asyncio.wait((changing, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if changing.done():
+            self.leaving.restart()
+        for each in (changing, leaving):
+            each.cancel()
+        await asyncio.gather(changing, leaving, return_exceptions=True)
+        return 0 if self.leaving.restarts else code
+
+    def _take_settings(self, settings: Mapping[str, Any]) -> dict[str, int]:
+        """Heed what the app says of the worker itself; returns the queues to serve with their weights.
+
+        Raises:
+            ConfigError: the options name queues that the app does not define.
+        """
+        config = self._config
+        if self._told is not None:
+            self._told(settings)
+        self.leaving.soft_seconds = float(settings.get("worker_soft_shutdown_timeout") or 0.0)
+        return served(config.queues, config.exclude_queues, settings, config.name)
 
     async def _start_executor(self) -> Registered | None:
         """Start the executor; None where a signal came first."""
@@ -121,13 +168,13 @@ class Supervisor:
             starting.cancel()
             await asyncio.gather(starting, leaving, return_exceptions=True)
 
-    async def _work(self, registered: Registered) -> int:
+    async def _work(self, registered: Registered, weights: Mapping[str, int]) -> int:
         assert self._over is not None
         over = self._over
-        session, driver = self._compose(registered)
-        self._banner(registered)
+        session, driver = self._compose(registered, weights)
+        self._banner(registered, weights)
         carrying = asyncio.ensure_future(driver.run())
-        ticking = asyncio.ensure_future(self._tick(session))
+        beside = [asyncio.ensure_future(each) for each in (self._tick(session), self._await_change())]
         try:
             await asyncio.wait((over, carrying), return_when=asyncio.FIRST_COMPLETED)
             if carrying.done():
@@ -137,15 +184,17 @@ class Supervisor:
                 code = over.result()
                 await self._farewell(session, carrying)
         finally:
-            for task in (carrying, ticking):
+            if self._softly is not None:
+                beside.append(self._softly)
+            for task in (carrying, *beside):
                 task.cancel()
             if self._fetcher is not None:
                 await self._fetcher.close()
-            await asyncio.gather(carrying, ticking, return_exceptions=True)
+            await asyncio.gather(carrying, *beside, return_exceptions=True)
         _log.info("stopped")
         return code
 
-    def _compose(self, registered: Registered) -> tuple[Session, StreamDriver]:
+    def _compose(self, registered: Registered, weights: Mapping[str, int]) -> tuple[Session, StreamDriver]:
         config = self._config
         identity = Identity(
             name=config.name,
@@ -157,7 +206,7 @@ class Supervisor:
             process_id=os.getpid(),
             executor=self._executor.kind,
         )
-        session = Session(identity, config.queues)
+        session = Session(identity, weights)
         driver = StreamDriver(
             session,
             self._addresses(registered),
@@ -221,55 +270,66 @@ class Supervisor:
         except ExecutorError as error:
             _log.error("the executor could not be closed: %s", error)
 
-    def _banner(self, registered: Registered) -> None:
+    def _banner(self, registered: Registered, weights: Mapping[str, int]) -> None:
         config = self._config
         late = registered.conf.get("task_acks_late", True)
-        _log.info("worker %s starts: queues %s, app %s", config.name, ", ".join(config.queues), config.app)
-        _log.info(
+        level = logging.DEBUG if config.service.quiet else logging.INFO
+        _log.log(level, "worker %s starts: queues %s, app %s", config.name, shown(weights), config.app)
+        _log.log(
+            level,
             "coordinator %s, executor %s with %d at once, %d tasks",
             ", ".join(self._addresses(registered)),
             self._executor.kind,
             config.concurrency,
             len(registered.tasks),
         )
-        _log.info("acks_late=%s: a lost task %s", bool(late), "runs again" if late else "fails and never runs twice")
+        _log.log(
+            level, "acks_late=%s: a lost task %s", bool(late), "runs again" if late else "fails and never runs twice"
+        )
         for warning in registered.warnings:
             _log.warning("%s", warning)
         _log.debug("registered tasks: %s", ", ".join(registered.tasks))
 
     # Being told to stop.
 
-    @contextlib.contextmanager
-    def _signal_handlers(self) -> Any:
-        """Take SIGTERM and SIGINT as drain and stop while the worker runs."""
-        loop = asyncio.get_running_loop()
-        taken: list[int] = []
-        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
-            try:
-                loop.add_signal_handler(number, self.signalled, number)
-                taken.append(number)
-            except (NotImplementedError, RuntimeError, ValueError):
-                # Windows, or not the main thread (a test, an embedding program): whoever runs us calls drain().
-                _log.debug("signal %d is not handled here", number)
-        try:
-            yield
-        finally:
-            for number in taken:
-                loop.remove_signal_handler(number)
-
     def signalled(self, number: int) -> None:
-        """A signal came: the first drains, the second stops at once, further ones change nothing."""
-        self._signals += 1
+        """A signal came, or whoever embeds the worker says that it did; see `leaving` for what each means."""
         name = signal.Signals(number).name
-        if self._signals == 1:
+        step = self.leaving.hear(number)
+        if step is Step.WARM:
             running = self._session.open if self._session is not None else 0
-            _log.info("%s: finishing %d tasks, then stopping; once more stops at once", name, running)
+            what = "starting anew" if self.leaving.restarts else "stopping; once more stops at once"
+            _log.info("%s: finishing %d tasks, then %s", name, running, what)
             self.drain(number)
-        elif self._over is not None and not self._over.done():
-            _log.warning("%s again: stopping at once", name)
+        elif step is Step.SOFT:
+            seconds = self.leaving.soft_seconds
+            _log.warning("%s: what runs has %g s more; once more stops at once", name, seconds)
+            self.drain(number)
+            self._softly = asyncio.ensure_future(self._stop_after(seconds, number))
+        elif step is Step.COLD:
+            _log.warning("%s: stopping at once", name)
+            self._stop_now(number)
+
+    async def _stop_after(self, seconds: float, number: int) -> None:
+        await self._timing.sleep(seconds)
+        _log.warning("the %g s of worker_soft_shutdown_timeout are over: stopping at once", seconds)
+        self._stop_now(number)
+
+    def _stop_now(self, number: int) -> None:
+        self._asked_to_leave.set()
+        if self._over is not None and not self._over.done():
             if self._session is not None:
                 self._executor.emit("worker_shutting_down", STOP + number)
             self._over.set_result(STOP + number)
+
+    async def _await_change(self) -> None:
+        """Start anew once a file has changed, where that is wanted."""
+        if self._changed is None:
+            return
+        await self._changed()
+        _log.info("a file changed: finishing %d tasks, then starting anew", self._session.open if self._session else 0)
+        self.leaving.restart()
+        self.drain()
 
     def drain(self, number: int = 0) -> None:
         """Begin to leave: no new work, what has not started goes back, what runs finishes.
@@ -370,7 +430,7 @@ class Supervisor:
         if self._session is None:
             return
         for end in ends:
-            self._log_end(end)
+            log_end(end, self._story(end.token))
             if end.kind == "revoked":
                 self._tell_revoked(end)
             self._expired.discard(end.token)
@@ -425,34 +485,6 @@ class Supervisor:
     def _story(self, token: int) -> str:
         run = self._session.run_of(token) if self._session is not None else None
         return f"{run.call.task}[{id_of(run, token)}]" if run is not None else f"attempt {token}"
-
-    def _log_end(self, end: Ended) -> None:
-        """Log an end that the process which ran it has not logged, or could not."""
-        if end.logged:
-            return
-        match end.kind:
-            case "failure":
-                _log.error("failed: %s: %s", self._story(end.token), _failure_text(end.failure))
-            case "lost":
-                _log.error("lost: %s: %s", self._story(end.token), end.message)
-            case "retry":
-                _log.info("to be tried again in %.1f s: %s", end.countdown_ms / 1000, self._story(end.token))
-            case "revoked":
-                _log.info("revoked: %s", self._story(end.token))
-            case "rejected":
-                _log.warning("rejected%s: %s", ", to run again" if end.requeue else "", self._story(end.token))
-            case _:
-                if _log.isEnabledFor(logging.DEBUG):
-                    _log.debug("%s: %s", end.kind, self._story(end.token))
-
-
-def _failure_text(data: bytes) -> str:
-    try:
-        failure = value_pb2.Failure.FromString(data)
-    except DecodeError:
-        return "(the failure cannot be read)"
-    text = f"{failure.type_name}: {failure.message}"
-    return f"{text}\n{failure.traceback.rstrip()}" if failure.traceback else text
 
 
 def _version() -> str:

@@ -20,7 +20,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import setproctitle
 
 from grpcflow.state import running_task
 from grpcflow_worker import hooks
@@ -30,6 +29,7 @@ from grpcflow_worker.executors.frames import MARK, Batch, FrameReader, Output, P
 from grpcflow_worker.executors.outlet import Outlet
 from grpcflow_worker.executors.reporter import Reporter
 from grpcflow_worker.executors.soft import SoftLimit
+from grpcflow_worker.executors.upkeep import Title, growth
 from grpcflow_worker.invoke import Invoke
 
 if TYPE_CHECKING:
@@ -119,18 +119,24 @@ class Child:
         self._call_bytes = b""
         self._call: Call | None = None
         self._strayed = False
+        self._place = preload.place
+        self._title = Title(preload.hostname, preload.place)
+        self._growth = growth(preload.max_memory or app.conf.get("worker_max_memory_per_child") or 0)
+        #: True once it has grown too large: nothing starts here any more.
+        self._leaving = False
 
     def run(self) -> None:
         """Say that it is ready and work until told to finish or until the supervisor is gone."""
         os.register_at_fork(after_in_child=self._stray)
         self._soft.install()
-        hooks.process_begins()
+        hooks.process_begins(self._place)
         threading.Thread(target=self._listen, name="grpcflow-urgent", daemon=True).start()
         self._outbox.flush(Output(ready=True))
         with running_task():
-            while (batch := self._next()) is not None:
+            while not self._leaving and (batch := self._next()) is not None:
                 self._run_batch(batch)
-        self._outbox.flush()
+        self._title.show("ends")
+        self._outbox.flush(Output(leaving=True))
         hooks.process_ends()
 
     def _stray(self) -> None:
@@ -155,6 +161,7 @@ class Child:
                 return self._work.recv(frames.CHUNK, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._outbox.flush()
+        self._title.show("")
         return self._work.recv(frames.CHUNK)
 
     def _run_batch(self, batch: Batch) -> None:
@@ -180,6 +187,7 @@ class Child:
                 in_chord=batch.in_chord,
             )
         )
+        self._title.show(call.task)
         if call.soft_time_limit is not None:
             invoke = self._soft.guard(invoke, batch.token, call.soft_time_limit)
         started = time.monotonic()
@@ -192,7 +200,7 @@ class Child:
     def _run_calls(self, invoke: Invoke, base: int, call: Call, now: float) -> int:
         """Run what is pending of the current batch; returns how many ran. The hot loop of a child."""
         outbox, mark, monotonic, pack_into = self._outbox, self._mark, time.monotonic, MARK.pack_into
-        pending, count = self._current.pending, 0
+        pending, count, growth = self._current.pending, 0, self._growth
         while True:
             try:
                 offset = pending.popleft()
@@ -213,6 +221,9 @@ class Child:
                 outbox.ended.append(result)
                 outbox.size += len(result.data) + len(result.failure) + 100
             count += 1
+            if growth is not None and growth():
+                self._leaving = True
+                return count
             now = monotonic()
             if now > self._flush_at or outbox.size > FLUSH_BYTES:
                 outbox.flush()
@@ -237,14 +248,13 @@ class Child:
         os._exit(0)
 
 
-def enter(work: socket.socket, urgent: socket.socket, mark_file: int, hostname: str) -> mmap.mmap:
+def enter(work: socket.socket, urgent: socket.socket, mark_file: int) -> mmap.mmap:
     """Make this process a child: own session, signals as new, own random numbers; returns the shared page.
 
     Args:
         work: the work socket.
         urgent: the urgent socket.
         mark_file: descriptor of the shared page; closed here.
-        hostname: name of the worker, for the process title.
     """
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT):
@@ -255,7 +265,6 @@ def enter(work: socket.socket, urgent: socket.socket, mark_file: int, hostname: 
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()
-    setproctitle.setproctitle(f"grpcflow-worker: child of {hostname}")
     work.setblocking(True)
     urgent.setblocking(True)
     mark = mmap.mmap(mark_file, mmap.PAGESIZE)
@@ -280,7 +289,7 @@ def main(arguments: list[str]) -> None:
     preload = frames.read_preload(work)
     if preload is None:
         return  # the supervisor went away
-    mark = enter(work, urgent, int(arguments[2]), preload.hostname)
+    mark = enter(work, urgent, int(arguments[2]))
     try:
         child = Child(work, urgent, mark, loading.load(preload, first=False).app, preload)
     except BaseException:  # noqa: BLE001 - whatever user code raises at import is told to the supervisor

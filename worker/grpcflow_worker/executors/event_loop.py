@@ -105,6 +105,11 @@ class Asyncio(Threads):
             self._filling = True
             self._task_loop.call_soon_threadsafe(self._fill)
 
+    def _resized(self) -> None:
+        super()._resized()
+        if self._coroutines.count and not self._filling:
+            self._wake(self._coroutines, self._coroutines.count)
+
     def _interrupt(self, token: int, number: int) -> bool:
         running = self._active[token]
         if running.run.call.task not in self._names:

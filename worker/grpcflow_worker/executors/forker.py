@@ -39,8 +39,8 @@ class ForkerListener(Protocol):
     def exited(self, number: int, status: int) -> None:
         """Child `number` is gone, with this raw wait status."""
 
-    def forkserver_gone(self) -> None:
-        """The forkserver died; nothing more comes from it, and its children cannot be asked after."""
+    def forkserver_gone(self, forker: "Forker") -> None:
+        """A forkserver died; nothing more comes from it, and its children cannot be asked after."""
 
 
 class Forker:
@@ -61,6 +61,11 @@ class Forker:
         self._dropped = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._loaded: asyncio.Future[Answer] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """True before it was launched and after it ended: no child can be made."""
+        return self._control is None
 
     async def launch(self, preload: Preload, seconds: float) -> Answer:
         """Start the process and wait until it has imported the app.
@@ -103,9 +108,9 @@ class Forker:
             raise ExecutorError(f"the app cannot be imported:\n{answer.error}")
         return answer
 
-    def fork(self, number: int, descriptors: list[int]) -> None:
-        """Ask for child `number`; it gets the three descriptors, the caller keeps its own."""
-        self._send(COMMAND.pack(FORK, number, 0), descriptors)
+    def fork(self, number: int, place: int, descriptors: list[int]) -> None:
+        """Ask for child `number` in a place; it gets the three descriptors, the caller keeps its own."""
+        self._send(COMMAND.pack(FORK, number, place), descriptors)
 
     def kill(self, number: int, signal_number: int) -> None:
         """Send a signal to child `number`, if it is still there."""
@@ -179,7 +184,7 @@ class Forker:
         if self._loaded is not None and not self._loaded.done():
             self._loaded.set_result(Answer(error="the process that imports the app died while importing it"))
             return
-        self._listener.forkserver_gone()
+        self._listener.forkserver_gone(self)
 
     def _detach(self) -> None:
         if self._news is not None and self._herald is not None:  # first: what came last is still read

@@ -18,6 +18,7 @@ import sys
 import traceback
 from typing import Final
 
+import msgspec
 import setproctitle
 
 from grpcflow_worker import hooks
@@ -112,7 +113,7 @@ class Forkserver:
             return False
         what, number, argument = COMMAND.unpack(data)
         if what == FORK:
-            pid = self._make(descriptors)
+            pid = self._make(descriptors, argument)
             self._children[pid] = number
             self._say(Answer(child=number, pid=pid))
         elif what == KILL:
@@ -121,14 +122,14 @@ class Forkserver:
                     os.kill(pid, argument)  # not reaped yet, so the id is still this child's
         return True
 
-    def _make(self, descriptors: list[int]) -> int:
+    def _make(self, descriptors: list[int], place: int) -> int:
         """Make one child that owns the descriptors; returns its process id."""
         hooks.before_process(self._facts)
         if self._spawn:
             return self._start_interpreter(descriptors)
         pid = os.fork()
         if pid == 0:
-            self._become_child(descriptors)
+            self._become_child(descriptors, place)
         for descriptor in descriptors:
             os.close(descriptor)
         return pid
@@ -141,15 +142,16 @@ class Forkserver:
             os.close(descriptor)
         return process.pid
 
-    def _become_child(self, descriptors: list[int]) -> None:
+    def _become_child(self, descriptors: list[int], place: int) -> None:
         """In the fork: run as a child and never come back."""
         code = 1
         try:
             self._let_go()
             work, urgent = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
-            mark = child_module.enter(work, urgent, descriptors[2], self._preload.hostname)
+            mark = child_module.enter(work, urgent, descriptors[2])
             gc.enable()
-            child_module.Child(work, urgent, mark, self._loaded.app, self._preload).run()
+            preload = msgspec.structs.replace(self._preload, place=place)
+            child_module.Child(work, urgent, mark, self._loaded.app, preload).run()
             code = 0
         except BaseException:  # noqa: BLE001 - a child must not come back into the forkserver's loop, whatever happens
             traceback.print_exc()

@@ -17,7 +17,8 @@ from grpcflow_worker.executor import CallRun, Ended
 #: Length of the length prefix: 4 bytes, little endian.
 PREFIX: Final = struct.Struct("<I")
 
-#: One command to the forkserver: what, which child, a signal number. Sent with file descriptors for FORK.
+#: One command to the forkserver: FORK, which child, its place, with file descriptors; or KILL, which child, a signal
+#: number.
 COMMAND: Final = struct.Struct("<III")
 FORK: Final = 1
 KILL: Final = 2
@@ -31,6 +32,9 @@ MARK: Final = struct.Struct("@dQ")
 
 #: Tells a child of a soft time limit.
 SOFT_SIGNAL: Final = int(getattr(signal, "SIGUSR1", 0))
+
+#: Has a child write the stacks of all its threads to the log.
+STACKS_SIGNAL: Final = int(getattr(signal, "SIGUSR2", 0))
 
 #: Behind the mark, tokens again: which attempt is to be told of its soft time limit (written by the supervisor), and
 #: which one was told last (written by the child).
@@ -101,6 +105,7 @@ class Output(msgspec.Struct, array_like=True, omit_defaults=True):
         answered: True on the answer to a TakeBack.
         ready: True once: the child is there.
         error: once, and nothing after it: a traceback that says why the child cannot start.
+        leaving: True once, as the last word: what it still has has not started and never will in this child.
     """
 
     tokens: list[int] = []
@@ -114,6 +119,7 @@ class Output(msgspec.Struct, array_like=True, omit_defaults=True):
     answered: bool = False
     ready: bool = False
     error: str = ""
+    leaving: bool = False
 
 
 class Preload(msgspec.Struct, array_like=True):
@@ -127,6 +133,10 @@ class Preload(msgspec.Struct, array_like=True):
         payload_limit: largest value in bytes.
         concurrency: how many tasks run at once.
         log_level: name of the log level; "": leave the log as it is.
+        log_file: path of the log, with ``%`` letters; "": standard error.
+        log_color: True or False: its lines are coloured or not; None: as the app says, or where it is a terminal.
+        max_memory: KiB that a child may take before it is replaced; 0: as the app says.
+        place: number of the child among those that live at the same time, from 1; 0 for the forkserver.
     """
 
     sys_path: list[str]
@@ -136,6 +146,10 @@ class Preload(msgspec.Struct, array_like=True):
     payload_limit: int
     concurrency: int = 1
     log_level: str = ""
+    log_file: str = ""
+    log_color: bool | None = None
+    max_memory: int = 0
+    place: int = 0
 
 
 class Answer(msgspec.Struct, array_like=True, omit_defaults=True):

@@ -24,8 +24,9 @@ from grpcflow_worker.executor import (
 )
 from grpcflow_worker.executors import pace
 from grpcflow_worker.executors.frames import News, Preload
-from grpcflow_worker.executors.limits import unenforced
+from grpcflow_worker.executors.limits import unenforced, unreplaced
 from grpcflow_worker.executors.line import Line
+from grpcflow_worker.executors.scaling import checked
 from grpcflow_worker.executors.wishes import signal_number
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class InProcess:
                 settings.payload_limit,
                 self._places,
                 settings.log_level,
+                settings.log_file,
+                settings.log_color,
             )
             loaded = loading.load(preload, app=self.app)
         except BaseException as error:
@@ -100,7 +103,7 @@ class InProcess:
         self._listens = hooks.listens()
         self._invoker = loading.invoker(loaded.app, preload, self._said)
         self._launch(loaded.app)
-        warnings = unenforced(self.kind, settings, loaded.app)
+        warnings = unenforced(self.kind, settings, loaded.app) + unreplaced(self.kind, settings, loaded.conf)
         return Registered(tasks=loaded.tasks, conf=loaded.conf, warnings=warnings)
 
     # --- what the derived executor does -----------------------------------------------------------------------
@@ -119,6 +122,9 @@ class InProcess:
 
     def _end_work(self) -> None:
         """Nothing more will come. Called with the lock held."""
+
+    def _resized(self) -> None:
+        """The number of places has changed. Called with the lock held."""
 
     def _interrupt(self, token: int, number: int) -> bool:
         """Do what a signal does to an attempt that runs; False where it only asks, and does not stop it."""
@@ -206,6 +212,30 @@ class InProcess:
         """See `Executor.capacity`."""
         return self._pace.capacity(self._places)
 
+    def places(self) -> int:
+        """See `Executor.places`."""
+        return self._places
+
+    def resize(self, by: int) -> int:
+        """See `Executor.resize`."""
+        with self._lock:
+            self._places = checked(self._places, by)
+            self._resized()
+            return self._places
+
+    def restart(self, *, reload: bool = False, modules: Sequence[str] = ()) -> None:
+        """See `Executor.restart`: there is nothing that could be replaced."""
+        del reload, modules
+        raise ExecutorError(
+            f"the {self.kind} executor runs tasks in the worker's own process, which cannot be replaced while it "
+            "runs; restart the worker, or use -P prefork"
+        )
+
+    def autoscale(self, most: int | None = None, least: int | None = None) -> tuple[int, int]:
+        """See `Executor.autoscale`: only processes are worth it."""
+        del most, least
+        raise ExecutorError(f"the {self.kind} executor has no autoscale; use -P prefork --autoscale MAX,MIN")
+
     def _waiting(self) -> int:
         return sum(line.count for line in self._lines)
 
@@ -277,6 +307,9 @@ class InProcess:
                         return waiting
                     waiting.append(Waiting(run.token + offset, run, offset))
         return waiting
+
+    def dump_stacks(self) -> None:
+        """See `Executor.dump_stacks`: there is no other process."""
 
     def stats(self) -> dict[str, Any]:
         """See `Executor.stats`."""

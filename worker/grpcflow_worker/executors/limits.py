@@ -154,6 +154,22 @@ def unenforced(kind: str, settings: ExecutorSettings, app: "Grpcflow") -> tuple[
     return (f"The {kind} executor cannot stop a {which}, so these limits do not hold here: {limits}. Use -P prefork.",)
 
 
+def unreplaced(kind: str, settings: ExecutorSettings, conf: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say which limits of child processes an executor without any does not heed; nothing where none is set.
+
+    Args:
+        kind: name of the executor.
+        settings: the worker's own limits.
+        conf: the app's settings.
+    """
+    names = ("max_tasks_per_child", "max_memory_per_child")
+    said = [f"--{name.replace('_', '-')}" for name in names if getattr(settings, name)]
+    said += [f"worker_{name}" for name in names if conf.get(f"worker_{name}")]
+    if not said:
+        return ()
+    return (f"The {kind} executor has no child processes to replace, so it does not heed {', '.join(said)}.",)
+
+
 def _set_limits(settings: ExecutorSettings, app: "Grpcflow", tasks: "Mapping[str, Task[..., Any]]") -> Iterator[str]:
     for name, option in (("time_limit", "--time-limit"), ("soft_time_limit", "--soft-time-limit")):
         if getattr(settings, name):

@@ -69,7 +69,7 @@ def invoker(app: "Grpcflow", preload: Preload, progress: Callable[[int, str, byt
 
 def _plain(app: "Grpcflow") -> dict[str, Any]:
     """The settings that JSON can carry; the supervisor has no use for the others."""
-    plain: dict[str, Any] = {"addresses": list(app.conf.addresses)}
+    plain: dict[str, Any] = {"addresses": list(app.conf.addresses), "queues": list(getattr(app, "queues", ()))}
     for name, value in sorted(app.conf.as_dict().items()):
         try:
             plain[name] = msgspec.json.decode(msgspec.json.encode(value))

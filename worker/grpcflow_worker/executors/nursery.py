@@ -10,7 +10,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol
+
+import msgspec
 
 from grpcflow_worker.executor import ExecutorError, ExecutorSettings
 from grpcflow_worker.executors.forker import Forker
@@ -52,12 +55,17 @@ class Nursery:
     Args:
         settings: what to run and how many of it.
         keeper: hears of the children, on the event loop.
+
+    Attributes:
+        places: how many children there are to be, less those that end once they have done what they have.
+        children: all that live, by number.
     """
 
     def __init__(self, settings: ExecutorSettings, keeper: Keeper) -> None:
         """Take the parts; `start` makes the processes."""
         self._settings = settings
         self._keeper = keeper
+        self.places = settings.autoscale[1] if settings.autoscale else settings.concurrency
         self._preload = Preload(
             [folder for folder in sys.path if folder],
             settings.app,
@@ -66,6 +74,9 @@ class Nursery:
             settings.payload_limit,
             settings.concurrency,
             settings.log_level,
+            settings.log_file,
+            settings.log_color,
+            settings.max_memory_per_child or 0,
         )
         self._forker = Forker(self)
         self._spawns = False
@@ -77,7 +88,10 @@ class Nursery:
         self._empty = asyncio.Event()
         self._last_death = ""
         self._timers: set[asyncio.TimerHandle] = set()
-        self._revival: asyncio.Task[None] | None = None
+        #: Starts a forkserver in place of another one.
+        self._renewal: asyncio.Task[None] | None = None
+        #: End forkservers that were replaced and have no child left.
+        self._partings: set[asyncio.Task[None]] = set()
         self.children: dict[int, ChildProcess] = {}
 
     async def start(self) -> Answer:
@@ -90,8 +104,7 @@ class Nursery:
             answer = await self._forker.launch(self._preload, self._settings.start_timeout)
             self._spawns, self._listens = answer.spawns, tuple(answer.listens)
             self._all_ready = asyncio.get_running_loop().create_future()
-            for _ in range(self._settings.concurrency):
-                self._make()
+            self._refill()
             try:
                 async with asyncio.timeout(max(0.1, deadline - time.monotonic())):
                     await self._all_ready
@@ -107,7 +120,7 @@ class Nursery:
 
     def kill(self, child: ChildProcess, signal_number: int) -> None:
         """Send a signal to a child, if it is still there."""
-        self._forker.kill(child.number, signal_number)
+        child.forker.kill(child.number, signal_number)
 
     def emit(self, news: News) -> None:
         """Tell the app's receivers of a late signal, if there are any."""
@@ -119,8 +132,9 @@ class Nursery:
         self._closing = True
         for timer in self._timers:
             timer.cancel()
-        if self._revival is not None:
-            self._revival.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
         for child in self.children.values():
             child.finish()
         if not await self._wait_empty(patience):
@@ -130,7 +144,11 @@ class Nursery:
         for child in list(self.children.values()):
             self._forget(child, "signal 9")
         # Receivers of the last signals may still be at work.
-        await self._forker.close(_RECEIVERS if self._listens else 1.0)
+        await asyncio.gather(*self._partings, self._forker.close(self._farewell()))
+
+    def _farewell(self) -> float:
+        """Seconds that a forkserver gets to end."""
+        return _RECEIVERS if self._listens else 1.0
 
     async def _wait_empty(self, seconds: float) -> bool:
         self._empty.clear()
@@ -142,13 +160,66 @@ class Nursery:
                 return False
         return not self.children
 
+    # --- how many there are -----------------------------------------------------------------------------------
+
+    def resize(self, places: int) -> None:
+        """Have so many children from now on; those without work go first, others when they have done what they have."""
+        surplus = self.places - places
+        self.places = places
+        if surplus > 0:
+            going = sorted(self._staying(), key=lambda child: (len(child.outstanding), child.progress_at))
+            for child in going[: len(going) - places]:
+                self.retire(child)
+        self._refill()
+
+    def idle(self) -> list[ChildProcess]:
+        """The children that wait for work, longest idle first."""
+        idle = [child for child in self._staying() if child.ready and not child.outstanding]
+        return sorted(idle, key=lambda child: child.progress_at)
+
+    def retire(self, child: ChildProcess) -> None:
+        """Let a child end once it has done what it has; another one takes its place at once, if it is to be taken."""
+        child.retiring = True
+        child.finish()
+        self._refill()
+
+    def left(self, child: ChildProcess) -> None:
+        """Note that a child ends by its own decision."""
+        if not child.retiring:
+            child.retiring = True
+            self._refill()
+
+    def restart(self, *, reload: bool = False, modules: Sequence[str] = ()) -> None:
+        """Replace all children; see `Executor.restart`."""
+        if not reload and not modules:
+            self._replace_all()
+        elif self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.get_running_loop().create_task(self._reload(modules))
+        else:
+            raise ExecutorError("the app is being imported anew already; ask again when that is done")
+
+    def _staying(self) -> list[ChildProcess]:
+        return [child for child in self.children.values() if not child.retiring]
+
+    def _replace_all(self) -> None:
+        for child in self._staying():
+            self.retire(child)
+
+    def _refill(self) -> None:
+        """Make the children that are missing, less those that are to wait for a moment."""
+        if self._closing or self._forker.gone:
+            return
+        for _ in range(self.places - len(self._staying()) - len(self._timers)):
+            self._make()
+
     # --- children -------------------------------------------------------------------------------------------
 
     def _make(self) -> None:
-        if self._closing:
-            return
         self._made += 1
-        child = ChildProcess(self._made, self._forker, self._preload if self._spawns else None)
+        taken = {child.place for child in self.children.values()}
+        place = next(number for number in range(1, len(taken) + 2) if number not in taken)
+        preload = msgspec.structs.replace(self._preload, place=place) if self._spawns else None
+        child = ChildProcess(self._made, self._forker, place, preload)
         self.children[child.number] = child
         asyncio.get_running_loop().add_reader(child.fileno(), self._readable, child)
 
@@ -161,6 +232,7 @@ class Nursery:
                 self._child_failed(output.error)
             elif output.ready:
                 child.ready = True
+                child.progress_at = time.monotonic()
                 self._keeper.child_ready(child)
                 self._check_all_ready()
         if outputs:
@@ -177,7 +249,7 @@ class Nursery:
         waiting = self._all_ready
         if waiting is not None and not waiting.done():
             ready = sum(child.ready for child in self.children.values())
-            if ready == self._settings.concurrency:
+            if ready >= self.places:
                 waiting.set_result(None)
 
     def made(self, number: int, pid: int) -> None:
@@ -198,6 +270,9 @@ class Nursery:
         self._forget(child, how)
         if self._closing:
             return
+        if child.retiring and status == 0:
+            log.info("child process %d ended as it was to, after %d tasks", child.pid, child.given)
+            return  # its place has been seen to
         # A task that kills its process is counted by the coordinator; a child that dies unused would come for ever.
         self._unused_deaths = 0 if worked else self._unused_deaths + 1
         self._last_death = how
@@ -207,12 +282,12 @@ class Nursery:
 
     def _later(self, pause: float) -> None:
         if not pause:
-            self._make()
+            self._refill()
             return
 
         def due() -> None:
             self._timers.discard(timer)
-            self._make()
+            self._refill()
 
         timer = asyncio.get_running_loop().call_later(pause, due)
         self._timers.add(timer)
@@ -221,42 +296,78 @@ class Nursery:
         self.children.pop(child.number, None)
         self._keeper.child_exited(child, how)
         child.close()
+        self._part(child.forker)
         if not self.children:
             self._empty.set()
 
     # --- the forkserver -------------------------------------------------------------------------------------
 
-    def forkserver_gone(self) -> None:
-        """Settle all children, since nobody tells of their ends any more, and start over (forkserver)."""
+    def forkserver_gone(self, forker: Forker) -> None:
+        """Settle its children, since nobody tells of their ends any more, and start over (forkserver)."""
         if self._closing:
             return
         log.error("the forkserver died; all child processes are replaced")
         for child in list(self.children.values()):
+            if child.forker is not forker:
+                continue
             if child.pid:
                 # Where the kernel did not do it already, when the parent of the child died.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGKILL)
             self._forget(child, "signal 9 (its forkserver died)")
+        if forker is not self._forker:
+            return
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        self._revival = asyncio.get_running_loop().create_task(self._revive())
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renewal = asyncio.get_running_loop().create_task(self._revive())
 
     async def _revive(self) -> None:
         """Start a new forkserver, a few times with growing pauses; then give up and say so."""
         reason = ""
         for attempt in range(_FORKSERVERS):
             await self._forker.close()
-            self._forker = Forker(self)
             try:
-                answer = await self._forker.launch(self._preload, self._settings.start_timeout)
+                await self._launch(Forker(self), self._preload)
             except ExecutorError as error:
                 reason = str(error)
                 log.exception("the forkserver cannot be started again")
                 await asyncio.sleep(_PAUSE * 2**attempt)
                 continue
-            self._spawns = answer.spawns
-            for _ in range(self._settings.concurrency):
-                self._make()
+            self._refill()
             return
         self._keeper.gave_up(f"the forkserver died and cannot be started again: {reason}")
+
+    async def _reload(self, modules: Sequence[str]) -> None:
+        """Import the app anew, and have all children come from there; leave all as it is where that fails."""
+        before = self._forker
+        preload = msgspec.structs.replace(self._preload, includes=(*self._preload.includes, *modules))
+        try:
+            await self._launch(Forker(self), preload)
+        except ExecutorError as error:
+            log.error("the child processes are not replaced: %s", error)
+            return
+        self._preload = preload
+        log.info("the app was imported anew")
+        self._replace_all()
+        self._part(before)
+
+    async def _launch(self, forker: Forker, preload: Preload) -> None:
+        """Start a forkserver, and make the children there from now on. Raises ExecutorError, and changes nothing."""
+        try:
+            answer = await forker.launch(preload, self._settings.start_timeout)
+        except BaseException:
+            await forker.close(0.0)
+            raise
+        self._forker = forker
+        self._spawns, self._listens = answer.spawns, tuple(answer.listens)
+
+    def _part(self, forker: Forker) -> None:
+        """End a forkserver that was replaced, when its last child has ended."""
+        if forker is self._forker or any(child.forker is forker for child in self.children.values()):
+            return
+        parting = asyncio.get_running_loop().create_task(forker.close(self._farewell()))
+        self._partings.add(parting)
+        parting.add_done_callback(self._partings.discard)

@@ -5,6 +5,7 @@ supervisor's event loop; it may NOT run or import user code, nor fork.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -23,11 +24,12 @@ from grpcflow_worker.executor import (
     Waiting,
 )
 from grpcflow_worker.executors import pace
-from grpcflow_worker.executors.frames import News, Output
+from grpcflow_worker.executors.frames import STACKS_SIGNAL, News, Output
 from grpcflow_worker.executors.limits import TimeLimits
 from grpcflow_worker.executors.line import Line, regroup
 from grpcflow_worker.executors.nursery import Nursery
 from grpcflow_worker.executors.process import ChildProcess
+from grpcflow_worker.executors.scaling import Scaling
 from grpcflow_worker.executors.wishes import Wish, Wishes, signal_number
 
 #: How long a child may say nothing while attempts wait in it, before they are taken back, in seconds.
@@ -36,6 +38,10 @@ _OVERDUE: Final = 0.02
 #: A batch whose calls are likely to take longer than this each, in seconds, does not hold results behind it.
 _CAREFUL: Final = 0.001
 
+#: Seconds between two children that are asked for their stacks.
+_APART: Final = 0.05
+
+_log = logging.getLogger("grpcflow.worker")
 _encode_call = msgspec.msgpack.Encoder().encode
 
 
@@ -63,6 +69,8 @@ class Prefork:
         self._closed = False
         self._emptied = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
+        #: How many tasks a child may run; 0: any number.
+        self._most_tasks = 0
         self._last_call: tuple[Call, Call, bytes] | None = None
 
     async def start(self, listener: Listener) -> Registered:
@@ -71,8 +79,12 @@ class Prefork:
         self._loop = asyncio.get_running_loop()
         self.nursery = Nursery(self._settings, self)
         self._limits = TimeLimits(self.nursery, self._wishes, self._settings)
+        self._scaling = Scaling(self.nursery, self._settings)
         answer = await self.nursery.start()
         self._limits.take_defaults(answer.conf)
+        self._scaling.take_defaults(answer.conf)
+        by_app: Any = answer.conf.get("worker_max_tasks_per_child")
+        self._most_tasks = self._settings.max_tasks_per_child or by_app or 0
         return Registered(tasks=tuple(answer.tasks), conf=answer.conf, warnings=tuple(answer.warnings))
 
     # --- work in --------------------------------------------------------------------------------------------
@@ -96,28 +108,43 @@ class Prefork:
         while line.count:
             child = self._choose()
             if child is None:
+                self._scaling.need(line.count + sum(bool(each.open) for each in self.nursery.children.values()))
                 break
-            task = line.task()
-            share = -(-line.count // len(self.nursery.children))
-            run = line.take(min(self._pace.frame_calls(task), share), pace.FRAME_BYTES)
-            expected = self._pace.expected(task)
-            call, encoded = self._prepared(run.call)
-            child.send(run, call, encoded, careful=expected is None or expected > _CAREFUL)
-            self._limits.sent(child, call)
+            self._send(child)
         if self._watch is None:
             self._check_overdue()
 
+    def _send(self, child: ChildProcess) -> None:
+        """Give a child what is first in line, as much as it is to have of it."""
+        line = self._line
+        task = line.task()
+        count = min(self._pace.frame_calls(task), -(-line.count // self.nursery.places))
+        if self._most_tasks:
+            count = min(count, self._most_tasks - child.given)
+        run = line.take(count, pace.FRAME_BYTES)
+        expected = self._pace.expected(task)
+        call, encoded = self._prepared(run.call)
+        child.send(run, call, encoded, careful=expected is None or expected > _CAREFUL)
+        self._limits.sent(child, call)
+        if self._most_tasks and child.given >= self._most_tasks:
+            # Its successor comes while it works, and is there when it ends.
+            self.nursery.retire(child)
+
     def _choose(self) -> ChildProcess | None:
         """The child to feed next: one without work, else one whose work will soon be done; None: all are filled."""
+        free: ChildProcess | None = None
         best: ChildProcess | None = None
+        busy = 0
         for child in self.nursery.children.values():
-            if not child.ready or child.condemned or child.asked:
+            busy += bool(child.open)
+            if not child.ready or child.condemned or child.retiring or child.asked:
                 continue
             if not child.open:
-                return child
-            if best is None and len(child.open) == 1 and self._soon_done(child):
+                free = free or child
+            elif free is None and best is None and len(child.open) == 1 and self._soon_done(child):
                 best = child
-        return best
+        # A successor has its place when its predecessor has done what it had.
+        return free if free is not None and busy < self.nursery.places else best
 
     def _soon_done(self, child: ChildProcess) -> bool:
         if time.monotonic() - child.progress_at > _OVERDUE:
@@ -175,8 +202,10 @@ class Prefork:
                 ends = [end for end in output.ended if child.drop(end.token) and self._wishes.settled(end.token)]
                 if ends:
                     self._listener.ended(ends)
-            if output.answered:
+            if output.answered and not child.left:
                 self._answered(child, output)
+            if output.leaving:
+                self._leaves(child)
         self._moved()
 
     def _values(self, child: ChildProcess, tokens: list[int], datas: list[bytes]) -> None:
@@ -191,8 +220,18 @@ class Prefork:
     def _answered(self, child: ChildProcess, output: Output) -> None:
         """The child gave back what it had not started: report what was wanted back, put the rest in line again."""
         child.asked = False
+        child.given -= len(output.returned)
         self._back_in_line([(sent.run, token) for token in output.returned if (sent := child.drop(token))])
         self._wishes.kept(child, output.kept)
+
+    def _leaves(self, child: ChildProcess) -> None:
+        """The child ends and has said all: what it still has never started there."""
+        child.left = True
+        back = [(sent.run, token) for token, sent in child.outstanding.items()]
+        child.given -= len(back)
+        child.forget_all()
+        self._back_in_line(back)
+        self.nursery.left(child)
 
     def _back_in_line(self, attempts: list[tuple[CallRun, int]]) -> None:
         """Attempts that never started go to the front, or are reported where they were asked for."""
@@ -235,8 +274,7 @@ class Prefork:
                 lost.append(Ended(token, "lost", message=how))
             else:
                 again.append((sent.run, token))
-        child.outstanding.clear()
-        child.open.clear()
+        child.forget_all()
         if lost:
             self._listener.ended(lost)
         self._back_in_line(again)
@@ -250,7 +288,23 @@ class Prefork:
 
     def capacity(self) -> int:
         """See `Executor.capacity`."""
-        return self._pace.capacity(self._settings.concurrency)
+        return self._pace.capacity(self._scaling.most)
+
+    def places(self) -> int:
+        """See `Executor.places`."""
+        return self._scaling.most
+
+    def resize(self, by: int) -> int:
+        """See `Executor.resize`."""
+        return self._scaling.resize(by)
+
+    def restart(self, *, reload: bool = False, modules: Sequence[str] = ()) -> None:
+        """See `Executor.restart`."""
+        self.nursery.restart(reload=reload, modules=modules)
+
+    def autoscale(self, most: int | None = None, least: int | None = None) -> tuple[int, int]:
+        """See `Executor.autoscale`."""
+        return self._scaling.set_bounds(most, least)
 
     def held(self) -> int:
         """See `Executor.held`."""
@@ -304,11 +358,24 @@ class Prefork:
                 behind = behind or token == current
         return waiting
 
+    def dump_stacks(self) -> None:
+        """See `Executor.dump_stacks`; one child after the other, so that they do not write at the same time."""
+        ready = [child for child in self.nursery.children.values() if child.ready]
+        for place, child in enumerate(ready):
+            self._loop.call_later(place * _APART, self._dump_stacks, child)
+
+    def _dump_stacks(self, child: ChildProcess) -> None:
+        if child.number in self.nursery.children:
+            _log.warning("stacks of child process %d:", child.pid)
+            self.nursery.kill(child, STACKS_SIGNAL)
+
     def stats(self) -> dict[str, Any]:
         """See `Executor.stats`."""
         return {
             "executor": self.kind,
-            "concurrency": self._settings.concurrency,
+            "concurrency": self._scaling.most,
+            "max-tasks-per-child": self._most_tasks or None,
+            "autoscale": self._scaling.shown(),
             "processes": [child.stats() for child in self.nursery.children.values()],
             "waiting": self._line.count,
             "held": self.held(),
@@ -324,6 +391,7 @@ class Prefork:
         end = time.monotonic() + deadline
         self.take_back_waiting(0)
         self._closing = True
+        self._scaling.close()
         if drain and not self.idle():
             try:
                 async with asyncio.timeout_at(self._loop.time() + deadline):

@@ -55,12 +55,15 @@ class ChildProcess:
     Args:
         number: the supervisor's own number of it; never used twice.
         forker: makes the process.
+        place: its number among those that live at the same time, from 1.
         preload: sent first to a child that imports the app itself; None: it is a fork that has it.
     """
 
-    def __init__(self, number: int, forker: Forker, preload: Preload | None) -> None:
+    def __init__(self, number: int, forker: Forker, place: int, preload: Preload | None) -> None:
         """Ask for the process. It is not there before `ready`."""
         self.number = number
+        self.forker = forker
+        self.place = place
         self.pid = 0
         self.ready = False
         #: Attempts it has, in the order in which they were sent.
@@ -73,6 +76,12 @@ class ChildProcess:
         self.asked = False
         #: True: it gets no more work, since it is about to be killed.
         self.condemned = False
+        #: True: it gets no more work, and ends when it has done what it has.
+        self.retiring = False
+        #: True: it has said its last, and takes nothing in any more.
+        self.left = False
+        #: How many attempts it was given, less those that came back.
+        self.given = 0
         self._batches = 0
         self._reader = FrameReader()
         page = shared_page(mmap.PAGESIZE)
@@ -80,7 +89,7 @@ class ChildProcess:
         self._urgent, urgent = socket.socketpair()
         try:
             self._mark = mmap.mmap(page, mmap.PAGESIZE)
-            forker.fork(number, [work.fileno(), urgent.fileno(), page])
+            forker.fork(number, place, [work.fileno(), urgent.fileno(), page])
         finally:
             work.close()
             urgent.close()
@@ -103,6 +112,7 @@ class ChildProcess:
         if not self.outstanding:
             self.progress_at = time.monotonic()
         count = len(run.payloads)
+        self.given += count
         self.outstanding.update(dict.fromkeys(range(run.token, run.token + count), sent))
         self.open.append(sent)
         batch = Batch(
@@ -163,6 +173,11 @@ class ChildProcess:
                 self.open.remove(sent)
         return sent
 
+    def forget_all(self) -> None:
+        """Note that no attempt is here any more."""
+        self.outstanding.clear()
+        self.open.clear()
+
     def started(self) -> tuple[float, int]:
         """Monotonic time and token of the attempt that it started last; token 0 for none."""
         at, token = MARK.unpack_from(self._mark)
@@ -201,4 +216,4 @@ class ChildProcess:
 
     def stats(self) -> dict[str, Any]:
         """Plain figures for people."""
-        return {"pid": self.pid, "held": len(self.outstanding), "ready": self.ready}
+        return {"pid": self.pid, "held": len(self.outstanding), "ready": self.ready, "place": self.place}

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from grpcflow_worker.executor import CallRun, ExecutorSettings
+from grpcflow_worker.executor import CallRun, ExecutorError, ExecutorSettings
 from grpcflow_worker.executors import pace
 from grpcflow_worker.executors.inside import InProcess
 from grpcflow_worker.executors.line import Line
@@ -33,6 +33,7 @@ class Threads(InProcess):
         super().__init__(settings)
         self._work = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
+        self._made = 0
 
     def _thread_places(self) -> int:
         """How many threads there are."""
@@ -40,12 +41,19 @@ class Threads(InProcess):
 
     def _launch(self, app: "Grpcflow") -> None:
         del app
-        for number in range(self._thread_places()):
-            name = f"grpcflow-{self.kind}-{number}"
+        with self._lock:
+            self._resized()
+
+    def _resized(self) -> None:
+        """Start the threads that are missing, and wake those that are too many."""
+        while len(self._threads) < self._thread_places():
+            name = f"grpcflow-{self.kind}-{self._made}"
+            self._made += 1
             # Daemons: code that never returns must not keep the process from ending.
             thread = threading.Thread(target=self._work_on, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
+        self._work.notify_all()
 
     def _wake(self, line: Line, count: int) -> None:
         del line
@@ -66,13 +74,19 @@ class Threads(InProcess):
                 self._ended([(run.token, run.call.task, end, time.monotonic() - started)])
 
     def _next(self) -> CallRun | None:
-        """Wait for an attempt and note that it runs; None when it is time to end."""
+        """Wait for an attempt and note that it runs; None when it is time for this thread to end."""
         line = self._lines[0]
         with self._work:
-            while not line.count and not self._ending:
+            while True:
+                if len(self._threads) > self._thread_places() and not self._ending:
+                    self._threads.remove(threading.current_thread())
+                    self._work.notify()  # what woke this thread may have been meant for one that stays
+                    return None
+                if line.count:
+                    break
+                if self._ending:
+                    return None
                 self._work.wait()
-            if not line.count:
-                return None
             run = line.take(_TAKE, pace.FRAME_BYTES)
             self._begins(run)
             return run
@@ -99,3 +113,8 @@ class Solo(Threads):
         """Take the settings; the concurrency is 1 whatever they say."""
         super().__init__(settings)
         self._places = 1
+
+    def resize(self, by: int) -> int:
+        """See `Executor.resize`."""
+        del by
+        raise ExecutorError("the solo executor runs one task at a time; use -P threads or -P prefork")

@@ -1,0 +1,88 @@
+"""What a worker is told of its surroundings: where its log goes, its pid file, and whether it follows its files.
+
+It checks what was written; it may NOT open, write or watch anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import click
+
+from grpcflow_worker.names import expand
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """What a worker is told of its surroundings.
+
+    Attributes:
+        log_file: path of the log, with ``%n %h %d %p %i %I``; "": standard error.
+        color: False: no colours in the log; None: as the app says, or where it goes to a terminal.
+        quiet: True: nothing is said of the start.
+        pid_file: path of the file that holds the process id; "": none.
+        reload: True: the worker starts anew when a source file changes.
+    """
+
+    log_file: str = ""
+    color: bool | None = None
+    quiet: bool = False
+    pid_file: str = ""
+    reload: bool = False
+
+
+#: The options of the command line, which are named as the parameters of `build_service_options`.
+_OPTIONS: Final = (
+    click.option("-f", "--logfile", metavar="PATH", help="Log to a file; %n name, %i child process, %I with a dash."),
+    click.option("--no-color", "-C", is_flag=True, help="No colours in the log."),
+    click.option("--quiet", "-q", is_flag=True, help="Say nothing of the start."),
+    click.option("--pidfile", metavar="PATH", help="Hold this file, with the process id, while it runs."),
+    click.option("--reload", is_flag=True, help="Start anew when a source file changes; for development."),
+)
+
+#: The names of those parameters.
+NAMES: Final = ("logfile", "no_color", "quiet", "pidfile", "reload")
+
+
+def service_options(command: F) -> F:
+    """Give a command the options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def build_service_options(
+    worker: str,
+    *,
+    logfile: str | None = None,
+    no_color: bool = False,
+    quiet: bool = False,
+    pidfile: str | None = None,
+    reload: bool = False,
+) -> ServiceOptions:
+    """Check the options.
+
+    Args:
+        worker: the worker's name.
+        logfile: path with ``%n %h %d %p %i %I``; None: standard error.
+        no_color: True: no colours, wherever the log goes.
+        quiet: True: nothing is said of the start.
+        pidfile: path with the same letters; None: no such file.
+        reload: True: start anew when a source file changes.
+
+    Raises:
+        ConfigError: a path holds an unknown ``%`` letter.
+    """
+    if logfile:
+        expand(logfile, worker)
+    return ServiceOptions(
+        log_file=logfile or "",
+        color=False if no_color else None,
+        quiet=quiet,
+        pid_file=expand(pidfile, worker) if pidfile else "",
+        reload=reload,
+    )
