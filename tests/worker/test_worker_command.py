@@ -46,7 +46,7 @@ def test_all_spellings(started: list[tuple[WorkerConfig, str | None]]) -> None:
     ((config, app),) = started
     assert app == "proj"
     assert (config.name, config.concurrency, config.pool, config.log_level) == ("w1", 2, "threads", "DEBUG")
-    assert config.queues == {"hipri": 1, "default": 1, "more": 1}
+    assert config.queues == {"hipri": None, "default": None, "more": None}
     assert config.coordinators == ("a:1", "b:2")
 
 
@@ -61,7 +61,7 @@ def test_the_environment_fills_in(
     assert program.main([]) == 0
     config, _ = started[0]
     assert (config.app, config.coordinators, config.name) == ("proj", ("a:1",), "w9")
-    assert (config.queues, config.concurrency) == ({"a": 1, "b": 1}, 3)
+    assert (config.queues, config.concurrency) == ({"a": None, "b": None}, 3)
 
 
 def test_the_project_file_names_the_app(started: list[tuple[WorkerConfig, str | None]], tmp_path: Path) -> None:

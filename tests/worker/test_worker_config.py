@@ -19,7 +19,7 @@ def test_what_is_left_out_is_filled_in() -> None:
 
 
 def test_queues_come_from_both_spellings_once_each() -> None:
-    assert build_config(queues=("a, b:2", "b,c", "")).queues == {"a": 1, "b": 1, "c": 1}
+    assert build_config(queues=("a, b:2", "b,c", "")).queues == {"a": None, "b": None, "c": None}
 
 
 def test_a_name_is_expanded() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import setproctitle
 
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow_worker import reloading
@@ -210,7 +211,8 @@ def run(config: WorkerConfig, app: str | None) -> int:
     told = partial(set_up_plain_log, log_options(config)) if config.pool == "prefork" else None
 
     async def work() -> tuple[int, bool]:
-        supervisor = Supervisor(config, create(config.pool, settings), changed=changed, told=told)
+        executor = create(config.pool, settings)
+        supervisor = Supervisor(config, executor, changed=changed, told=told, show=setproctitle.setproctitle)
         return await supervisor.run(), supervisor.leaving.restarts
 
     try:

@@ -39,6 +39,11 @@ class Capacity:
         #: The number the coordinator was told last.
         self.announced = concurrency
 
+    def resize(self, concurrency: int) -> None:
+        """Take in that so many tasks run at once from now on."""
+        self._concurrency = concurrency
+        self._wanted = max(self._wanted, concurrency)
+
     def want(self, wanted: int) -> None:
         """Take in how many attempts the executor would like to hold in all."""
         self._wanted = wanted
@@ -63,7 +68,11 @@ class Capacity:
         if target == self.announced:
             return None
         # A message more for every few per cent would cost more than it brings; the two ends are always told.
-        if abs(target - self.announced) * 4 < self.announced and target not in (self._concurrency, MOST):
+        if (
+            abs(target - self.announced) * 4 < self.announced
+            and self.announced >= self._concurrency
+            and target not in (self._concurrency, MOST)
+        ):
             return None
         self.announced = target
         return target

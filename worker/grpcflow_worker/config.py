@@ -54,7 +54,7 @@ class WorkerConfig:
     Attributes:
         app: where the app is, ``MODULE`` or ``MODULE:NAME``; None leaves it to the loader's own sources.
         coordinators: addresses ``HOST:PORT`` that are tried in turn; none: as the app says, or the default.
-        queues: the queues to serve, with their weights; none: as the app says.
+        queues: the queues to serve, with their weights, None for what the app says; none: all that the app declares.
         exclude_queues: names of those of them that are left out.
         includes: modules to import besides those that the app names.
         name: the worker's name, expanded, at most 255 bytes.
@@ -73,7 +73,7 @@ class WorkerConfig:
 
     app: str | None
     coordinators: tuple[str, ...] = ()
-    queues: Mapping[str, int] = field(default_factory=dict)
+    queues: Mapping[str, int | None] = field(default_factory=dict)
     exclude_queues: tuple[str, ...] = ()
     includes: tuple[str, ...] = ()
     name: str

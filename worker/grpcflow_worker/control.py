@@ -23,6 +23,7 @@ from grpcflow_protos import limits
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.executor import CallRun, Executor, Registered, Running, Waiting
+from grpcflow_worker.pool_commands import PoolCommands, PoolRefused, title_of
 from grpcflow_worker.session import Session
 from grpcflow_worker.subscription import ConfigError, check_name, check_weight
 from grpcflow_worker.wire import id_of
@@ -59,6 +60,7 @@ class Facts:
         fetching: the attempts whose inputs are on their way.
         now: Unix time in seconds.
         started_at: Unix time in seconds at which the worker started.
+        show: shows a text as the title of the process.
     """
 
     session: Session
@@ -69,6 +71,7 @@ class Facts:
     fetching: Callable[[], Sequence[Waiting]] = tuple
     now: Callable[[], float] = time.time
     started_at: float = 0.0
+    show: Callable[[str], None] = lambda _: None
 
 
 class Control:
@@ -95,6 +98,7 @@ class Control:
             "scheduled": self._scheduled,
             "shutdown": self._shutdown,
             "stats": self._stats,
+            **PoolCommands(facts.executor, self._resized).handlers(),
         }
 
     def answer(self, command: pb.ControlCommand) -> pb.ControlReply:
@@ -106,7 +110,8 @@ class Control:
         try:
             arguments = _arguments(command.arguments)
             reply = _dump(handler(arguments))
-        except BadArguments as error:
+            self.show_title()
+        except (BadArguments, PoolRefused) as error:
             return _error(command, str(error))
         except Exception as error:  # noqa: BLE001 - a stranger's command must never end the worker
             _log.exception("the control command %s failed", command.command)
@@ -115,6 +120,11 @@ class Control:
             text = f"the answer to {command.command} has {len(reply)} bytes, at most {_REPLY_LIMIT} can be sent"
             return _error(command, text)
         return pb.ControlReply(id=command.id, reply=reply)
+
+    def show_title(self) -> None:
+        """Have people told what this worker is now: its name, how many queues, how many tasks at once."""
+        session = self._facts.session
+        self._facts.show(title_of(session.identity.name, len(session.queues), self._facts.executor))
 
     def _ping(self, _: Mapping[str, Any]) -> Any:
         return {"ok": "pong"}
@@ -157,7 +167,8 @@ class Control:
         queue = _queue(arguments)
         session = self._facts.session
         weights = session.weights
-        weight = _weight(arguments, weights.get(queue, 1))
+        declared: Mapping[str, int] = self._facts.registered.conf.get("queues") or {}
+        weight = _weight(arguments, weights.get(queue) or declared.get(queue, 1))
         if weights.get(queue) == weight:
             return {"ok": f"already consuming from {queue!r}"}
         self._serve({**weights, queue: weight})
@@ -172,6 +183,11 @@ class Control:
 
     def _serve(self, weights: Mapping[str, int]) -> None:
         self._facts.session.set_queues(weights)
+        self._facts.wake()
+
+    def _resized(self, places: int) -> None:
+        self._facts.session.resize(places)
+        self._facts.session.capacity.want(self._facts.executor.capacity())
         self._facts.wake()
 
     def _shutdown(self, _: Mapping[str, Any]) -> Any:
@@ -190,8 +206,10 @@ class Control:
             "pool": {
                 "implementation": facts.executor.kind,
                 "max-concurrency": session.identity.concurrency,
+                "max-tasks-per-child": figures.get("max-tasks-per-child"),
                 "processes": processes or [os.getpid()],
             },
+            **({"autoscaler": figures["autoscale"]} if figures.get("autoscale") else {}),
             "total": {name: each.get("done", 0) for name, each in tasks.items()},
             "executor": figures,
             "rusage": _rusage(),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from grpcflow_protos import limits
@@ -56,6 +56,7 @@ class Identity:
         tasks: names of the tasks it can run.
         concurrency: how many tasks it runs at once.
         version, host, process_id, executor: for people.
+        direct: name of the queue that it alone serves, always, with a weight of 1; "": none.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Identity:
     host: str = ""
     process_id: int = 0
     executor: str = ""
+    direct: str = ""
 
 
 @dataclass(slots=True)
@@ -117,6 +119,7 @@ class Session:
         self._starts_to_tell: list[int] = []
         self._sequence = 0
         self._queues_changed = False
+        self._resized = False
         self._drain_to_tell = False
         #: Number of the message that told the drain; None where the hello told it or it is not told yet.
         self._drain_sequence: int | None = None
@@ -127,12 +130,12 @@ class Session:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues it serves."""
+        """The queues it serves, but for its direct one."""
         return tuple(self._queues)
 
     @property
     def weights(self) -> dict[str, int]:
-        """The queues it serves, each with its weight."""
+        """The queues it serves, each with its weight, but for its direct one."""
         return dict(self._queues)
 
     @property
@@ -170,8 +173,8 @@ class Session:
             features=limits.FEATURES,
             name=mine.name,
             session=mine.secret,
-            queues=self._queues,
-            weights=_told(self._queues),
+            queues=self._all_queues(),
+            weights=_told(self._all_queues()),
             tasks=mine.tasks,
             capacity=self.capacity.announced,
             held=held,
@@ -193,7 +196,7 @@ class Session:
         self._progress.rewind()
         # A hello tells queues, capacity and draining whole; replies belong to questions of the old stream.
         self._replies.clear()
-        self._queues_changed = self._drain_to_tell = self._beat = False
+        self._queues_changed = self._resized = self._drain_to_tell = self._beat = False
         self._drain_sequence = None
         self._starts_to_tell = [token for token in self._open if token in self._started]
 
@@ -358,6 +361,16 @@ class Session:
         self._queues = _weighted(queues)
         self._queues_changed = True
 
+    def _all_queues(self) -> dict[str, int]:
+        direct = self.identity.direct
+        return {**self._queues, direct: 1} if direct else self._queues
+
+    def resize(self, concurrency: int) -> None:
+        """Run so many tasks at once from now on."""
+        self.identity = replace(self.identity, concurrency=concurrency)
+        self.capacity.resize(concurrency)
+        self._resized = True
+
     def reply(self, reply: pb.ControlReply) -> None:
         """Answer a control command. Dropped where the stream that asked is gone."""
         if self.phase is Phase.ONLINE:
@@ -419,10 +432,13 @@ class Session:
         """Set what the coordinator must know of the worker itself; True where there was something."""
         said = False
         if self._queues_changed:
-            message.queues.extend(self._queues)
-            message.weights.extend(_told(self._queues))
+            message.queues.extend(self._all_queues())
+            message.weights.extend(_told(self._all_queues()))
             message.subscription_changed = said = True
             self._queues_changed = False
+        if self._resized:
+            message.concurrency = self.identity.concurrency
+            self._resized, said = False, True
         if self._drain_to_tell:
             message.drain = said = True
             self._drain_to_tell = False

@@ -19,9 +19,6 @@ DEFAULT_QUEUE: Final = "default"
 #: Least and greatest weight of a queue.
 WEIGHTS: Final = (1, 100)
 
-#: How the name of the queue ends that reaches one worker only, where the app says `worker_direct`.
-DIRECT: Final = ".dq2"
-
 #: What is meant for a weight: behind the last colon, a number of any kind, or nothing.
 _WEIGHT: Final = re.compile(r"[+-]?[\d.]*\Z")
 
@@ -30,13 +27,13 @@ class ConfigError(ValueError):
     """An option cannot be used; the text says which one and what to write instead."""
 
 
-def parse_queues(texts: Sequence[str]) -> dict[str, int]:
+def parse_queues(texts: Sequence[str]) -> dict[str, int | None]:
     """Read ``a:3,b``: names of queues with their weights, in order; a name twice counts once, with its last weight.
 
     A colon belongs to the name unless a number stands behind it.
 
     Args:
-        texts: comma separated queues, each with a weight or without one, which is a weight of 1.
+        texts: comma separated queues, each with a weight or without one: then it is None, and up to the app.
 
     Raises:
         ConfigError: a name or a weight cannot be.
@@ -84,33 +81,28 @@ def check_weight(weight: object) -> int:
     raise ConfigError(f"the weight of a queue must be a whole number from {least} to {greatest}, not {weight!r}")
 
 
-def served(
-    asked: Mapping[str, int], excluded: Collection[str], settings: Mapping[str, Any], worker: str
-) -> dict[str, int]:
+def served(asked: Mapping[str, int | None], excluded: Collection[str], settings: Mapping[str, Any]) -> dict[str, int]:
     """Say which queues a worker serves, with their weights.
 
     Args:
         asked: what ``--queues`` says; empty: all that the app defines, or its default queue.
         excluded: what ``--exclude-queues`` says.
-        settings: the app's; read are ``queues`` (the names of those it defines), ``task_default_queue``,
-            ``task_create_missing_queues`` and ``worker_direct``.
-        worker: the worker's name, for its direct queue.
+        settings: the app's; read are ``queues`` (the weights of those it defines, by name) and
+            ``task_create_missing_queues``.
 
     Raises:
         ConfigError: a queue is not defined that must be, or none is left.
     """
-    defined: Sequence[str] = settings.get("queues") or ()
-    known = defined or (settings.get("task_default_queue") or DEFAULT_QUEUE,)
+    defined: Mapping[str, int] = settings.get("queues") or {DEFAULT_QUEUE: 1}
+    known = tuple(defined)
     if settings.get("task_create_missing_queues") is False:
         _check_known([name for name in asked if name not in known], known, "--queues")
-    chosen = dict(asked) or dict.fromkeys(known, 1)
+    chosen = {name: weight or defined.get(name, 1) for name, weight in asked.items()} or dict(defined)
     _check_known([name for name in excluded if name not in chosen and name not in known], known, "--exclude-queues")
     left = {name: weight for name, weight in chosen.items() if name not in excluded}
     if not left:
         text = f"--exclude-queues leaves none of the queues {', '.join(chosen)}; a worker must serve one at its start"
         raise ConfigError(text)
-    if settings.get("worker_direct"):
-        left.setdefault(f"{worker}{DIRECT}", 1)
     return left
 
 
@@ -123,10 +115,11 @@ def _parts(texts: Sequence[str]) -> list[str]:
     return [part for text in texts for each in text.split(",") if (part := each.strip())]
 
 
-def _parse_queue(text: str) -> tuple[str, int]:
+def _parse_queue(text: str) -> tuple[str, int | None]:
     name, colon, weight = text.rpartition(":")
     if not colon or not _WEIGHT.match(weight):
-        name, weight = text, "1"
+        check_name(text, "queue name")
+        return text, None
     check_name(name, "queue name")
     if not (weight.isascii() and weight.isdigit()):
         least, greatest = WEIGHTS

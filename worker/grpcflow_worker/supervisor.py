@@ -26,6 +26,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from grpcflow.queues import worker_direct
+from grpcflow_protos import limits
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
 from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorError, Registered
@@ -72,6 +74,7 @@ class Supervisor:
         timing: the clock; replaced in tests.
         changed: returns once the worker is to start anew since its files changed; None: it never does.
         told: takes the settings of the app once they are known.
+        show: shows a text as the title of the process.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Supervisor:
         timing: Timing | None = None,
         changed: Changed | None = None,
         told: Callable[[Mapping[str, Any]], None] | None = None,
+        show: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._executor = executor
@@ -94,7 +98,7 @@ class Supervisor:
         self._timing = timing or Timing()
         self._started_at = time.time()
         self._changed = changed
-        self._told = told
+        self._told, self._show = told, show
         self.leaving = Leaving(os.environ, terminal=sys.stdin is not None and sys.stdin.isatty())
         self._softly: asyncio.Task[None] | None = None
         self._asked_to_leave = asyncio.Event()
@@ -154,7 +158,7 @@ class Supervisor:
         if self._told is not None:
             self._told(settings)
         self.leaving.soft_seconds = float(settings.get("worker_soft_shutdown_timeout") or 0.0)
-        return served(config.queues, config.exclude_queues, settings, config.name)
+        return served(config.queues, config.exclude_queues, settings)
 
     async def _start_executor(self) -> Registered | None:
         """Start the executor; None where a signal came first."""
@@ -205,6 +209,7 @@ class Supervisor:
             host=config.host,
             process_id=os.getpid(),
             executor=self._executor.kind,
+            direct=_direct(config.name),
         )
         session = Session(identity, weights)
         driver = StreamDriver(
@@ -224,8 +229,10 @@ class Supervisor:
             shutdown=self.drain,
             wake=driver.wake,
             started_at=self._started_at,
+            show=self._show,
         )
         self._session, self._driver, self._fetcher, self._control = session, driver, fetcher, Control(facts)
+        self._control.show_title()
         return session, driver
 
     def _addresses(self, registered: Registered) -> tuple[str, ...]:
@@ -485,6 +492,12 @@ class Supervisor:
     def _story(self, token: int) -> str:
         run = self._session.run_of(token) if self._session is not None else None
         return f"{run.call.task}[{id_of(run, token)}]" if run is not None else f"attempt {token}"
+
+
+def _direct(name: str) -> str:
+    """The queue of one worker alone; "" where its name leaves no room for one."""
+    queue = worker_direct(name)
+    return queue if len(queue.encode()) <= limits.NAME_LIMIT else ""
 
 
 def _version() -> str:

@@ -69,13 +69,18 @@ def invoker(app: "Grpcflow", preload: Preload, progress: Callable[[int, str, byt
 
 def _plain(app: "Grpcflow") -> dict[str, Any]:
     """The settings that JSON can carry; the supervisor has no use for the others."""
-    plain: dict[str, Any] = {"addresses": list(app.conf.addresses), "queues": list(getattr(app, "queues", ()))}
+    plain: dict[str, Any] = {"addresses": list(app.conf.addresses), "queues": _weights(app)}
     for name, value in sorted(app.conf.as_dict().items()):
         try:
             plain[name] = msgspec.json.decode(msgspec.json.encode(value))
         except (TypeError, ValueError, OverflowError):
             continue  # an object of the user's, for example a route function: it stays where the app is
     return plain
+
+
+def _weights(app: "Grpcflow") -> dict[str, int]:
+    """The queues that the app declares, or its default one, with their weights."""
+    return {name: queue.weight for name, queue in app.conf.queues.items()}
 
 
 class ImportWatch:
