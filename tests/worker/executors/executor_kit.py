@@ -150,6 +150,13 @@ async def finish(running: Running) -> None:
     assert not running.heard.late, "attempts whose progress came after their end"
 
 
+async def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Waits for what no report tells of; looks again and again."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
 def failure_of(end: Ended) -> value_pb2.Failure:
     assert end.failure, end
     return value_pb2.Failure.FromString(end.failure)

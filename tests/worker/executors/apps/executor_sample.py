@@ -222,3 +222,20 @@ def mark_or_die(path: str, number: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     with open(path, "a") as file:
         file.write(f"{number}\n")
+
+
+kept: list[bytes] = []
+
+
+@app.task
+def grow(mebibytes: int) -> int:
+    """Takes memory and keeps it; gives its process."""
+    kept.append(b"x" * (mebibytes << 20))
+    return os.getpid()
+
+
+@app.task
+def title() -> str:
+    """The title of this process, as others see it."""
+    with open("/proc/self/cmdline", "rb") as file:
+        return file.read().rstrip(b"\0").decode()

@@ -1,5 +1,6 @@
 """An app whose import leaves a thread running, so that nothing may fork after it."""
 
+import os
 import threading
 
 from grpcflow import Grpcflow
@@ -11,3 +12,8 @@ threading.Thread(target=threading.Event().wait, name="left-running", daemon=True
 @app.task
 def add(x: int, y: int) -> int:
     return x + y
+
+
+@app.task
+def where() -> list[int]:
+    return [os.getpid()]
