@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from grpcflow import state
 from grpcflow.log import TaskFormatter
 from grpcflow_worker.names import expand
-from grpcflow_worker.printed import Printed
+from grpcflow_worker.printed import PRINTED_BY, Printed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Name of the handlers made here, by which they are found again.
 _HANDLER: Final = "grpcflow-worker"
-
-#: Loggers of ours whose lines are a task's own.
-_OF_TASKS: Final = ("grpcflow.task", "grpcflow.redirected")
 
 _DATES: Final = "%Y-%m-%dT%H:%M:%S"
 
@@ -115,8 +112,12 @@ class LineFormatter(TaskFormatter):
 
     def _is_a_tasks(self, record: logging.LogRecord) -> bool:
         """True where a task wrote it, and nothing else says which."""
-        if record.name in _OF_TASKS:
-            return "task_id" in record.__dict__ and record.__dict__["task_id"] != "???"
+        if PRINTED_BY in record.__dict__:
+            owner: tuple[str, str] | None = record.__dict__[PRINTED_BY]
+            if owner is not None:
+                # It may come out while another task runs, or none.
+                record.__dict__["task_name"], record.__dict__["task_id"] = owner
+            return owner is not None
         ours = record.name.partition(".")[0] == "grpcflow"
         return not ours and not self._plain_chosen and state.current_request() is not None
 

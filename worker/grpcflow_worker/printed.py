@@ -17,6 +17,9 @@ from grpcflow import state
 if TYPE_CHECKING:
     from typing import TextIO
 
+#: What a record of a printed line has besides: name and id of the task that printed it, or None.
+PRINTED_BY: Final = "printed_by"
+
 #: Characters after which a line that does not end is logged in pieces.
 _LONGEST: Final = 65_536
 
@@ -98,10 +101,9 @@ class Printed(io.TextIOBase):
     def _log(self, line: str, owner: tuple[str, str] | None) -> None:
         if not line.strip():
             return
-        name, task_id = owner or ("???", "???")
         self._kept.busy = True
         try:
-            self._logger.log(self._level, "%s", line.rstrip("\r"), extra={"task_name": name, "task_id": task_id})
+            self._logger.log(self._level, "%s", line.rstrip("\r"), extra={PRINTED_BY: owner})
         finally:
             self._kept.busy = False
 
