@@ -33,6 +33,7 @@ class Places(Protocol):
 
     def idle(self) -> Sequence[Worker]:
         """Those without work, longest idle first."""
+        ...
 
 
 class Scaling:
