@@ -134,38 +134,58 @@ class WorkerStream(Stream):
         templates: dict[int, int] = {}
         self._leaves = 0
         while self.assigned and size < limits.BATCH_BYTES and self._leaves < LEAVES_AT_ONCE:
-            assign = self.assigned.popleft()
-            run = self._run(assign)
-            if run is None:
-                continue
-            added = run.ByteSize() + (0 if id(assign.template) in templates else len(assign.template.wire))
+            together = self._together()
+            found = [(assign, run) for assign in together if (run := self._run(assign)) is not None]
+            added = sum(self._added(assign, run, templates) for assign, run in found)
             if added > self._room:
-                self._too_large(assign, added)
+                self._too_large([assign for assign, _ in found], added)
                 continue
             if size and size + added > self._room:
-                self.assigned.appendleft(assign)
+                self.assigned.extendleft(reversed(together))
                 return
             size += added
-            run.template = templates.setdefault(id(assign.template), len(templates))
-            if run.template == len(message.templates):
-                message.templates.append(graph_pb2.Template.FromString(assign.template.wire))
-            message.runs.append(run)
+            for assign, run in found:
+                run.template = templates.setdefault(id(assign.template), len(templates))
+                if run.template == len(message.templates):
+                    message.templates.append(graph_pb2.Template.FromString(assign.template.wire))
+                if assign.batch:
+                    run.batch, run.batch_size = found[0][0].token, sum(one.count for one, _ in found)
+                message.runs.append(run)
+
+    def _together(self) -> list[Assign]:
+        """Take the next assignment, and with it all others of its batch."""
+        found = [self.assigned.popleft()]
+        while found[0].batch and self.assigned and self.assigned[0].batch == found[0].batch:
+            found.append(self.assigned.popleft())
+        return found
+
+    @staticmethod
+    def _added(assign: Assign, run: worker_service_pb2.AssignedRun, templates: dict[int, int]) -> int:
+        """Return the bytes that an assignment adds to a message."""
+        return run.ByteSize() + (0 if id(assign.template) in templates else len(assign.template.wire))
 
     @property
     def _room(self) -> int:
         """Bytes that assignments of one message may have."""
         return self._payload_limit + limits.MESSAGE_OVERHEAD // 2
 
-    def _too_large(self, assign: Assign, size: int) -> None:
-        """Send a run in two parts, or fail the task of a run of one."""
-        if assign.count > 1:
+    def _too_large(self, together: list[Assign], size: int) -> None:
+        """Send a batch or a run in two parts, or fail the task of a run of one."""
+        assign = together[0]
+        if len(together) > 1:
+            half = len(together) // 2
+            second = [replace(one, batch=together[half].token) for one in together[half:]]
+            self.assigned.extendleft(reversed(together[:half] + second))
+        elif assign.count > 1:
             half = assign.count // 2
             rest = replace(assign, first=assign.first + half, count=assign.count - half, token=assign.token + half)
+            if assign.batch:
+                rest = replace(rest, batch=rest.token)
             self.assigned.extendleft((rest, replace(assign, count=half)))
-            return
-        found = convert.too_large("the task's arguments", size, self._room)
-        failure = Failure(found.type_name, found.message, "INPUTS_TOO_LARGE")
-        self._engine.post(Undeliverable(assign.token, failure))
+        else:
+            found = convert.too_large("the task's arguments", size, self._room)
+            failure = Failure(found.type_name, found.message, "INPUTS_TOO_LARGE")
+            self._engine.post(Undeliverable(assign.token, failure))
 
     def _run(self, assign: Assign) -> worker_service_pb2.AssignedRun | None:
         """Return an assignment with all its tasks need, but for its template; None where its graph is gone."""

@@ -11,7 +11,8 @@ from grpcflow_coordinator import engine as engine_module
 from grpcflow_coordinator.core.effects import Accepted, Acknowledge, Assign, Effects, Welcome
 from grpcflow_coordinator.core.events import Event, WorkerArrived, WorkerSpoke
 from grpcflow_coordinator.core.machine import Machine
-from grpcflow_coordinator.core.model import NodeState, Now, SessionFacts, node_id
+from grpcflow_coordinator.core.model import NodeState, Now, node_id
+from grpcflow_coordinator.core.presence import SessionFacts
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.storage.contract import Batch, StoreFailed
 from grpcflow_coordinator.storage.memory import MemoryStore

@@ -198,6 +198,6 @@ class Inside:
         for session in self.engine.machine.cluster.sessions.values():
             if session.name in serving_all:
                 if serving_all[session.name]:
-                    session.queues = tuple(dict.fromkeys([*session.queues, *queues]))
+                    session.serve(tuple(dict.fromkeys([*session.queues, *queues])))
                 session.facts = replace(session.facts, tasks=tasks, queues=session.queues)
         self.engine.post(Tick())

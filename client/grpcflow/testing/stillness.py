@@ -106,7 +106,7 @@ def _is_served(cluster: Cluster, key: LineKey) -> bool:
     return any(
         session.stream is not None
         and not session.draining
-        and key.queue in session.queues
+        and key.queue in session.ring
         and key.task in session.facts.tasks
         for session in cluster.sessions.values()
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import settling
+from grpcflow_coordinator.core import limits, settling
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import StopAttempt
 from grpcflow_coordinator.core.events import Ended, Progressed, Raised, Report, Retried, Value
@@ -10,14 +10,14 @@ from grpcflow_coordinator.core.model import (
     Attempt,
     Failure,
     Graph,
-    LineKey,
     NodeState,
     Outcome,
     Progress,
-    Session,
     TimerKind,
+    line_of,
     node_id,
 )
+from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.core.states import Trigger, transition
 
 #: What stands for a value that nobody wants: JSON's null.
@@ -39,8 +39,20 @@ def close(step: Step, attempt: Attempt) -> None:
     session = cluster.sessions.get(attempt.session)
     if session is not None:
         session.attempts.discard(attempt.token)
+    if attempt.gates or attempt.batch:
+        _make_room(step, session, attempt)
     if cluster.recovery is not None:
         cluster.recovery.resumed.pop((attempt.graph, attempt.index), None)
+
+
+def _make_room(step: Step, session: Session | None, attempt: Attempt) -> None:
+    """Let go of what an attempt held beside its place: limits, and its share of a batch's place."""
+    limits.leave(step, attempt)
+    if attempt.batch and session is not None:
+        left = session.batches.pop(attempt.batch, 1) - 1
+        if left:
+            session.batches[attempt.batch] = left
+            session.sharing -= 1
 
 
 def drop(step: Step, attempt: Attempt) -> None:
@@ -74,6 +86,8 @@ def take_values(step: Step, session: Session, tokens: list[int], values: list[by
     for token, data in zip(tokens, values, strict=True):
         attempt = attempts.pop(token)
         session.attempts.discard(token)
+        if attempt.gates or attempt.batch:
+            _make_room(step, session, attempt)
         transition(attempt.state, Trigger.VALUE)
         if cluster.recovery is not None:
             cluster.recovery.resumed.pop((attempt.graph, attempt.index), None)
@@ -268,8 +282,7 @@ def _move(step: Step, attempt: Attempt, progress: Progress, countdown_ms: int, t
         due = progress.due_ms = step.now.wall_ms + countdown_ms
         step.set_timer(due, TimerKind.READY, node_id(attempt.graph, attempt.index))
     else:
-        template = attempt.template
-        key = LineKey(template.queue, template.task, template.priority)
+        key = line_of(attempt.template, attempt.run)
         entry = lines.enqueue(step.loaded, key, attempt.graph, attempt.index, 1)
         progress.place, progress.retrying = entry.sequence, False
     step.cluster.story.tell(step.now.wall_ms, trigger.value, attempt.graph, attempt.index)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from grpcflow_coordinator.core.effects import Effects
 from grpcflow_coordinator.core.events import ChunkArrived, WorkerArrived
+from grpcflow_coordinator.core.limits import Gates
 from grpcflow_coordinator.core.lines import Lines
 from grpcflow_coordinator.core.loaded import Loaded
 from grpcflow_coordinator.core.model import (
@@ -17,14 +18,15 @@ from grpcflow_coordinator.core.model import (
     Entry,
     Graph,
     Job,
+    LineKey,
     Now,
     Outcome,
     Run,
-    Session,
     Tally,
     Template,
     TimerKind,
 )
+from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.core.story import Story
 
 #: Graphs whose templates are kept decoded.
@@ -118,6 +120,8 @@ class Cluster:
     by_stream: dict[int, bytes] = field(default_factory=dict)
     attempts: dict[int, Attempt] = field(default_factory=dict)
     lines: Lines = field(default_factory=Lines)
+    #: What bounds the hand-outs.
+    gates: Gates = field(default_factory=Gates)
     graphs: dict[bytes, Graph] = field(default_factory=dict)
     #: How the nodes of graphs stand that have more than one, where some of them have settled and some not.
     live: dict[bytes, Tally] = field(default_factory=dict)
@@ -139,6 +143,8 @@ class Cluster:
     releasing: bool = False
     #: Work on many nodes that is under way, with whoever asked; None: that was before a restart.
     jobs: dict[int, tuple[Job, object]] = field(default_factory=dict)
+    #: Of each purge that is under way: the lines of its present lane that are still to be gone through.
+    purging: dict[int, list[LineKey]] = field(default_factory=dict)
     #: Queues of which nothing is handed out.
     paused: set[str] = field(default_factory=set)
     #: Graphs that are being cancelled: nothing spreads in them and nothing of them is handed out.

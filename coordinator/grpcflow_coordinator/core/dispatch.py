@@ -1,29 +1,17 @@
 """Dispatch: queues x subscriptions x free capacity -> attempts.
 
-Every queue of a worker has equal weight; within a queue the highest priority goes first, and among equals
-the longest waiting. A line whose task a worker did not register is invisible to that worker, so that
-nothing waits behind it.
+The queues of a worker take turns, as often as they weigh; within a queue the highest priority goes first, and who goes
+first among equals stands in ordering.py. A line whose task a worker did not register, or in front of a shut gate, is
+invisible, so that nothing waits behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from grpcflow_coordinator.core import cancelling
+from grpcflow_coordinator.core import batches, handing
 from grpcflow_coordinator.core.cluster import Step
-from grpcflow_coordinator.core.effects import Assign
-from grpcflow_coordinator.core.lines import MARK_BLOCK, NO_LIMIT, SETTLED_PAGES, Line
-from grpcflow_coordinator.core.model import (
-    Attempt,
-    Entry,
-    LineKey,
-    NodeState,
-    Progress,
-    Session,
-    Template,
-)
-from grpcflow_coordinator.core.settling import Defect
-from grpcflow_coordinator.core.states import Trigger, transition
+from grpcflow_coordinator.core.lines import SETTLED_PAGES, Line
+from grpcflow_coordinator.core.ordering import Level, OutOfPatience
+from grpcflow_coordinator.core.presence import Session
 
 #: Most nodes that one turn of a session takes.
 LARGEST_SLICE = 500
@@ -32,7 +20,8 @@ LARGEST_SLICE = 500
 def dispatch(step: Step) -> None:
     """Hand out ready nodes until there are none left or no session takes more."""
     cluster = step.cluster
-    if not cluster.lines.active:
+    cluster.gates.wake_at = None
+    if not cluster.lines.ready:
         return
     cluster.lines.patience = SETTLED_PAGES
     hungry = sorted((session for session in cluster.sessions.values() if _is_hungry(session)), key=_turn)
@@ -56,104 +45,59 @@ def _turn(session: Session) -> tuple[float, int]:
 
 def _serve(step: Step, session: Session, sharers: int) -> bool:
     """Give one session one slice of work; False where there is nothing for it."""
-    queues = session.queues
-    active = step.cluster.lines.active
-    for ahead in range(len(queues)):
-        turn = (session.turn + ahead) % len(queues)
-        lines = active.get(queues[turn])
-        if queues[turn] in step.cluster.paused:
-            continue
-        if lines and _serve_from(step, session, lines, sharers):
+    ring, ready = session.ring, step.cluster.lines.ready
+    for ahead in range(len(ring)):
+        turn = (session.turn + ahead) % len(ring)
+        queue = ring[turn]
+        if queue in ready and queue not in step.cluster.paused and _serve_from(step, session, queue, sharers):
             session.turn = turn + 1
             return True
     return False
 
 
-def _serve_from(step: Step, session: Session, lines: dict[LineKey, Line], sharers: int) -> bool:
+def _serve_from(step: Step, session: Session, queue: str, sharers: int) -> bool:
     """Give a session its share of one queue, however many entries that takes: single calls weigh as groups do."""
     given, share = 0, 1
-    while given < share and (line := _best_line(step, session, lines.values())) is not None:
-        if not given:
-            fair = line.queued // (2 * sharers)
-            share = min(session.free, LARGEST_SLICE, max(session.facts.concurrency, fair, 1))
-        given += _hand_out(step, session, line, share - given)
+    try:
+        while given < share and (found := _first(step, session, queue)) is not None:
+            level, line = found
+            if not given:
+                fair = line.queued // (2 * sharers)
+                share = min(session.free, LARGEST_SLICE, max(session.facts.concurrency, fair, 1))
+            if line.key.task in session.batching:
+                given += batches.hand_out(step, session, level, line)
+                continue
+            want = share - given
+            if len(level.flows) > 1:
+                want = min(want, max(1, share // len(level.flows)))
+            given += handing.hand_out(step, session, level, line, want)
+    except OutOfPatience:
+        return given > 0
     return given > 0
 
 
-def _best_line(step: Step, session: Session, lines: Iterable[Line]) -> Line | None:
-    """Return the line whose head goes first among those whose task the worker knows; None until all heads are known."""
-    best: Line | None = None
-    best_rank = (1, NO_LIMIT)
-    for line in lines:
-        if line.key.task not in session.facts.tasks:
-            continue
-        if not step.cluster.lines.look_ahead(step.loaded, line):
-            return None
-        rank = (-line.key.priority, line.head())
-        if best is None or rank < best_rank:
-            best, best_rank = line, rank
-    return best
+def _first(step: Step, session: Session, queue: str) -> tuple[Level, Line] | None:
+    """Return the line that goes first among those that may and whose task the worker knows.
 
-
-def _hand_out(step: Step, session: Session, line: Line, want: int) -> int:
-    """Make attempts of the head of a line and return how many; 0 where there was none, or none within patience."""
-    lines = step.cluster.lines
-    taken = lines.take(step.loaded, line, want)
-    if taken is None:
-        if not line.more:
-            lines.rest(line)
-        return 0
-    entry, offset, count = taken
-    top = entry.sequence + offset + count
-    if top > line.mark:
-        line.mark = top + MARK_BLOCK
-        step.loaded.put_mark(line.key, line.mark)
-    graph = step.graph(entry.graph)
-    if graph is None:
-        # Its nodes were revoked while nobody served the queue, and their graph has expired since.
-        step.loaded.drop_entry(entry)
-        return count
-    if entry.run is None:
-        entry.run = step.loaded.run_of(entry.graph, entry.first)
-        if entry.run is None:
-            raise Defect(f"queued nodes of graph {entry.graph.hex()} have no run")
-    if entry.graph in step.cluster.cancelling:
-        cancelling.revoke_taken(step, graph, entry, offset, count)
-        return count
-    template = graph.templates[entry.run.template]
-    transition(NodeState.QUEUED, Trigger.HANDED_OUT)
-    _make_attempts(step, session, entry, offset, count, template)
-    return count
-
-
-def _make_attempts(step: Step, session: Session, entry: Entry, offset: int, count: int, template: Template) -> None:
+    Raises:
+        OutOfPatience: not all heads are known.
+    """
     cluster = step.cluster
-    run = entry.run
-    assert run is not None
-    first_token = (cluster.epoch << 40) | cluster.next_number
-    cluster.next_number += count
-    progress = _progress(step, entry, offset, count)
-    retries = progress.retries if progress else 0
-    losses = progress.losses if progress else 0
-    first = entry.first + offset
-    for ahead in range(count):
-        token = first_token + ahead
-        attempt = Attempt(token, entry.graph, first + ahead, run, template, session.id, entry, retries)
-        attempt.handed_ms = step.now.wall_ms
-        cluster.attempts[token] = attempt
-        session.attempts.add(token)
-        if template.acks_early:
-            early = step.loaded.progress(entry.graph, first + ahead) or Progress()
-            early.handed, early.handed_to = token, session.id
-            step.loaded.put_progress(entry.graph, first + ahead, early)
-    cluster.story.tell(step.now.wall_ms, "handed out", entry.graph, first, count, session.name)
-    step.effects.sends.append(
-        Assign(session.stream, entry.graph, run, template, first, count, first_token, retries, losses)
-    )
-
-
-def _progress(step: Step, entry: Entry, offset: int, count: int) -> Progress | None:
-    """Return what a single node went through; a slice of several went straight."""
-    if count > 1:
+    gates, now_ms = cluster.gates, step.now.monotonic * 1000
+    if queue in gates.queues and not gates.room(gates.queues[queue], now_ms):
         return None
-    return step.loaded.progress(entry.graph, entry.first + offset)
+    levels = cluster.lines.ready.get(queue, {})
+    for priority in sorted(levels, reverse=True):
+        level = levels[priority]
+        best: Line | None = None
+        for task in list(level.heaps):
+            if task not in session.facts.tasks or (task in gates.tasks and not gates.room(gates.tasks[task], now_ms)):
+                continue
+            if task in session.batching and not batches.is_due(step, session, level, task):
+                continue
+            line = level.top(task, cluster.lines, step.loaded, gates)
+            if line is not None and (best is None or (line.slot or ()) < (best.slot or ())):
+                best = line
+        if best is not None:
+            return level, best
+    return None

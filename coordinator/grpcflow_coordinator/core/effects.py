@@ -78,6 +78,8 @@ class Assign:
     #: Of a run of one that left the straight path: retries and losses so far.
     retries: int = 0
     losses: int = 0
+    #: Token of the first attempt of the batch that they belong to; 0: none.
+    batch: int = 0
 
 
 @dataclass(slots=True, frozen=True)

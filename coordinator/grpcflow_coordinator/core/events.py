@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from grpcflow_coordinator.core.model import Attachment, Failure, Run, SessionFacts, Template
+from grpcflow_coordinator.core.model import Attachment, Failure, Run, Template
+from grpcflow_coordinator.core.presence import Limit, SessionFacts
 
 
 @dataclass(slots=True, frozen=True)
@@ -149,6 +150,16 @@ class PauseAsked:
 
 
 @dataclass(slots=True, frozen=True)
+class LimitAsked:
+    """Someone puts a limit on a task or a queue; None: takes it away."""
+
+    client: object
+    scope: Literal["task", "queue"]
+    name: str
+    limit: Limit | None
+
+
+@dataclass(slots=True, frozen=True)
 class ItemsEmitted:
     """A running task appends items to its stream."""
 
@@ -244,6 +255,10 @@ class WorkerSpoke:
     reports: Sequence[Report] = ()
     capacity: int | None = None
     queues: tuple[str, ...] | None = None
+    #: Of the new queues; empty: all have the same weight.
+    weights: tuple[int, ...] = ()
+    #: A new number of tasks that it runs at once; 0: unchanged.
+    concurrency: int = 0
     drain: bool = False
     goodbye: bool = False
 
@@ -275,6 +290,7 @@ Event: TypeAlias = (
     | MatchRevokeAsked
     | PurgeAsked
     | PauseAsked
+    | LimitAsked
     | ItemsEmitted
     | WorkerArrived
     | StreamBroke

@@ -42,6 +42,7 @@ def check(cluster: Cluster, loaded: Browsable) -> None:
         Broken: names the invariant and the node, with the node's story.
     """
     _check_sessions(cluster)
+    _check_gates(cluster)
     entries = _entries(cluster, loaded)
     places = _places(cluster, loaded, entries)
     for graph_id in loaded.all_graphs():
@@ -75,6 +76,30 @@ def _check_sessions(cluster: Cluster) -> None:
     for session in cluster.sessions.values():
         if session.stream is not None and cluster.by_stream.get(id(session.stream)) != session.id:
             raise Broken(f"the stream of {session.name!r} does not lead to it")
+
+
+def _check_gates(cluster: Cluster) -> None:
+    """Every limit counts the attempts that passed it, and what waits for a key waits for somebody."""
+    gates = cluster.gates
+    counted: Counter[tuple[str, str]] = Counter()
+    for attempt in cluster.attempts.values():
+        keys = [("task", attempt.template.task), ("queue", attempt.template.queue)]
+        counted.update((*keys, ("key", attempt.run.concurrency_key)))
+    for gate in (*gates.tasks.values(), *gates.queues.values(), *gates.keys.values()):
+        if gate.running != counted[gate.scope, gate.name]:
+            raise Broken(f"{gate.scope} {gate.name!r} counts {gate.running}, not {counted[gate.scope, gate.name]}")
+    for line in cluster.lines.by_key.values():
+        if line.held:
+            held_by = gates.keys.get(line.key.key)
+            if held_by is None or (held_by.waiting or {}).get(line.key) is not line:
+                raise Broken(f"{line.key} waits for a key and nobody knows")
+            if not held_by.running and not gates.uncertain:
+                raise Broken(f"{line.key} waits for a key that nobody uses")
+    for session in cluster.sessions.values():
+        batches = Counter(cluster.attempts[token].batch for token in session.attempts)
+        batches.pop(0, 0)
+        if dict(batches) != session.batches or session.sharing != sum(left - 1 for left in batches.values()):
+            raise Broken(f"{session.name} counts the batches {session.batches}, and has {dict(batches)}")
 
 
 def _entries(cluster: Cluster, loaded: Browsable) -> list[Entry]:
@@ -243,7 +268,7 @@ def _check_reach(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> N
                 waiting[entry.line] += 1
     for key, count in waiting.items():
         line = cluster.lines.by_key[key]
-        if key not in cluster.lines.active.get(key.queue, {}):
+        if line.slot is None and not line.held:
             raise Broken(f"{count} nodes wait in {key} and the line rests")
         if line.queued < count:
             raise Broken(f"{count} nodes wait in {key} and {line.queued} are counted")

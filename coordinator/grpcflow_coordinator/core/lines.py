@@ -1,7 +1,7 @@
 """Queues: lines of ready nodes, paged from disk through a window of their heads.
 
-A queue consists of lanes (one for each task name), a lane of lines (one for each priority). This file
-knows order and paging; who gets the work is decided in dispatch.py.
+A queue consists of lanes (one for each task name, and fairness or concurrency key), a lane of lines (one for each
+priority). This file knows paging; which line goes first stands in ordering.py, and who gets the work in dispatch.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from grpcflow_coordinator.core.loaded import Loaded
 from grpcflow_coordinator.core.model import Entry, LineKey
+from grpcflow_coordinator.core.ordering import NO_LIMIT, Level
 
 #: Entries of a line that are kept in memory.
 WINDOW = 64
@@ -23,14 +24,11 @@ MARK_BLOCK = 1000
 #: revoked or expired on disk.
 SETTLED_PAGES = 8
 
-#: Larger than any sequence.
-NO_LIMIT = 1 << 62
-
 
 class Line:
     """One line: its window, what was handed back, and how far it was read."""
 
-    __slots__ = ("back", "below", "key", "loaded_to", "mark", "more", "queued", "window")
+    __slots__ = ("back", "below", "entries", "held", "key", "loaded_to", "mark", "more", "queued", "slot", "window")
 
     def __init__(self, key: LineKey) -> None:
         self.key = key
@@ -48,6 +46,17 @@ class Line:
         self.more = False
         #: Nodes that wait to be handed out, on disk and in memory.
         self.queued = 0
+        #: Entries that stand on the disk, those whose nodes run included.
+        self.entries = 0
+        #: Its key in the order of its level; None: it takes no part in hand-outs.
+        self.slot: tuple[int, int] | None = None
+        #: True: it waits for an attempt with its concurrency key to end.
+        self.held = False
+
+    def low(self) -> int:
+        """Return a sequence that the next node has at least; NO_LIMIT where there is none."""
+        head = self.head()
+        return min(head, self.loaded_to + 1) if self.more and not self.window else head
 
     def head(self) -> int:
         """Return the sequence of the next node, or NO_LIMIT where none is in memory."""
@@ -72,13 +81,15 @@ class Lines:
 
     def __init__(self) -> None:
         self.by_key: dict[LineKey, Line] = {}
-        #: Lines that may have something to hand out, by queue.
-        self.active: dict[str, dict[LineKey, Line]] = {}
+        #: Lines that may have something to hand out, by queue and priority.
+        self.ready: dict[str, dict[int, Level]] = {}
         self.next_sequence = 1
         #: Nodes (graph, index) that settled or moved while an entry still names them.
         self.gone: set[tuple[bytes, int]] = set()
         #: Graphs that were retried: the sequence below which no entry means their nodes any more.
         self.retried: dict[bytes, int] = {}
+        #: Monotonic milliseconds of this step.
+        self.now_ms = 0.0
         #: How many pages of settled nodes this round may still read.
         self.patience = SETTLED_PAGES
 
@@ -91,15 +102,39 @@ class Lines:
 
     def activate(self, line: Line) -> None:
         """Let the line take part in hand-outs."""
-        self.active.setdefault(line.key.queue, {})[line.key] = line
+        if line.held or line.low() == NO_LIMIT:
+            return
+        levels = self.ready.setdefault(line.key.queue, {})
+        level = levels.get(line.key.priority)
+        if level is None:
+            level = levels[line.key.priority] = Level()
+        level.add(line, self.now_ms)
 
     def rest(self, line: Line) -> None:
-        """Take an empty line out of the hand-outs; forget it where nothing refers to it."""
-        lines = self.active.get(line.key.queue)
-        if lines is not None:
-            lines.pop(line.key, None)
-            if not lines:
-                del self.active[line.key.queue]
+        """Take a line out of the hand-outs."""
+        levels = self.ready.get(line.key.queue, {})
+        level = levels.get(line.key.priority)
+        if level is not None:
+            level.remove(line)
+            if not level.flows:
+                del levels[line.key.priority]
+                if not levels:
+                    del self.ready[line.key.queue]
+
+    def drop(self, loaded: Loaded, entry: Entry) -> None:
+        """Take an entry off the disk; the last one of a line that has a key of its own takes the line with it."""
+        loaded.drop_entry(entry)
+        if entry.dropped:
+            return
+        entry.dropped = True
+        line = self.by_key.get(entry.line)
+        if line is None:
+            return
+        line.entries -= 1
+        if line.entries <= 0 and (line.key.fairness or line.key.key) and not loaded.entries(line.key, -1, NO_LIMIT, 1):
+            self.rest(line)
+            del self.by_key[line.key]
+            loaded.drop_line(line.key)
 
     def enqueue(self, loaded: Loaded, key: LineKey, graph: bytes, first: int, count: int) -> Entry:
         """Queue neighbouring nodes behind all others of their line, durably."""
@@ -113,14 +148,16 @@ class Lines:
         else:
             line.more = True
         line.queued += count
-        self.activate(line)
+        line.entries += 1
+        if line.slot is None:
+            self.activate(line)
         return entry
 
     def depart(self, loaded: Loaded, entry: Entry) -> None:
         """Say that one node of the entry settled or moved; the last one takes the entry off the disk."""
         entry.remaining -= 1
         if entry.remaining <= 0:
-            loaded.drop_entry(entry)
+            self.drop(loaded, entry)
 
     def take(self, loaded: Loaded, line: Line, want: int) -> tuple[Entry, int, int] | None:
         """Take up to `want` neighbouring nodes from the head of a line.
@@ -185,7 +222,7 @@ class Lines:
             self.gone.discard((entry.graph, entry.first + offset))
             return
         if self.is_dead(entry):
-            loaded.drop_entry(entry)  # all its nodes had settled; those that are back stand in later entries
+            self.drop(loaded, entry)  # all its nodes had settled; those that are back stand in later entries
             return
         self.gone.discard((entry.graph, entry.first + offset))
         self.depart(loaded, entry)
@@ -206,14 +243,14 @@ class Lines:
         for entry in page:
             line.loaded_to = entry.sequence
             if self.is_dead(entry):
-                loaded.drop_entry(entry)
+                self.drop(loaded, entry)
                 line.queued -= entry.count
                 continue
             settled = loaded.settled_in(entry.graph, entry.first, entry.count)
             entry.gone = {index - entry.first for index in settled} or None
             entry.remaining = entry.count - len(settled)
             if entry.remaining == 0:
-                loaded.drop_entry(entry)
+                self.drop(loaded, entry)
                 line.queued -= entry.count
                 self.forget_gone(entry.graph, entry.first, entry.count)
             else:

@@ -7,9 +7,10 @@ every step before it, committed or not; writes become durable together, before a
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
-from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Outcome, Progress, Run, SessionFacts, Tally
+from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Outcome, Progress, Run, Tally
+from grpcflow_coordinator.core.presence import Limit, SessionFacts
 
 
 class Timer(Protocol):
@@ -238,8 +239,8 @@ class Loaded(Protocol):
         """Return entries of a line with after < sequence < before, in order."""
         ...
 
-    def line_count(self, line: LineKey) -> tuple[int, int]:
-        """Return how many nodes stand in a line's entries and the sequence behind the last of them."""
+    def line_count(self, line: LineKey) -> tuple[int, int, int]:
+        """Return how many nodes stand in a line's entries, the sequence behind the last, and how many entries."""
         ...
 
     def put_entry(self, entry: Entry) -> None:
@@ -252,6 +253,27 @@ class Loaded(Protocol):
 
     def mark(self, line: LineKey) -> int:
         """Return the hand-out mark: no node with this sequence or a higher one was ever handed out."""
+        ...
+
+    def drop_line(self, line: LineKey) -> None:
+        """Forget an empty line: its mark, and its lane where no other line is in it."""
+        ...
+
+    # Limits
+    def limits(self) -> Sequence[tuple[tuple[Literal["task", "queue"], str], Limit]]:
+        """Return the limits that were set, by scope and name."""
+        ...
+
+    def put_limit(self, scope: str, name: str, limit: Limit | None) -> None:
+        """Set a limit; None: take it away."""
+        ...
+
+    def rate(self, scope: str, name: str) -> float | None:
+        """Return the Unix milliseconds up to which a rate is used up at most."""
+        ...
+
+    def put_rate(self, scope: str, name: str, spent_ms: int) -> None:
+        """Write that."""
         ...
 
     def put_mark(self, line: LineKey, sequence: int) -> None:

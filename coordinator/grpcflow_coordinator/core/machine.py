@@ -13,6 +13,7 @@ from grpcflow_coordinator.core import (
     dispatch,
     jobs,
     keeping,
+    limits,
     recovery,
     revoking,
     sessions,
@@ -21,7 +22,7 @@ from grpcflow_coordinator.core import (
     timers,
 )
 from grpcflow_coordinator.core.cluster import Cluster, Limits, Step
-from grpcflow_coordinator.core.effects import Effects, Wake
+from grpcflow_coordinator.core.effects import Answer, Effects, Wake
 from grpcflow_coordinator.core.events import (
     CancelAsked,
     ChunkArrived,
@@ -31,6 +32,7 @@ from grpcflow_coordinator.core.events import (
     ForgetAsked,
     GroupSaved,
     ItemsEmitted,
+    LimitAsked,
     MatchRevokeAsked,
     PauseAsked,
     PurgeAsked,
@@ -76,6 +78,7 @@ class Machine:
             What is to be sent once the writes in `loaded` are durable.
         """
         step = Step(self.cluster, loaded, now, Effects())
+        self.cluster.lines.now_ms = now.monotonic * 1000
         self._handle(step, event)
         attaching.hand_up(step)
         settling.flush(step)
@@ -101,13 +104,18 @@ class Machine:
                 revoking.on_revoke(step, event)
             case StampRevokeAsked() | CancelAsked() | RetryAsked() | MatchRevokeAsked() | PurgeAsked():
                 jobs.on_ask(step, event)
-            case StateUpdateAsked() | ForgetAsked() | GroupSaved() | ItemsEmitted() | PauseAsked():
+            case StateUpdateAsked() | ForgetAsked() | GroupSaved() | ItemsEmitted() | PauseAsked() | LimitAsked():
                 self._keep(step, event)
             case Undeliverable():
                 self._undeliverable(step, event)
 
-    def _keep(self, step: Step, event: StateUpdateAsked | ForgetAsked | GroupSaved | ItemsEmitted | PauseAsked) -> None:
+    def _keep(
+        self, step: Step, event: StateUpdateAsked | ForgetAsked | GroupSaved | ItemsEmitted | PauseAsked | LimitAsked
+    ) -> None:
         match event:
+            case LimitAsked():
+                limits.put(step, event.scope, event.name, event.limit)
+                step.effects.sends.append(Answer(event.client))
             case ItemsEmitted():
                 keeping.on_items(step, event)
             case PauseAsked():
@@ -142,6 +150,8 @@ class Machine:
             session.deadline if session.stream is None else session.last_heard + cluster.limits.silence
             for session in cluster.sessions.values()
         ]
+        if cluster.gates.wake_at is not None:
+            deadlines.append(cluster.gates.wake_at / 1000)
         deadlines += [probing.asked_at + cluster.limits.probe for probing in cluster.probing.values()]
         timers_due = [due for due in (cluster.next_timer, cluster.next_prune) if due is not None]
         return Wake(min(timers_due, default=None), min(deadlines, default=None))

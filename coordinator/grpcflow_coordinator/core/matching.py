@@ -15,9 +15,6 @@ _BATCH = 200
 #: Entries of a queue that are read at once.
 _PAGE = 64
 
-#: Below the lowest priority.
-_NO_PRIORITY = -1
-
 
 def begin_match(event: MatchRevokeAsked) -> Job:
     """Begin to revoke what matches."""
@@ -85,19 +82,40 @@ def advance_purge(step: Step, job: Job) -> bool:
     """Revoke a batch of what stands in the queue; True where that was all."""
     running = revoking.running_nodes(step)
     left = _BATCH
-    while job.calls and left > 0:
-        line = LineKey(*job.calls[0], job.priority)
-        page = step.loaded.entries(line, job.sequence, job.until, _PAGE) if step.cluster.lines.by_key.get(line) else []
+    lines = _lines_of(step, job)
+    while lines and left > 0:
+        line = lines[-1]
+        page = step.loaded.entries(line, job.sequence, job.until, _PAGE) if line in step.cluster.lines.by_key else []
         for entry in page:
             if left <= 0:
                 return False
             left -= max(1, _purge(step, job, entry, running))
             job.sequence = entry.sequence
         if len(page) < _PAGE:
-            job.priority, job.sequence = job.priority - 1, -1
-        if job.priority == _NO_PRIORITY:
-            job.calls, job.priority = job.calls[1:], 9
+            lines.pop()
+            job.sequence = -1
+            left -= 1
+        if not lines:
+            job.calls = job.calls[1:]
+            step.cluster.purging.pop(job.number)
+            lines = _lines_of(step, job)
     return not job.calls
+
+
+def _lines_of(step: Step, job: Job) -> list[LineKey]:
+    """Return the lines of a purge's next lane that are still to be gone through, the next one last.
+
+    They are known in memory only: after a restart the lane is gone through again, which changes nothing.
+    """
+    while job.calls and job.number not in step.cluster.purging:
+        queue, task = job.calls[0]
+        found = sorted(key for key in step.cluster.lines.by_key if (key.queue, key.task) == (queue, task))
+        if found:
+            step.cluster.purging[job.number] = found
+            job.sequence = -1
+        else:
+            job.calls = job.calls[1:]
+    return step.cluster.purging.get(job.number, [])
 
 
 def _purge(step: Step, job: Job, entry: Entry, running: revoking.Running) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from grpcflow_coordinator.core.limits import Gate
 
 #: Bits of an attempt's token that hold its number; the epoch stands above them, as the wire says.
 TOKEN_NUMBER_BITS = 40
@@ -71,6 +74,17 @@ class Template:
     wire: bytes = b""
     #: Stamps (name, values) by which its calls can be revoked.
     stamps: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    #: Milliseconds for which a unique key is held at most; 0: calls of this template have none.
+    unique_for_ms: int = 0
+    #: True: it is held for all that time, also when its node has settled.
+    unique_stays: bool = False
+    #: True: runs once on each worker that serves the queue.
+    broadcast: bool = False
+    #: How many nodes with one concurrency key run at once; 0: one.
+    per_key: int = 0
+    #: Milliseconds from the end of the graph on; 0: as the coordinator says.
+    result_expires_ms: int = 0
+    failure_expires_ms: int = 0
 
     @property
     def can_expire(self) -> bool:
@@ -96,6 +110,10 @@ class Run:
     group: bytes = b""
     group_index: int = 0
     in_chord: bool = False
+    #: Whose nodes these are, what they share a limit with, and what no two of them run for at once; empty: nothing.
+    fairness_key: str = ""
+    concurrency_key: str = ""
+    unique_key: str = ""
 
     @property
     def is_join(self) -> bool:
@@ -319,6 +337,19 @@ class LineKey(NamedTuple):
     queue: str
     task: str
     priority: int
+    #: Whose nodes they are; lines of one queue and priority take turns by it.
+    fairness: str = ""
+    #: The concurrency key that they share, and how many with it run at once.
+    key: str = ""
+    per_key: int = 0
+
+
+def line_of(template: Template, run: Run) -> LineKey:
+    """Return the line that the nodes of a run are queued in."""
+    if run.fairness_key or run.concurrency_key:
+        per_key = (template.per_key or 1) if run.concurrency_key else 0
+        return LineKey(template.queue, template.task, template.priority, run.fairness_key, run.concurrency_key, per_key)
+    return LineKey(template.queue, template.task, template.priority)
 
 
 @dataclass(slots=True, eq=False)
@@ -345,6 +376,8 @@ class Entry:
     gone: set[int] | None = None
     #: Offsets of nodes that left the straight path: each is handed out alone, with what it went through.
     alone: set[int] | None = None
+    #: True: it was taken off the disk.
+    dropped: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -363,59 +396,10 @@ class Attempt:
     state: NodeState = NodeState.HANDED_OUT
     #: Unix milliseconds of the hand-out; 0: before the coordinator's start.
     handed_ms: int = 0
-
-
-@dataclass(slots=True, frozen=True)
-class SessionFacts:
-    """What a worker said of itself in its hello."""
-
-    id: bytes
-    name: str
-    queues: tuple[str, ...]
-    tasks: frozenset[str]
-    host: str = ""
-    process_id: int = 0
-    concurrency: int = 1
-    executor: str = ""
-    version: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """One worker's presence; outlives a broken stream for the grace period."""
-
-    facts: SessionFacts
-    queues: tuple[str, ...]
-    capacity: int
-    #: The stream that speaks for it; None: broken, until `deadline`.
-    stream: object | None
-    last_heard: float
-    #: Monotonic end of the grace; meaningful while stream is None.
-    deadline: float = 0.0
-    draining: bool = False
-    #: Tokens of its attempts.
-    attempts: set[int] = field(default_factory=set)
-    #: Tokens it named at its return that had settled already: reports of these are acknowledged again.
-    settled: set[int] = field(default_factory=set)
-    #: Which of its queues is served next.
-    turn: int = 0
-
-    @property
-    def id(self) -> bytes:
-        """The 16 secret bytes of the session."""
-        return self.facts.id
-
-    @property
-    def name(self) -> str:
-        """The worker's name."""
-        return self.facts.name
-
-    @property
-    def free(self) -> int:
-        """How many more attempts it takes now."""
-        if self.stream is None or self.draining:
-            return 0
-        return self.capacity - len(self.attempts)
+    #: The limits that count it.
+    gates: tuple[Gate, ...] = ()
+    #: Token of the first attempt of its batch; 0: it runs by itself.
+    batch: int = 0
 
 
 def node_id(graph: bytes, index: int) -> bytes:

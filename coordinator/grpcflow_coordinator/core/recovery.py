@@ -6,10 +6,11 @@ every recorded session is back or its grace is over; everything above the marks 
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attempts, settling
+from grpcflow_coordinator.core import attempts, limits, settling
 from grpcflow_coordinator.core.cluster import Recovery, Step
 from grpcflow_coordinator.core.lines import Line
-from grpcflow_coordinator.core.model import Attempt, Entry, Failure, Graph, NodeState, Outcome, Session
+from grpcflow_coordinator.core.model import Attempt, Entry, Failure, Graph, NodeState, Outcome
+from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.core.states import Trigger, transition
 
 
@@ -20,17 +21,21 @@ def start(step: Step) -> None:
     loaded.put_epoch(cluster.epoch)
     for facts in loaded.sessions():
         session = Session(facts, facts.queues, 0, None, step.now.monotonic, step.now.monotonic + cluster.limits.grace)
+        session.serve(facts.queues, facts.weights)
         cluster.sessions[facts.id] = session
         cluster.by_name[facts.name] = facts.id
     for key in loaded.lines():
         line = cluster.lines.line(key)
         line.mark = loaded.mark(key)
-        line.queued, behind = loaded.line_count(key)
+        line.queued, behind, line.entries = loaded.line_count(key)
         line.below = line.mark
         line.loaded_to = line.mark - 1
         line.more = True
         cluster.lines.next_sequence = max(cluster.lines.next_sequence, behind, line.mark)
         cluster.lines.activate(line)
+    limits.begin(step)
+    for facts in loaded.sessions():
+        limits.take_facts(step, facts)
     cluster.lines.retried = loaded.retried()
     cluster.paused = set(loaded.paused_queues())
     cluster.abandoned = dict.fromkeys(loaded.staged_graphs())
@@ -80,6 +85,7 @@ def _end_if_complete(step: Step) -> None:
     for line in list(step.cluster.lines.by_key.values()):
         _read_below_mark(step, line, recovering)
     step.cluster.recovery = None
+    limits.be_certain(step)
     for attempt in recovering.resumed.values():
         if attempt.entry is None:
             _give_place(step, attempt)
@@ -90,7 +96,7 @@ def _read_below_mark(step: Step, line: Line, recovering: Recovery) -> None:
     for entry in step.loaded.entries(line.key, -1, line.below, 1 << 62):
         if step.cluster.lines.is_dead(entry):
             line.queued -= entry.count
-            step.loaded.drop_entry(entry)
+            step.cluster.lines.drop(step.loaded, entry)
             continue
         graph = step.graph(entry.graph)
         settled = step.loaded.settled_in(entry.graph, entry.first, entry.count)
@@ -102,7 +108,7 @@ def _read_below_mark(step: Step, line: Line, recovering: Recovery) -> None:
             if graph is not None and entry.first + offset not in settled:
                 _place(step, line, graph, entry, offset, recovering)
         if entry.remaining == 0:
-            step.loaded.drop_entry(entry)
+            step.cluster.lines.drop(step.loaded, entry)
     line.below = 0
     step.cluster.lines.activate(line)
 

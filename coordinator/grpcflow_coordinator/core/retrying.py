@@ -230,5 +230,5 @@ def _hand_up_again(step: Step, graph: Graph) -> None:
 def unknown_tasks(step: Step, calls: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """Return the tasks among (queue, task) that no connected worker of their queue knows."""
     live = [one for one in step.cluster.sessions.values() if one.stream is not None and not one.draining]
-    known = {(queue, task) for one in live for queue in one.queues for task in one.facts.tasks}
+    known = {(queue, task) for one in live for queue in set(one.ring) for task in one.facts.tasks}
     return tuple(sorted({task for queue, task in calls if (queue, task) not in known}))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grpcflow_coordinator.core import attempts, recovery
+from grpcflow_coordinator.core import attempts, limits, recovery
 from grpcflow_coordinator.core.cluster import Probing, Step
 from grpcflow_coordinator.core.effects import Acknowledge, CloseStream, Probe, Welcome
 from grpcflow_coordinator.core.events import Progressed, WorkerArrived, WorkerSpoke
-from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, Session, split_node
+from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, split_node
+from grpcflow_coordinator.core.presence import Session, SessionFacts
 
 
 def on_arrived(step: Step, event: WorkerArrived) -> None:
@@ -56,6 +57,7 @@ def _admit(step: Step, event: WorkerArrived) -> None:
     cluster = step.cluster
     facts = event.facts
     session = Session(facts, facts.queues, event.capacity, event.stream, step.now.monotonic, draining=event.draining)
+    _take_facts(step, session, facts)
     cluster.sessions[facts.id] = session
     cluster.by_name[facts.name] = facts.id
     cluster.by_stream[id(event.stream)] = facts.id
@@ -77,7 +79,7 @@ def _resume(step: Step, session: Session, event: WorkerArrived) -> None:
     session.draining = session.draining or event.draining
     if not session.draining:
         cluster.by_name[session.name] = session.id  # after a start a draining one may have had it
-    session.queues = event.facts.queues
+    _take_facts(step, session, event.facts)
     if session.facts != event.facts:
         step.loaded.put_session(event.facts)
     session.facts = event.facts
@@ -85,6 +87,12 @@ def _resume(step: Step, session: Session, event: WorkerArrived) -> None:
     superseded = _compare_held(step, session, event)
     step.effects.sends.append(Welcome(event.stream, cluster.epoch, True, superseded))
     recovery.came_back(step, session)
+
+
+def _take_facts(step: Step, session: Session, facts: SessionFacts) -> None:
+    session.serve(facts.queues, facts.weights)
+    session.batching = {one.task: one for one in facts.task_facts if one.batch_size}
+    limits.take_facts(step, facts)
 
 
 def _replace_stream(step: Step, stream: object) -> None:
@@ -150,6 +158,7 @@ def _readopt(step: Step, session: Session, graph_id: bytes, index: int, token: i
     attempt = Attempt(token, graph_id, index, run, graph.templates[run.template], session.id, None, retries)
     step.cluster.attempts[token] = attempt
     session.attempts.add(token)
+    limits.adopt(step, attempt)
     recovering.resumed[graph_id, index] = attempt
     return True
 
@@ -168,8 +177,11 @@ def on_spoke(step: Step, event: WorkerSpoke) -> None:
     if event.capacity is not None:
         session.capacity = event.capacity
     if event.queues is not None:
-        session.queues = event.queues
-        session.facts = replace(session.facts, queues=event.queues)
+        session.serve(event.queues, event.weights)
+        session.facts = replace(session.facts, queues=event.queues, weights=event.weights)
+        step.loaded.put_session(session.facts)
+    if event.concurrency:
+        session.facts = replace(session.facts, concurrency=event.concurrency)
         step.loaded.put_session(session.facts)
     if event.drain:
         session.draining = True

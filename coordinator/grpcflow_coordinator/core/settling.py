@@ -16,13 +16,13 @@ from grpcflow_coordinator.core.model import (
     Failure,
     FailureMode,
     Graph,
-    LineKey,
     NodeState,
     Outcome,
     Progress,
     Run,
     Tally,
     TimerKind,
+    line_of,
     node_id,
     split_node,
     text_id,
@@ -316,8 +316,7 @@ def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> N
         step.set_timer(due, TimerKind.READY, node_id(graph.id, index), count)
         return
     transition(NodeState.WAITING, Trigger.RELEASED)
-    key = LineKey(template.queue, template.task, template.priority)
-    step.cluster.lines.enqueue(step.loaded, key, graph.id, index, count)
+    step.cluster.lines.enqueue(step.loaded, line_of(template, run), graph.id, index, count)
 
 
 def is_waiting(step: Step, graph: Graph, run: Run, index: int) -> bool:

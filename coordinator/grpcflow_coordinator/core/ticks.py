@@ -20,7 +20,7 @@ from functools import lru_cache
 from cronsim import CronSim, CronSimError
 
 from grpcflow_coordinator.core import sun
-from grpcflow_coordinator.core.cronfields import BadField, expand
+from grpcflow_protos.cronfields import BadField, expand
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000

@@ -8,11 +8,11 @@ from grpcflow_coordinator.core.model import (
     Attempt,
     Failure,
     Graph,
-    LineKey,
     NodeState,
     Outcome,
     Run,
     TimerKind,
+    line_of,
     split_node,
     text_id,
 )
@@ -64,8 +64,7 @@ def _ready(step: Step, graph: Graph, index: int, count: int) -> None:
     run = step.loaded.run_of(graph.id, index)
     if run is None:
         return
-    template = graph.templates[run.template]
-    key = LineKey(template.queue, template.task, template.priority)
+    key = line_of(graph.templates[run.template], run)
     lines = step.cluster.lines
     if graph.id in lines.retried:
         # A timer from before the retry may name nodes that are elsewhere by now.

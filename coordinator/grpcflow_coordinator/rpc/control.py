@@ -8,13 +8,22 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.effects import RevokeDone
-from grpcflow_coordinator.core.events import MatchRevokeAsked, PauseAsked, PurgeAsked, RevokeAsked, StampRevokeAsked
+from grpcflow_coordinator.core.events import (
+    LimitAsked,
+    MatchRevokeAsked,
+    PauseAsked,
+    PurgeAsked,
+    RevokeAsked,
+    StampRevokeAsked,
+)
+from grpcflow_coordinator.core.limits import in_force
 from grpcflow_coordinator.core.lines import Line
-from grpcflow_coordinator.core.model import Session
+from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc import convert, hello, limit_views
 from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.desk import Answer, ControlDesk
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT
@@ -161,6 +170,26 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         await done(self._engine, lambda client: PauseAsked(client, queue, False))
         return control_service_pb2.ResumeQueueResponse()
 
+    async def SetLimit(
+        self, request: control_service_pb2.SetLimitRequest, context: Any
+    ) -> control_service_pb2.SetLimitResponse:
+        """Put a limit on a task or a queue, or take it away."""
+        scope = limit_views.scope(request.scope)
+        name = convert.check_name(request.name, f"the name of a {scope}")
+        if not name:
+            raise Refusal("BAD_ARGUMENTS", f"no {scope} is named: a limit is on one")
+        limit = None if request.clear else hello.limit(request.limit)
+        check_room(self._engine)
+        await done(self._engine, lambda client: LimitAsked(client, scope, name, limit))
+        found = in_force(self._engine.machine.cluster.gates, scope, name)
+        return control_service_pb2.SetLimitResponse(limit=limit_views.message(found))
+
+    async def ListLimits(
+        self, request: control_service_pb2.ListLimitsRequest, context: Any
+    ) -> control_service_pb2.ListLimitsResponse:
+        """Tell the limits that hold."""
+        return control_service_pb2.ListLimitsResponse(limits=limit_views.all_limits(self._engine))
+
     async def ListWorkers(
         self, request: control_service_pb2.ListWorkersRequest, context: Any
     ) -> control_service_pb2.ListWorkersResponse:
@@ -174,9 +203,12 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         """Tell what waits, and why."""
         cluster = self._engine.machine.cluster
         sessions = list(cluster.sessions.values())
-        lines = sorted((line for line in cluster.lines.by_key.values() if line.queued > 0), key=lambda line: line.key)
+        lanes: dict[tuple[str, str, int], list[Line]] = {}
+        for line in cluster.lines.by_key.values():
+            if line.queued > 0:
+                lanes.setdefault(line.key[:3], []).append(line)
         return control_service_pb2.ListQueuesResponse(
-            lanes=[_lane(line, sessions, paused=line.key.queue in cluster.paused) for line in lines],
+            lanes=[_lane(lines, cluster, sessions) for _, lines in sorted(lanes.items())],
             paused=sorted(cluster.paused),
             scheduled=self._engine.committed.scheduled_count(),
         )
@@ -218,26 +250,31 @@ def _queue(name: str) -> str:
     return name
 
 
-def _lane(line: Line, sessions: list[Session], *, paused: bool) -> control_service_pb2.LaneInfo:
-    key = line.key
+def _lane(lines: list[Line], cluster: Cluster, sessions: list[Session]) -> control_service_pb2.LaneInfo:
+    """Describe what waits of one task and priority, whatever its keys."""
+    key = lines[0].key
     return control_service_pb2.LaneInfo(
         queue=key.queue,
         task=key.task,
         priority=key.priority,
-        waiting=line.queued,
-        blocked="the queue is paused" if paused else _why_blocked(line, sessions),
+        waiting=sum(line.queued for line in lines),
+        blocked=_why_blocked(lines, cluster, sessions),
     )
 
 
-def _why_blocked(line: Line, sessions: list[Session]) -> str:
-    """Say why nothing of a line is handed out; empty where it only waits for its turn."""
-    key = line.key
+def _why_blocked(lines: list[Line], cluster: Cluster, sessions: list[Session]) -> str:
+    """Say why nothing of them is handed out; empty where they only wait for their turn."""
+    key = lines[0].key
     live = [session for session in sessions if session.stream is not None and not session.draining]
-    serving = [session for session in live if key.queue in session.queues]
-    if line.below and not line.window:
+    serving = [session for session in live if key.queue in session.ring]
+    if key.queue in cluster.paused:
+        return "the queue is paused"
+    if all(line.below and not line.window for line in lines):
         return "waiting for workers to come back after the coordinator's restart"
     if not serving:
         return f"no connected worker serves the queue {key.queue!r}"
     if not any(key.task in session.facts.tasks for session in serving):
         return f"no connected worker that serves the queue {key.queue!r} knows the task {key.task!r}"
-    return ""
+    if all(line.held for line in lines):
+        return "as many run with the same concurrency key as may"
+    return limit_views.why_shut(cluster, key.queue, key.task)

@@ -21,7 +21,6 @@ from grpcflow_coordinator.core.model import (
     FailureMode,
     Outcome,
     Run,
-    SessionFacts,
     Template,
     node_id,
 )
@@ -109,7 +108,23 @@ def template(message: graph_pb2.Template) -> Template:
         track_started=message.track_started,
         wire=message.SerializeToString(),
         stamps=stamps(message.stamps),
+        unique_for_ms=_kept_ms(message, "unique_for"),
+        unique_stays=message.unique_stays,
+        broadcast=message.broadcast,
+        per_key=message.concurrency_per_key,
+        result_expires_ms=_kept_ms(message, "result_expires"),
+        failure_expires_ms=_kept_ms(message, "failure_expires"),
     )
+
+
+def _kept_ms(message: graph_pb2.Template, field: str) -> int:
+    """Return how long something is kept, at least a millisecond; 0 where nothing is said."""
+    if not message.HasField(field):  # type: ignore[arg-type]
+        return 0
+    length = _duration_ms(getattr(message, field), field)
+    if length < 0:
+        raise Refusal("BAD_TIME", f"{field} lies in the past: use zero or more")
+    return max(1, length)
 
 
 def stamps(messages: Iterable[graph_pb2.Stamp]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -212,7 +227,18 @@ def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tup
     run = Run(first, count, message.template, inputs, children, own_id, members)
     if message.group:
         run.group, run.group_index, run.in_chord = message.group, message.group_index, message.in_chord
+    if message.fairness_key or message.concurrency_key or message.unique_key:
+        _take_keys(run, message)
     return run, payloads
+
+
+def _take_keys(run: Run, message: graph_pb2.NodeRun) -> None:
+    """Check the keys of a run."""
+    if message.unique_key and (run.count > 1 or run.is_join):
+        raise Refusal("MALFORMED", f"the run at node {run.first} has a unique key and is not one task")
+    run.fairness_key = check_name(message.fairness_key, "a fairness key")
+    run.concurrency_key = check_name(message.concurrency_key, "a concurrency key")
+    run.unique_key = check_name(message.unique_key, "a unique key")
 
 
 def _edge(message: graph_pb2.Edge, child: int, node_count: int) -> Edge:
@@ -238,35 +264,6 @@ def _members(message: graph_pb2.NodeRun, join: int) -> tuple[tuple[int, int], ..
     if total > join or len({index for first, count in members for index in range(first, first + count)}) != total:
         raise Refusal("DUPLICATE_ID", f"join {join} collects a node twice")
     return members
-
-
-def facts(message: worker_service_pb2.WorkerHello) -> SessionFacts:
-    """Check what a worker says of itself."""
-    if len(message.session) != 16:
-        raise Refusal("MALFORMED", f"a session has 16 secret bytes, this one {len(message.session)}")
-    if not message.name:
-        raise Refusal("NAME_TOO_LONG", "the worker has no name: one has 1 to 255 bytes")
-    check_name(message.name, "the worker's name")
-    for name in (*message.queues, *message.tasks):
-        check_name(name, "a queue or task name")
-    return SessionFacts(
-        id=message.session,
-        name=message.name,
-        queues=tuple(dict.fromkeys(message.queues)),
-        tasks=frozenset(message.tasks),
-        host=message.host[:255],
-        process_id=message.process_id,
-        concurrency=max(1, message.concurrency),
-        executor=message.executor[:255],
-        version=message.version[:255],
-    )
-
-
-def held(message: worker_service_pb2.WorkerHello) -> tuple[tuple[bytes, int], ...]:
-    """Check the attempts that a worker holds."""
-    if any(len(one.node) != GRAPH_ID_BYTES + 4 for one in message.held):
-        raise Refusal("MALFORMED", "a held attempt names a node id that has not 16 bytes")
-    return tuple((one.node, one.token) for one in message.held)
 
 
 def failure(message: value_pb2.Failure) -> Failure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from grpcflow_coordinator.core.cluster import Cluster
-from grpcflow_coordinator.core.model import Session
+from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.streams import WorkerStream
 from grpcflow_protos.v1 import worker_service_pb2

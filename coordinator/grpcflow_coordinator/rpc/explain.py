@@ -14,9 +14,9 @@ from grpcflow_coordinator.core.model import (
     Outcome,
     Progress,
     Run,
-    Session,
     split_node,
 )
+from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.rpc.views import Gallery, shown_failure
 from grpcflow_protos.v1 import graph_service_pb2 as pb
@@ -195,7 +195,7 @@ class Explainer:
         lines = [line for key, line in self._cluster.lines.by_key.items() if (key.queue, key.task) == (queue, task)]
         answer.ahead = max(0, sum(line.queued for line in lines if line.key.priority >= template.priority) - 1)
         live = [one for one in self._cluster.sessions.values() if one.stream is not None and not one.draining]
-        serving = [one for one in live if queue in one.queues]
+        serving = [one for one in live if queue in one.ring]
         able = [one for one in serving if task in one.facts.tasks]
         if queue in self._cluster.paused:
             _say(answer, "PAUSED", f"Waits in queue {queue!r}, which is paused.")

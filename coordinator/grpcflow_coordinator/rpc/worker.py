@@ -11,6 +11,7 @@ from grpcflow_coordinator.core.events import Raised, Report, StreamBroke, Worker
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc import hello as worker_hello
 from grpcflow_coordinator.rpc.client import common_revision
 from grpcflow_coordinator.rpc.desk import ControlDesk
 from grpcflow_coordinator.streams import WorkerStream
@@ -72,12 +73,12 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 await asyncio.sleep(0)  # let others go on between the pages
 
     def _arrive(self, hello: worker_service_pb2.WorkerHello) -> WorkerStream:
-        facts = convert.facts(hello)
+        facts = worker_hello.facts(hello)
         stream = WorkerStream(self._engine, facts.name, self._payload_limit)
         stream.revision = common_revision(hello.revision)
         stream.features = sorted(set(hello.features) & set(limits.FEATURES))
         capacity = min(hello.capacity, CAPACITY_LIMIT)
-        self._engine.post(WorkerArrived(stream, facts, capacity, convert.held(hello), hello.draining))
+        self._engine.post(WorkerArrived(stream, facts, capacity, worker_hello.held(hello), hello.draining))
         return stream
 
     async def _read(self, stream: WorkerStream, requests: AsyncIterator[worker_service_pb2.WorkRequest]) -> None:
@@ -103,9 +104,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         if values and max(map(len, values)) > self._payload_limit:
             tokens, values, large = self._split_large(tokens, values)
             reports += large
-        queues = tuple(dict.fromkeys(message.queues)) if message.subscription_changed else None
-        for queue in queues or ():
-            convert.check_name(queue, "a queue name")
+        queues: tuple[str, ...] | None = None
+        weights: tuple[int, ...] = ()
+        if message.subscription_changed:
+            queues, weights = worker_hello.subscription(message.queues, message.weights)
         capacity = message.capacity_plus_one - 1 if message.capacity_plus_one else None
         return WorkerSpoke(
             stream=stream,
@@ -115,6 +117,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             reports=reports,
             capacity=None if capacity is None else min(capacity, CAPACITY_LIMIT),
             queues=queues,
+            weights=weights,
+            concurrency=message.concurrency,
             drain=message.drain,
             goodbye=message.goodbye,
         )

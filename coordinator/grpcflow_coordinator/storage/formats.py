@@ -8,7 +8,7 @@ version for one release, so that the release before can come back.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -21,14 +21,15 @@ from grpcflow_coordinator.core.model import (
     FailureMode,
     Graph,
     Job,
+    LineKey,
     NodeState,
     Outcome,
     Progress,
     Run,
-    SessionFacts,
     Tally,
     Template,
 )
+from grpcflow_coordinator.core.presence import Limit, SessionFacts, TaskFacts
 
 VERSION = 1
 
@@ -73,6 +74,8 @@ def read_tally(data: bytes) -> Tally:
 
 def write_template(template: Template) -> tuple[Any, ...]:
     """Return a template as an array."""
+    unique = (template.unique_for_ms, template.unique_stays)
+    more = (*unique, template.broadcast, template.per_key, template.result_expires_ms, template.failure_expires_ms)
     return (
         template.task,
         template.queue,
@@ -86,13 +89,13 @@ def write_template(template: Template) -> tuple[Any, ...]:
         template.expires_at_ms,
         template.track_started,
         template.wire,
-        *((template.stamps,) if template.stamps else ()),
+        *((template.stamps, *more) if any(more) else (template.stamps,) if template.stamps else ()),
     )
 
 
 def _read_template(fields: list[Any]) -> Template:
     stamps = [tuple((name, tuple(values)) for name, values in found) for found in fields[12:13]]
-    return Template(*fields[:12], *stamps)
+    return Template(*fields[:12], *stamps, *fields[13:19])
 
 
 def write_graph(graph: Graph, inline: list[tuple[tuple[Any, ...], list[bytes]]] | None) -> bytes:
@@ -115,6 +118,9 @@ def read_graph(graph_id: bytes, data: bytes) -> tuple[Graph, list[tuple[Run, lis
 def run_head(run: Run) -> tuple[Any, ...]:
     """Return a run without its payloads as an array."""
     head = (run.first, run.count, run.template, run.inputs, run.children, run.own_id, run.members)
+    keys = (run.fairness_key, run.concurrency_key, run.unique_key)
+    if any(keys):
+        return (*head, run.group, run.group_index, run.in_chord, *keys)
     return (*head, run.group, run.group_index, run.in_chord) if run.group else head
 
 
@@ -123,7 +129,7 @@ def read_run_head(fields: list[Any]) -> Run:
     first, count, template, inputs, children, own_id, members = fields[:7]
     edges = tuple(Edge(parent, EdgeMode(mode), FailureMode(failure)) for parent, mode, failure in inputs)
     ranges = None if members is None else tuple((start, length) for start, length in members)
-    return Run(first, count, template, edges, tuple(children), own_id, ranges, *fields[7:10])
+    return Run(first, count, template, edges, tuple(children), own_id, ranges, *fields[7:13])
 
 
 def write_run(run: Run, payloads: list[bytes]) -> bytes:
@@ -292,24 +298,72 @@ def write_session(facts: SessionFacts) -> bytes:
             facts.concurrency,
             facts.executor,
             facts.version,
+            [(one.task, *_limit(one.limit), one.batch_size, one.batch_within_ms) for one in facts.task_facts],
+            [(queue, *_limit(limit)) for queue, limit in facts.queue_facts],
+            facts.weights,
         )
     )
 
 
 def read_session(session: bytes, data: bytes) -> SessionFacts:
     """Read what a worker said of itself."""
-    _, name, queues, tasks, host, process_id, concurrency, executor, version = _read(data)[:9]
+    fields = _read(data)
+    _, name, queues, tasks, host, process_id, concurrency, executor, version = fields[:9]
+    tasks_said, queues_said, weights = [*fields[9:12], (), (), ()][:3]
     return SessionFacts(
-        session, name, tuple(queues), frozenset(tasks), host, process_id, concurrency, executor, version
+        session,
+        name,
+        tuple(queues),
+        frozenset(tasks),
+        host,
+        process_id,
+        concurrency,
+        executor,
+        version,
+        tuple(TaskFacts(task, Limit(*numbers[:3]), *numbers[3:5]) for task, *numbers in tasks_said),
+        tuple((queue, Limit(*numbers)) for queue, *numbers in queues_said),
+        tuple(weights),
     )
 
 
-def write_lane(queue: str, task: str) -> bytes:
+def _limit(limit: Limit) -> tuple[int, int, int]:
+    return limit.rate_count, limit.rate_period_ms, limit.concurrency
+
+
+#: Queue, task, and where there are keys: fairness key, concurrency key, how many with that one run at once.
+Lane: TypeAlias = tuple[str, str] | tuple[str, str, str, str, int]
+
+
+def lane_of(line: LineKey) -> Lane:
+    """Return what the lines of one lane have in common."""
+    if line.fairness or line.key:
+        return line.queue, line.task, line.fairness, line.key, line.per_key
+    return line.queue, line.task
+
+
+def line_in(lane: Lane, priority: int) -> LineKey:
+    """Return a line of a lane."""
+    return LineKey(lane[0], lane[1], priority, *lane[2:])
+
+
+def write_lane(lane: Lane) -> bytes:
     """Write the names of a lane."""
-    return _encode((VERSION, queue, task))
+    return _encode((VERSION, *lane))
 
 
-def read_lane(data: bytes) -> tuple[str, str]:
+def read_lane(data: bytes) -> Lane:
     """Read the names of a lane."""
-    _, queue, task = _read(data)[:3]
-    return queue, task
+    fields = _read(data)
+    names: Lane = tuple(fields[1:6])
+    return names
+
+
+def write_limit(scope: str, name: str, limit: Limit) -> bytes:
+    """Write a limit that was set."""
+    return _encode((VERSION, scope, name, limit.rate_count, limit.rate_period_ms, limit.concurrency))
+
+
+def read_limit(data: bytes) -> tuple[tuple[Literal["task", "queue"], str], Limit]:
+    """Read such a limit."""
+    _, scope, name, *numbers = _read(data)[:6]
+    return (scope, name), Limit(*numbers)

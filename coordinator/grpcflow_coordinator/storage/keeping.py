@@ -6,8 +6,10 @@ A part of `Records`; decides nothing about tasks.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Literal
 
 from grpcflow_coordinator.core.model import Job, Template
+from grpcflow_coordinator.core.presence import Limit
 from grpcflow_coordinator.storage import formats, keys
 from grpcflow_coordinator.storage.overlay import Overlay
 
@@ -69,6 +71,29 @@ class Keeping:
             self._overlay.put(key, formats.write_name(queue))
         else:
             self._overlay.delete(key)
+
+    # Limits
+
+    def limits(self) -> list[tuple[tuple[Literal["task", "queue"], str], Limit]]:
+        """See `Loaded`."""
+        return [formats.read_limit(data) for _, data in self._all(keys.LIMIT)]
+
+    def put_limit(self, scope: str, name: str, limit: Limit | None) -> None:
+        """See `Loaded`."""
+        key = keys.LIMIT + keys.digest(scope, name)
+        if limit is None:
+            self._overlay.delete(key)
+        else:
+            self._overlay.put(key, formats.write_limit(scope, name, limit))
+
+    def rate(self, scope: str, name: str) -> int | None:
+        """See `Loaded`."""
+        data = self._overlay.get(keys.RATE + keys.digest(scope, name))
+        return None if data is None else formats.read_number(data)
+
+    def put_rate(self, scope: str, name: str, spent_ms: int) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.RATE + keys.digest(scope, name), formats.write_number(spent_ms))
 
     # Items
 

@@ -40,6 +40,8 @@ SAVED = SPACE + b"v"  # digest of a group's id -> its description
 CANCELLED = SPACE + b"z"  # graph id -> when it was cancelled
 RETRIED = SPACE + b"h"  # graph id -> sequence below which no queue entry means it any more
 PAUSED = SPACE + b"u"  # digest of a queue's name -> its name; nothing of it is handed out
+LIMIT = SPACE + b"y"  # digest of scope and name -> a limit that was set
+RATE = SPACE + b"2"  # digest of scope and name -> unix ms up to which a rate is used up at most
 ITEM = SPACE + b"i"  # node id, number -> an item that the task emitted
 
 EPOCH = META + b"epoch"
@@ -67,6 +69,11 @@ def index_of(key: bytes) -> int:
 def line(kind: bytes, lane: int, priority: int) -> bytes:
     """Return a key, or the beginning of one, of a line; higher priorities sort first."""
     return kind + lane.to_bytes(4, "big") + bytes((9 - priority,))
+
+
+def split_line(key: bytes) -> tuple[int, int]:
+    """Return the lane and the priority that such a key begins with."""
+    return int.from_bytes(key[4:8], "big"), 9 - key[8]
 
 
 def entry(lane: int, priority: int, sequence: int, count: int) -> bytes:

@@ -8,19 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grpcflow_coordinator.core.model import (
-    Entry,
-    Graph,
-    LineKey,
-    Outcome,
-    Progress,
-    Run,
-    SessionFacts,
-    Tally,
-    TimerKind,
-    node_id,
-)
+from grpcflow_coordinator.core.model import Entry, Graph, LineKey, Outcome, Progress, Run, Tally, TimerKind, node_id
+from grpcflow_coordinator.core.presence import SessionFacts
 from grpcflow_coordinator.storage import formats, keys
+from grpcflow_coordinator.storage.formats import Lane
 from grpcflow_coordinator.storage.keeping import Keeping, stamps_of
 from grpcflow_coordinator.storage.overlay import Overlay
 
@@ -52,9 +43,11 @@ class Records(Keeping):
         self._overlay = overlay
         self._small: dict[bytes, list[Run] | None] = {}
         self._payloads: dict[tuple[bytes, int], list[bytes]] = {}
-        self._lanes: dict[tuple[str, str], int] = {}
+        self._lanes: dict[Lane, int] = {}
         for key, data in self._all(keys.LANE):
             self._lanes[formats.read_lane(data)] = int.from_bytes(key[4:8], "big")
+        self._free_lanes: list[int] = []
+        self._last_lane = max(self._lanes.values(), default=0)
 
     # Graphs
 
@@ -302,23 +295,40 @@ class Records(Keeping):
     # Queues
 
     def _lane(self, line: LineKey) -> int:
-        lane = self._lanes.get((line.queue, line.task))
+        names = formats.lane_of(line)
+        lane = self._lanes.get(names)
         if lane is None:
-            lane = self._lanes[line.queue, line.task] = max(self._lanes.values(), default=0) + 1
-            self._overlay.put(keys.LANE + lane.to_bytes(4, "big"), formats.write_lane(line.queue, line.task))
+            if self._free_lanes:
+                lane = self._free_lanes.pop()
+            else:
+                lane = self._last_lane = self._last_lane + 1
+            self._lanes[names] = lane
+            self._overlay.put(keys.LANE + lane.to_bytes(4, "big"), formats.write_lane(names))
         return lane
 
     def lines(self) -> list[LineKey]:
         """See `Loaded`."""
-        found = []
-        for (queue, task), lane in self._lanes.items():
-            for priority in range(10):
-                prefix = keys.line(keys.ENTRY, lane, priority)
-                if self._overlay.keys(prefix, keys.after(prefix), 1) or self._number(
-                    keys.line(keys.MARK, lane, priority)
-                ):
-                    found.append(LineKey(queue, task, priority))
-        return found
+        names = {lane: found for found, lane in self._lanes.items()}
+        found: set[tuple[int, int]] = set()
+        for kind in (keys.ENTRY, keys.MARK):
+            start = kind
+            while page := self._overlay.keys(start, keys.after(kind), 1):
+                lane, priority = keys.split_line(page[0])
+                found.add((lane, priority))
+                start = keys.after(keys.line(kind, lane, priority))
+        return [formats.line_in(names[lane], priority) for lane, priority in sorted(found) if lane in names]
+
+    def drop_line(self, line: LineKey) -> None:
+        """See `Loaded`."""
+        lane = self._lane(line)
+        self._overlay.delete(keys.line(keys.MARK, lane, line.priority))
+        for kind in (keys.ENTRY, keys.MARK):
+            prefix = kind + lane.to_bytes(4, "big")
+            if self._overlay.keys(prefix, keys.after(prefix), 1):
+                return
+        self._overlay.delete(keys.LANE + lane.to_bytes(4, "big"))
+        del self._lanes[formats.lane_of(line)]
+        self._free_lanes.append(lane)
 
     def entries(self, line: LineKey, after: int, before: int, limit: int) -> list[Entry]:
         """See `Loaded`."""
@@ -332,17 +342,18 @@ class Records(Keeping):
             entries.append(Entry(line, sequence, data[:12], first, count, remaining=count))
         return entries
 
-    def line_count(self, line: LineKey) -> tuple[int, int]:
+    def line_count(self, line: LineKey) -> tuple[int, int, int]:
         """See `Loaded`."""
         prefix = keys.line(keys.ENTRY, self._lane(line), line.priority)
-        start, end, total, behind = prefix, keys.after(prefix), 0, 0
+        start, end, total, behind, entries = prefix, keys.after(prefix), 0, 0, 0
         while page := self._overlay.keys(start, end, 10_000):
             for key in page:
                 total += int.from_bytes(key[17:21], "big")
             sequence, count = keys.split_entry(page[-1])
             behind = sequence + count
             start = page[-1] + b"\x00"
-        return total, behind
+            entries += len(page)
+        return total, behind, entries
 
     def put_entry(self, entry: Entry) -> None:
         """See `Loaded`."""

@@ -8,7 +8,7 @@ import pytest
 from tests.coordinator.support.bench import Bench
 from tests.coordinator.support.graphs import PLAIN, Sketch, chord, on_error, one, value
 
-from grpcflow_coordinator.core import attempts, dispatch, settling, timers
+from grpcflow_coordinator.core import attempts, handing, limits, settling, timers
 from grpcflow_coordinator.core.invariants import Broken
 from grpcflow_coordinator.core.lines import Lines
 from grpcflow_coordinator.core.states import IllegalTransition
@@ -45,13 +45,21 @@ def drop_entries_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def hand_out_twice(patch: pytest.MonkeyPatch) -> None:
-    whole = dispatch._make_attempts
+    whole = handing.make_attempts
 
-    def twice(*given: Any) -> None:
+    def twice(*given: Any) -> Any:
         whole(*given)
-        whole(*given)
+        return whole(*given)
 
-    patch.setattr(dispatch, "_make_attempts", twice)
+    patch.setattr(handing, "make_attempts", twice)
+
+
+def forget_who_left(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(limits, "leave", lambda step, attempt: None)
+
+
+def forget_who_waits(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(limits, "wake", lambda step, gate: None)
 
 
 def lose_attempts(patch: pytest.MonkeyPatch) -> None:
@@ -112,6 +120,20 @@ def test_work_that_is_kept_from_everyone_is_noticed(monkeypatch: pytest.MonkeyPa
     keep_what_was_handed_back(monkeypatch)
     with pytest.raises((Broken, settling.Defect)):
         story(Bench())
+
+
+@pytest.mark.parametrize("sabotage", [forget_who_left, forget_who_waits])
+def test_a_limit_that_miscounts_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    sabotage(monkeypatch)
+    bench = Bench()
+    sketch = Sketch(PLAIN)
+    sketch.group(3)
+    sketch.runs[0][0].concurrency_key = "k"
+    bench.submit(sketch)
+    with pytest.raises(Broken):
+        bench.values_of(bench.worker())
 
 
 def test_work_that_time_forgot_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

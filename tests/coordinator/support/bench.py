@@ -39,7 +39,8 @@ from grpcflow_coordinator.core.events import (
     WorkerSpoke,
 )
 from grpcflow_coordinator.core.machine import Machine
-from grpcflow_coordinator.core.model import Failure, NodeState, Now, Outcome, SessionFacts, node_id, text_id
+from grpcflow_coordinator.core.model import Failure, NodeState, Now, Outcome, node_id, text_id
+from grpcflow_coordinator.core.presence import Limit, SessionFacts, TaskFacts
 from grpcflow_coordinator.storage.memory import MemoryStore
 from grpcflow_coordinator.storage.overlay import Overlay
 from grpcflow_coordinator.storage.records import Records
@@ -75,13 +76,25 @@ class Puppet:
     given: list[tuple[bytes, int]] = field(default_factory=list)
     welcome: Welcome | None = None
     sequence: int = 0
+    weights: tuple[int, ...] = ()
+    task_facts: tuple[TaskFacts, ...] = ()
+    queue_facts: tuple[tuple[str, Limit], ...] = ()
 
     def __post_init__(self) -> None:
         self.session = self.session or next(_sessions).to_bytes(16, "big")
 
     @property
     def facts(self) -> SessionFacts:
-        return SessionFacts(self.session, self.name, self.queues, self.tasks, concurrency=self.concurrency)
+        return SessionFacts(
+            self.session,
+            self.name,
+            self.queues,
+            self.tasks,
+            concurrency=self.concurrency,
+            weights=self.weights,
+            task_facts=self.task_facts,
+            queue_facts=self.queue_facts,
+        )
 
     def token(self, graph: bytes, index: int) -> int:
         """Return the token under which it holds a node."""

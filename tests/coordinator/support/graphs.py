@@ -36,6 +36,11 @@ class Sketch:
         """Add one call; return its index."""
         return self._add(Run(self.count, 1, template, inputs, own_id=own_id), [b"[[],{}]"])
 
+    def keyed(self, fairness: str = "", concurrency: str = "", unique: str = "", template: int = 0) -> int:
+        """Add one call with keys; return its index."""
+        run = Run(self.count, 1, template, fairness_key=fairness, concurrency_key=concurrency, unique_key=unique)
+        return self._add(run, [b"[[],{}]"])
+
     def group(self, count: int, template: int = 0) -> int:
         """Add calls that differ in their payload only; return the first one's index."""
         payloads = [b"[[%d],{}]" % number for number in range(count)]

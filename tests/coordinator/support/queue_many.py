@@ -13,7 +13,8 @@ from pathlib import Path
 from grpcflow_coordinator.core.effects import Assign, Effects
 from grpcflow_coordinator.core.events import ChunkArrived, WorkerArrived
 from grpcflow_coordinator.core.machine import Machine
-from grpcflow_coordinator.core.model import Run, SessionFacts, Template
+from grpcflow_coordinator.core.model import Run, Template
+from grpcflow_coordinator.core.presence import SessionFacts
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.storage.lmdb import LmdbStore
 

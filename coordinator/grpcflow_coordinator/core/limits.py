@@ -1,0 +1,252 @@
+"""Limits that hold for the whole cluster: how often, and how many at once, something is handed out.
+
+A *gate* stands before all calls of a task, before all of a queue, or before all calls with one concurrency key. What is
+in front of a shut gate is passed over, at no cost but the look at the gate; only a line whose own key is used up leaves
+the hand-outs, until a call with that key ends. This file counts and says when; who is asked is decided in dispatch.py.
+
+Rates are kept by the monotonic clock, so that a step of the wall clock changes none; on disk they stand as wall time,
+so that a restart does not let through what had its turn already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from grpcflow_coordinator.core.presence import Limit, SessionFacts
+
+if TYPE_CHECKING:
+    from grpcflow_coordinator.core.cluster import Step
+    from grpcflow_coordinator.core.lines import Line
+    from grpcflow_coordinator.core.model import Attempt, LineKey
+
+Scope: TypeAlias = Literal["task", "queue"]
+
+#: A rate lets through at once what it would in this many milliseconds, at least one: nobody is woken more often.
+BURST_MS = 50.0
+
+#: Rates whose starts are further apart than this many milliseconds are written down at each start; of the others it is
+#: written how far they may have come in this much more time.
+STEP_MS = 100.0
+AHEAD_MS = 1000.0
+
+#: More than anybody wants at once.
+PLENTY = 1 << 30
+
+
+@dataclass(slots=True, eq=False)
+class Gate:
+    """One limit and how far it is used up."""
+
+    limit: Limit
+    scope: str = "key"
+    name: str = ""
+    #: How many attempts are out.
+    running: int = 0
+    #: Monotonic milliseconds at which everything let through so far would have had its turn.
+    spent_until: float = 0.0
+    #: Unix milliseconds of the same, as far as it is written.
+    written: float = 0.0
+    #: Lines of a key that wait for an attempt to end.
+    waiting: dict[LineKey, Line] | None = None
+
+    @property
+    def interval(self) -> float:
+        """Milliseconds between two starts; 0: no rate."""
+        return self.limit.rate_period_ms / self.limit.rate_count if self.limit.rate_count else 0.0
+
+    def room(self, now_ms: float) -> int:
+        """Return how many may start now by the rate."""
+        interval = self.interval
+        if not interval:
+            return PLENTY
+        burst = max(1.0, BURST_MS / interval)
+        return int(burst - max(0.0, self.spent_until - now_ms) / interval + 1e-9)
+
+    def opens_at(self) -> float:
+        """Return the monotonic milliseconds at which the rate lets the next one start."""
+        interval = self.interval
+        return self.spent_until - (max(1.0, BURST_MS / interval) - 1) * interval if interval else 0.0
+
+    def spend(self, count: int, now_ms: float) -> None:
+        """Take in that attempts were handed out."""
+        self.running += count
+        if self.limit.rate_count:
+            self.spent_until = max(self.spent_until, now_ms) + count * self.interval
+
+
+class Gates:
+    """All limits of the cluster."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Gate] = {}
+        self.queues: dict[str, Gate] = {}
+        self.keys: dict[str, Gate] = {}
+        #: What the workers' code says, and what was set beside it, by scope and name.
+        self.of_code: dict[tuple[Scope, str], Limit] = {}
+        self.was_set: dict[tuple[Scope, str], Limit] = {}
+        #: Monotonic milliseconds at which a rate opens that something waits for; None: nothing does.
+        self.wake_at: float | None = None
+        #: True while attempts may run that nobody has named since the start: nothing that is counted is handed out.
+        self.uncertain = False
+
+    def room(self, gate: Gate | None, now_ms: float) -> int:
+        """Return how many may pass a gate now; asked again by `wake_at` where the rate lets none."""
+        if gate is None:
+            return PLENTY
+        room = PLENTY
+        if gate.limit.concurrency:
+            room = 0 if self.uncertain else gate.limit.concurrency - gate.running
+        if room > 0 and gate.limit.rate_count:
+            room = min(room, gate.room(now_ms))
+            if room <= 0:
+                opens = gate.opens_at()
+                self.wake_at = opens if self.wake_at is None else min(opens, self.wake_at)
+        return max(room, 0)
+
+    def room_of_key(self, key: LineKey) -> int:
+        """Return how many with the concurrency key of a line may be handed out now."""
+        gate = self.keys.get(key.key)
+        return 0 if self.uncertain else max(0, key.per_key - (gate.running if gate else 0))
+
+    def hold(self, line: Line) -> None:
+        """Let a line whose key is used up wait until a call with the key ends."""
+        gate = self.keys.get(line.key.key)
+        if gate is None:
+            gate = self.keys[line.key.key] = Gate(Limit(), name=line.key.key)
+        if gate.waiting is None:
+            gate.waiting = {}
+        gate.waiting[line.key] = line
+        line.held = True
+
+    def before(self, queue: str, task: str, key: str) -> tuple[Gate, ...]:
+        """Return the gates that a call passes; the one of its key is made where it is new."""
+        found = [gate for gate in (self.tasks.get(task), self.queues.get(queue)) if gate is not None]
+        if key:
+            gate = self.keys.get(key)
+            if gate is None:
+                gate = self.keys[key] = Gate(Limit(), name=key)
+            found.append(gate)
+        return tuple(found)
+
+
+def pass_gates(step: Step, gates: tuple[Gate, ...], count: int) -> None:
+    """Count attempts that are handed out, and write down how far the rates are."""
+    now_ms = step.now.monotonic * 1000
+    for gate in gates:
+        gate.spend(count, now_ms)
+        if gate.limit.rate_count:
+            spent_wall = step.now.wall_ms + gate.spent_until - now_ms
+            if spent_wall > gate.written:
+                gate.written = spent_wall + (0 if gate.interval >= STEP_MS else AHEAD_MS)
+                step.loaded.put_rate(gate.scope, gate.name, int(gate.written))
+
+
+def leave(step: Step, attempt: Attempt) -> None:
+    """Count an attempt that ended; lines that waited for its key take part again."""
+    for gate in attempt.gates:
+        gate.running -= 1
+        if gate.scope == "key":
+            wake(step, gate)
+    attempt.gates = ()
+
+
+def wake(step: Step, gate: Gate) -> None:
+    """Let the lines that wait for a key take part again; forget a key that nobody uses."""
+    waiting, gate.waiting = gate.waiting, None
+    for line in (waiting or {}).values():
+        line.held = False
+        if step.cluster.lines.by_key.get(line.key) is line:
+            step.cluster.lines.activate(line)
+    if gate.running <= 0:
+        step.cluster.gates.keys.pop(gate.name, None)
+
+
+def begin(step: Step) -> None:
+    """Take what is written of limits and rates, at the start."""
+    gates = step.cluster.gates
+    gates.was_set = dict(step.loaded.limits())
+    gates.uncertain = True
+    for scope, name in list(gates.was_set):
+        _renew(step, scope, name)
+
+
+def be_certain(step: Step) -> None:
+    """All attempts that may run are known now."""
+    gates = step.cluster.gates
+    gates.uncertain = False
+    for gate in list(gates.keys.values()):
+        wake(step, gate)
+
+
+def adopt(step: Step, attempt: Attempt) -> None:
+    """Count an attempt from before the start that its worker still has."""
+    attempt.gates = gates_of(step, attempt)
+    for gate in attempt.gates:
+        gate.running += 1
+
+
+def gates_of(step: Step, attempt: Attempt) -> tuple[Gate, ...]:
+    """Return the gates that an attempt passed."""
+    template = attempt.template
+    return step.cluster.gates.before(template.queue, template.task, attempt.run.concurrency_key)
+
+
+def take_facts(step: Step, facts: SessionFacts) -> None:
+    """Take what a worker's code says: of its tasks and of queues it holds for the cluster."""
+    gates = step.cluster.gates
+    said: dict[tuple[Scope, str], Limit] = {("task", task): Limit() for task in facts.tasks}
+    said |= {("task", one.task): one.limit for one in facts.task_facts if one.task in facts.tasks}
+    said |= {("queue", queue): limit for queue, limit in facts.queue_facts}
+    for (scope, name), limit in said.items():
+        if limit != gates.of_code.get((scope, name), Limit()):
+            gates.of_code[scope, name] = limit
+            if limit == Limit():
+                del gates.of_code[scope, name]
+            _renew(step, scope, name)
+
+
+def put(step: Step, scope: Scope, name: str, limit: Limit | None) -> Limit:
+    """Set a limit beside what the code says, or take it away; return the one that holds now."""
+    gates = step.cluster.gates
+    step.loaded.put_limit(scope, name, limit)
+    if limit is None:
+        gates.was_set.pop((scope, name), None)
+    else:
+        gates.was_set[scope, name] = limit
+    _renew(step, scope, name)
+    return in_force(gates, scope, name)
+
+
+def in_force(gates: Gates, scope: Scope, name: str) -> Limit:
+    """Return the limit that holds; an empty one: none."""
+    found = gates.was_set.get((scope, name))
+    return gates.of_code.get((scope, name), Limit()) if found is None else found
+
+
+def _renew(step: Step, scope: Scope, name: str) -> None:
+    """Put up, change or take away the gate of a name."""
+    gates = step.cluster.gates
+    standing = gates.tasks if scope == "task" else gates.queues
+    limit = in_force(gates, scope, name)
+    if limit == Limit():
+        standing.pop(name, None)
+    elif name in standing:
+        standing[name].limit = limit
+        return
+    else:
+        gate = standing[name] = Gate(limit, scope, name)
+        _start_rate(step, gate)
+    for attempt in step.cluster.attempts.values():
+        if (attempt.template.task if scope == "task" else attempt.template.queue) == name:
+            attempt.gates = gates_of(step, attempt)
+            if name in standing:
+                standing[name].running += 1
+
+
+def _start_rate(step: Step, gate: Gate) -> None:
+    """Go on from where a rate was when it was written down; never more than one start behind that."""
+    gate.written = step.loaded.rate(gate.scope, gate.name) or 0
+    if gate.limit.rate_count:
+        behind = min(gate.written - step.now.wall_ms, max(gate.interval, AHEAD_MS))
+        gate.spent_until = step.now.monotonic * 1000 + max(0.0, behind)
