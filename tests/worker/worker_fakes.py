@@ -18,7 +18,7 @@ from grpcflow_protos.v1 import graph_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_protos.v1 import worker_service_pb2_grpc as pb_grpc
 from grpcflow_worker.config import WorkerConfig, build_config
-from grpcflow_worker.executor import CallRun, Ended, Listener, Registered, Running, Waiting
+from grpcflow_worker.executor import CallRun, Ended, ExecutorError, Listener, Registered, Running, Waiting
 from grpcflow_worker.session import Identity, Session
 from grpcflow_worker.stream import Timing
 
@@ -250,10 +250,15 @@ class FakeExecutor:
         self.forgotten: list[int] = []
         self.closed: list[bool] = []
         self.wanted = 2
+        #: The bounds of autoscale; None: it is off.
+        self.bounds: tuple[int, int] | None = None
+        #: What was asked of `restart`: reload, modules.
+        self.restarts: list[tuple[bool, list[str]]] = []
         self.put_something = asyncio.Event()
         self.taken_back: list[int] = []
         self.emitted: list[tuple[str, int]] = []
         self.dumped = 0
+        self.concurrency = 2
         #: What `task_revoked` was sent with: the attempt, the signal, and whether it had expired.
         self.revoked: list[tuple[CallRun, int, bool]] = []
         self._start_error = start_error
@@ -299,6 +304,28 @@ class FakeExecutor:
 
     def capacity(self) -> int:
         return self.wanted
+
+    def places(self) -> int:
+        return self.bounds[0] if self.bounds else self.concurrency
+
+    def resize(self, by: int) -> int:
+        if self.bounds or self.concurrency + by < 1:
+            raise ExecutorError("not so")
+        self.concurrency += by
+        self.wanted = self.concurrency
+        return self.concurrency
+
+    def restart(self, *, reload: bool = False, modules: Sequence[str] = ()) -> None:
+        if "broken" in modules:
+            raise ExecutorError("not now")
+        self.restarts.append((reload, list(modules)))
+
+    def autoscale(self, most: int | None = None, least: int | None = None) -> tuple[int, int]:
+        if self.bounds is None:
+            raise ExecutorError("autoscale is off")
+        self.bounds = most or self.bounds[0], least or self.bounds[1]
+        self.wanted = self.bounds[0]
+        return self.bounds
 
     def held(self) -> int:
         return len(self.attempts)

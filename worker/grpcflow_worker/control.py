@@ -206,8 +206,8 @@ class Control:
             "pool": {
                 "implementation": facts.executor.kind,
                 "max-concurrency": session.identity.concurrency,
-                "max-tasks-per-child": figures.get("max-tasks-per-child"),
                 "processes": processes or [os.getpid()],
+                **{name: figures[name] for name in ("max-tasks-per-child",) if name in figures},
             },
             **({"autoscaler": figures["autoscale"]} if figures.get("autoscale") else {}),
             "total": {name: each.get("done", 0) for name, each in tasks.items()},
