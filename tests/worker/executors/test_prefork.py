@@ -222,6 +222,24 @@ async def test_a_child_ends_with_its_sockets_while_user_code_runs(gate: Gate) ->
     assert await asyncio.to_thread(child.wait, 10) == 0
 
 
+async def test_a_child_whose_supervisor_is_gone_ends_in_silence() -> None:
+    work, their_work = socket.socketpair()
+    urgent, their_urgent = socket.socketpair()
+    with contextlib.closing(urgent):
+        page = shared_page(mmap.PAGESIZE)
+        descriptors = [their_work.fileno(), their_urgent.fileno(), page]
+        command = [sys.executable, "-m", "grpcflow_worker.executors.child", *map(str, descriptors)]
+        child = subprocess.Popen(command, pass_fds=descriptors, stderr=subprocess.PIPE)
+        os.close(page)
+        their_work.close()
+        their_urgent.close()
+        with contextlib.closing(work):
+            work.sendall(frames.frame(frames.Preload([str(APPS), *sys.path], "executor_sample", (), "w", 1000)))
+            assert await asyncio.to_thread(work.recv, 1000)  # it is ready
+        _, said = await asyncio.to_thread(child.communicate, timeout=10)
+    assert (child.returncode, said) == (0, b"")
+
+
 async def test_large_arguments_and_values_pass(start: Start) -> None:
     running = await start("prefork", concurrency=2)
     words = [chr(97 + i) * 3_000_000 for i in range(4)]

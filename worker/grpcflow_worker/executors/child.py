@@ -136,7 +136,8 @@ class Child:
             while not self._leaving and (batch := self._next()) is not None:
                 self._run_batch(batch)
         self._title.show("ends")
-        self._outbox.flush(Output(leaving=True))
+        with contextlib.suppress(OSError):  # the supervisor is gone, and nobody is left to tell
+            self._outbox.flush(Output(leaving=True))
         hooks.process_ends()
 
     def _stray(self) -> None:
