@@ -5,6 +5,7 @@ What users import. Importing it is light: grpc, protobuf and the codec are loade
 
 from grpcflow import states
 from grpcflow.app import AlwaysEagerIgnored, Grpcflow
+from grpcflow.batching import BatchCall
 from grpcflow.canvas import (
     Signature,
     StampingVisitor,
@@ -30,6 +31,7 @@ from grpcflow.errors import (
     NotFound,
     NotRegistered,
     PayloadTooLarge,
+    QueueNotFound,
     Reject,
     RemoteError,
     Retry,
@@ -42,9 +44,10 @@ from grpcflow.errors import (
     WorkerLostError,
 )
 from grpcflow.graph import GraphView
+from grpcflow.queues import Broadcast, Queue, worker_direct
 from grpcflow.registration import DuplicateTaskName
 from grpcflow.result import AsyncResult, GroupResult, ResultSet, result_from_tuple
-from grpcflow.shared import shared_task
+from grpcflow.shared import shared_batch_task, shared_task
 from grpcflow.state import allow_join_result, current_app, current_task, denied_join_result
 from grpcflow.task import Context, Task
 
@@ -54,6 +57,8 @@ __all__ = [
     "AlreadyExists",
     "AlwaysEagerIgnored",
     "AsyncResult",
+    "BatchCall",
+    "Broadcast",
     "ChordError",
     "Context",
     "CoordinatorUnavailable",
@@ -69,6 +74,8 @@ __all__ = [
     "NotFound",
     "NotRegistered",
     "PayloadTooLarge",
+    "Queue",
+    "QueueNotFound",
     "Reject",
     "RemoteError",
     "ResultSet",
@@ -94,10 +101,12 @@ __all__ = [
     "group",
     "maybe_signature",
     "result_from_tuple",
+    "shared_batch_task",
     "shared_task",
     "signature",
     "states",
     "subtask",
+    "worker_direct",
     "xmap",
     "xstarmap",
 ]

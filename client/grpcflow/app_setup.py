@@ -15,6 +15,7 @@ from grpcflow.conf import Settings
 from grpcflow.discovery import Packages, checked_packages, discover
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow.pending_settings import PendingSettings
+from grpcflow.queues import Queues
 from grpcflow.registration import prepare
 from grpcflow.signals import Signal, import_modules
 from grpcflow.task import Task
@@ -98,6 +99,15 @@ class AppSetup:
         self._defaults: list[Callable[[], Mapping[str, Any]]] = []
         self._discoveries: list[tuple[Packages, str | None]] = []
         self._finalizing = threading.RLock()
+
+    @property
+    def queues(self) -> Queues:
+        """The queues that ``task_queues`` declares, by name; without any, the default one.
+
+        Raises:
+            ImproperlyConfigured: The configuration cannot be read.
+        """
+        return self.conf.queues
 
     # --- settings -----------------------------------------------------------------------------------------
 

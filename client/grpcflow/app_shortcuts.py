@@ -5,19 +5,21 @@ It may not import grpc, protobuf or the codec.
 
 from collections.abc import Collection, Iterator
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from grpcflow import state
 from grpcflow.app_setup import AppSetup
 from grpcflow.batch import Batch
 from grpcflow.batch import current as current_batch
 from grpcflow.canvas.signature import Signature
+from grpcflow.limits import checked_size
 from grpcflow.task import Task
 
 if TYPE_CHECKING:
     from grpcflow import canvas
     from grpcflow.app import Grpcflow
     from grpcflow.graph import Explanation, GraphView, Summary
+    from grpcflow.task_makers import MakesBatchTask, MakesBoundBatchTask
 
 __all__ = ["AppShortcuts"]
 
@@ -36,6 +38,58 @@ class AppShortcuts(AppSetup):
         if self._task_base is None:
             self._task_base = type("Task", (self.task_cls,), {"app": self, "abstract": True})
         return self._task_base
+
+    @overload
+    def batch_task(
+        self,
+        *,
+        size: int,
+        within: float = 0.5,
+        bind: Literal[False] = False,
+        name: str | None = None,
+        base: type[_Task] | None = None,
+        **options: Any,
+    ) -> "MakesBatchTask": ...
+    @overload
+    def batch_task(
+        self,
+        *,
+        size: int,
+        within: float = 0.5,
+        bind: Literal[True],
+        name: str | None = None,
+        base: type[_Task] | None = None,
+        **options: Any,
+    ) -> "MakesBoundBatchTask": ...
+    def batch_task(
+        self,
+        *,
+        size: int,
+        within: float = 0.5,
+        bind: bool = False,
+        name: str | None = None,
+        base: type[_Task] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Make a task of a function that takes many calls at once, as a list of ``BatchCall``, and register it.
+
+        Calls are made as those of any task, each with a value or a failure of its own; their arguments are not checked.
+
+        Args:
+            size: How many calls the function gets at most; at least 1.
+            within: Seconds that the first of them waits for others. Default 0.5; 0: for none.
+            bind: True: the function gets the task itself as first argument. Default False.
+            name: Name of the task; None: the module's and the function's.
+            base: Class of the task; None: the app's ``task_cls``.
+            **options: As for ``task``.
+
+        Raises:
+            ValueError: ``size`` or ``within`` cannot be.
+            TypeError: There is no such option.
+        """
+        app = cast("Grpcflow", self)
+        options = {"typing": False, **options, "batch_size": checked_size(size), "batch_within": within}
+        return app.task(bind=bind, name=name, base=base, **options)
 
     def signature(self, varies: Any, *args: Any, **kwargs: Any) -> Signature:
         """Return a signature that this app sends; see ``grpcflow.signature``."""

@@ -2,17 +2,18 @@
 
 A setting is a typed attribute with a default; a name or a value that cannot be right is refused when it is
 set, not when it is used. Where the settings come from is known elsewhere. It may import nothing of grpcflow but
-its errors, its routes, and what settings may be.
+its errors, its routes and queues, and what settings may be.
 """
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, tzinfo
+from datetime import UTC, timedelta, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from grpcflow.errors import ImproperlyConfigured
+from grpcflow.queues import Queues
 from grpcflow.routes import Router
 from grpcflow.setting_names import unknown
 from grpcflow.setting_values import POLICY, TESTS
@@ -24,6 +25,9 @@ COORDINATOR_VARIABLE: Final = "GRPCFLOW_COORDINATOR"
 
 #: Where the coordinator is when nobody says.
 DEFAULT_COORDINATOR: Final = "127.0.0.1:50551"
+
+#: What ``Settings.queues`` is made of.
+_OF_QUEUES: Final = frozenset({"task_queues", "task_default_queue", "task_create_missing_queues"})
 
 #: Who set a setting; what stands higher wins.
 _BY_DEFAULTS, _BY_SOURCE, _BY_HAND = 1, 2, 3
@@ -62,7 +66,9 @@ class Settings:
         exception_modules: Modules that may be imported to rebuild an exception which came from a worker.
         timezone: Name of the time zone in which naive datetimes are read; None: UTC.
         enable_utc: True: times are UTC where ``timezone`` names nothing. False needs a ``timezone``.
-        task_routes: Queues and priorities by task name; see ``routes.Router``.
+        task_routes: Queues and other options of calls by task name, or by functions; see ``routes.Router``.
+        task_queues: The queues that are declared, with their limits and weights; see ``queues.Queues``. None: none is.
+        task_create_missing_queues: False: a call may name no other queues than these.
         task_default_queue: Queue of calls that name none.
         task_default_priority: Priority of calls that name none: 0 to 9, higher first.
         task_inherit_parent_priority: True: a call made inside a task has that task's priority unless it names one.
@@ -70,6 +76,10 @@ class Settings:
         task_max_deliveries: How many lost attempts a task may have; None: the coordinator's default (3).
         task_ignore_result: True: values are not kept.
         task_store_errors_even_if_ignored: Taken for the sake of code written for Celery: failures are always kept.
+        task_default_rate_limit: Rate limit of tasks that name none, as ``10/s``; None: there is none.
+        result_expires: Seconds or a timedelta for which what is known of a graph is kept after its end, where its calls
+            succeeded; None: as the coordinator says.
+        result_failure_expires: The same where it failed; None: as ``result_expires``.
         task_track_started: True: workers report when a task starts, so that STARTED can be seen.
         task_time_limit: Seconds after which a task is stopped; None: no limit.
         task_soft_time_limit: Seconds after which SoftTimeLimitExceeded is raised in a task; None: no limit.
@@ -96,7 +106,9 @@ class Settings:
     exception_modules: Collection[str] = ()
     timezone: str | None = None
     enable_utc: bool = True
-    task_routes: Mapping[Any, Any] = field(default_factory=dict)
+    task_routes: Any = field(default_factory=dict)
+    task_queues: Any = None
+    task_create_missing_queues: bool = True
     task_default_queue: str = "default"
     task_default_priority: int = 0
     task_inherit_parent_priority: bool = False
@@ -104,6 +116,9 @@ class Settings:
     task_max_deliveries: int | None = None
     task_ignore_result: bool = False
     task_store_errors_even_if_ignored: bool = False
+    task_default_rate_limit: str | float | None = None
+    result_expires: float | timedelta | None = None
+    result_failure_expires: float | timedelta | None = None
     task_track_started: bool = False
     task_time_limit: float | None = None
     task_soft_time_limit: float | None = None
@@ -117,6 +132,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         self._router: Router | None = None
+        self._queues: Queues | None = None
         self._version = 0
         self._origins: dict[str, int] = {}
 
@@ -132,6 +148,8 @@ class Settings:
         """Set a setting whose value was checked."""
         if name == "task_routes":
             object.__setattr__(self, "_router", None)
+        elif name in _OF_QUEUES:
+            object.__setattr__(self, "_queues", None)
         object.__setattr__(self, "_version", self.__dict__.get("_version", 0) + 1)
         object.__setattr__(self, name, value)
 
@@ -280,6 +298,14 @@ class Settings:
         if self._router is None:
             self._router = Router(self.task_routes)
         return self._router
+
+    @property
+    def queues(self) -> Queues:
+        """The queues of ``task_queues``, ready for use; without any, the default one."""
+        if self._queues is None:
+            create = self.task_create_missing_queues
+            self._queues = Queues(self.task_queues, self.task_default_queue, create_missing=create)
+        return self._queues
 
 
 _NAMES: Final = tuple(item.name for item in fields(Settings))

@@ -23,6 +23,7 @@ __all__ = [
     "NotFound",
     "NotRegistered",
     "PayloadTooLarge",
+    "QueueNotFound",
     "Reject",
     "RemoteError",
     "RequestFailed",
@@ -260,6 +261,12 @@ class NotRegistered(GrpcflowError, KeyError):
     """No task of this name is registered."""
 
     default_code = "UNREGISTERED"
+
+
+class QueueNotFound(GrpcflowError, KeyError):
+    """A call names a queue that is not declared, and ``task_create_missing_queues`` is False."""
+
+    default_code = "QUEUE_NOT_FOUND"
 
 
 class MaxRetriesExceededError(GrpcflowError):

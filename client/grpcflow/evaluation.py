@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import codec, errors, ids, lower, state
+from grpcflow.batching import BatchCall, each_end
 from grpcflow.context import RESERVED_HEADERS, Context
 from grpcflow.emitting import Collected
 from grpcflow.frames import Frame, Kept, KeptCalls, Node, failed_by, handed, in_place_of
@@ -166,7 +167,8 @@ class Evaluation:
             request._emits = collected
             collected.begin()
             handed_over.request = request
-            body = functools.partial(_body, function, args, kwargs, self._headers_of(node.template).get("via", ""))
+            run = functools.partial(_in_a_batch, function, request) if task.batch_size else function
+            body = functools.partial(_body, run, args, kwargs, self._headers_of(node.template).get("via", ""))
             with self._joins_denied():
                 traced = trace(task, request, body)
             if not isinstance(traced.error, errors.Retry) or handed_over.replacement is not None:
@@ -278,6 +280,15 @@ class _HandedOver:
         place = node.standing()
         place.frame.added.setdefault(place.run.group, []).append(ran.ends[graph.outcome.node])
         return ran.result_of(graph.outcome)
+
+
+def _in_a_batch(function: Callable[..., Any], request: Context, /, *args: Any, **kwargs: Any) -> Any:
+    """Call the function of a batch task with the one call that there is."""
+    call = BatchCall(args=args, kwargs=kwargs, id=request.id or "", request=request)
+    (end,) = each_end(completed(function([call])), 1)
+    if isinstance(end, BaseException):
+        raise end
+    return end
 
 
 def _body(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], via: str) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from grpcflow.annotations import annotate
 from grpcflow.autoretry import with_retries
 from grpcflow.errors import ImproperlyConfigured
+from grpcflow.limits import check_limits
 from grpcflow.task import Task
 from grpcflow.task_option_names import TASK_OPTIONS_ELSEWHERE
 
@@ -59,7 +60,7 @@ def prepare(app: "Grpcflow", task: Task[..., Any]) -> None:
 
     Raises:
         ImproperlyConfigured: An attribute has a value that cannot be honoured.
-        ValueError: Its soft time limit is above the hard one.
+        ValueError: Its soft time limit is above the hard one, or another limit cannot be.
         ImportError: It wants pydantic models and pydantic is not installed.
     """
     known = task.__dict__.get("app") is app
@@ -86,12 +87,7 @@ def prepare(app: "Grpcflow", task: Task[..., Any]) -> None:
 
 def check_attributes(task: Task[..., Any]) -> None:
     """Refuse attributes that could not be honoured, and say what to use instead."""
-    if task.rate_limit is not None:
-        raise ImproperlyConfigured(
-            f"the task {task.name} has a rate_limit, which grpcflow does not have yet: leave it out, and bound the "
-            "work by the concurrency of a worker with a queue of its own",
-            code="UNSUPPORTED_OPTION",
-        )
+    check_limits(task)
     for option in ("acks_on_failure", "acks_on_timeout", "acks_on_failure_or_timeout"):
         if not getattr(task, option):
             raise ImproperlyConfigured(

@@ -15,7 +15,7 @@ _NO_EXCHANGE: Final = "there are no exchanges, only queues: name one in task_rou
 _NO_DECLARING: Final = "queues need no declaring: one is there as soon as it is used"
 _NO_BEAT: Final = "there are no schedules yet"
 _NO_EVENTS: Final = "there are no task events yet; ask app.control.inspect()"
-_NO_LIMIT: Final = "there are no rate limits yet"
+_NO_LIMIT: Final = "limits hold for the whole cluster, whichever worker runs a task: take the rate_limit from the task"
 _NO_COUNT: Final = "there is nothing to set: how much a worker holds adapts to how long its tasks take"
 _LOGGING: Final = (
     "the worker has a log format of its own; connect a receiver to grpcflow.signals.setup_logging, "
@@ -38,9 +38,7 @@ _NO_RECYCLING: Final = "children are not replaced yet because of what they have 
 #: Where settings of Celery went that have a reason of their own.
 _SINGLE: Final[Mapping[str, str]] = {
     "result_backend": _NO_BACKEND,
-    "result_expires": _COORDINATOR_KEEPS,
     "result_chord_expires": _COORDINATOR_KEEPS,
-    "result_failure_expires": _COORDINATOR_KEEPS,
     "result_persistent": "results are always durable",
     "result_cache_max": "results are not cached apart from the objects that hold them",
     "result_chord_join_timeout": "nothing waits for a chord: its body runs as soon as its header has settled",
@@ -50,17 +48,14 @@ _SINGLE: Final[Mapping[str, str]] = {
     "task_acks_on_timeout": _ENDED,
     "task_reject_on_worker_lost": _LATE,
     "task_retry_on_worker_lost": _LATE,
-    "task_create_missing_queues": _NO_DECLARING,
     "task_create_missing_queue_type": _NO_DECLARING,
     "task_create_missing_queue_exchange_type": _NO_EXCHANGE,
-    "task_queues": _NO_DECLARING + "; name those of a worker with its option -Q",
     "task_queue_max_priority": "every queue has the priorities 0 to 9",
     "task_default_queue_type": _NO_DECLARING,
     "task_default_delivery_mode": "calls are always durable",
     "task_default_exchange": _NO_EXCHANGE,
     "task_default_exchange_type": _NO_EXCHANGE,
     "task_default_routing_key": _NO_EXCHANGE,
-    "task_default_rate_limit": _NO_LIMIT,
     "task_protocol": "there is one protocol, which both sides agree on when they connect",
     "task_repr_maxlevels": "representations of arguments are cut by length",
     "task_allow_error_cb_on_chord_header": "the errback of a chord runs once, whichever part failed; "
@@ -91,7 +86,7 @@ _SINGLE: Final[Mapping[str, str]] = {
     "worker_redirect_stdouts": "what tasks print stays on the worker's own output",
     "worker_redirect_stdouts_level": "what tasks print stays on the worker's own output",
     "worker_detect_quorum_queues": _NO_BROKER,
-    "worker_direct": "name a queue for each worker with its option -Q",
+    "worker_direct": "every worker has a queue of its own: call with queue=grpcflow.worker_direct(NAME)",
     "worker_autoscaler": _OWN_PARTS,
     "worker_agent": _OWN_PARTS,
     "worker_consumer": _OWN_PARTS,

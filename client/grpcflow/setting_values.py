@@ -1,12 +1,14 @@
 """What each setting may be: one test and one wording for each.
 
-Pure. It may import nothing of grpcflow but its routes.
+Pure. It may import nothing of grpcflow but its routes, queues and limits.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from grpcflow.limits import checked_length, parse_rate
+from grpcflow.queues import Queues
 from grpcflow.routes import Router
 
 __all__ = ["COMPRESSIONS", "FIXED", "POLICY", "SERIALIZERS", "TESTS", "WITHOUT_EFFECT", "Test"]
@@ -77,11 +79,33 @@ def _is_priority(value: Any) -> bool:
 
 
 def _is_routes(value: Any) -> bool:
-    """Return True for a mapping; what stands in it is checked by the router, which says what is wrong."""
-    if isinstance(value, Mapping):
-        Router(value)
-        return True
-    return False
+    """Return True for routes; the router says what is wrong with others."""
+    Router(value)
+    return True
+
+
+def _is_queues(value: Any) -> bool:
+    """Return True for queues; they say what is wrong with others."""
+    Queues(value)
+    return True
+
+
+def _is_rate(value: Any) -> bool:
+    """Return True for None and for a rate limit."""
+    try:
+        parse_rate(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_length(value: Any) -> bool:
+    """Return True for None and for a length of time above 0."""
+    try:
+        checked_length("it", value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_annotations(value: Any) -> bool:
@@ -111,6 +135,10 @@ _COMPRESSION: Final[Test] = (
     f"None or one of {', '.join(COMPRESSIONS)}",
 )
 _NAME_LIST: Final[Test] = (_is_texts, "a list of names")
+_LENGTH: Final[Test] = (
+    _is_length,
+    "a number of seconds above 0 or a timedelta, or None for as long as the coordinator is told to",
+)
 _SECONDS: Final[Test] = (_is_seconds, "a number of seconds above 0, or None")
 
 TESTS: Final[Mapping[str, Test]] = {
@@ -131,7 +159,9 @@ TESTS: Final[Mapping[str, Test]] = {
     "exception_modules": _NAME_LIST,
     "timezone": (_is_zone, 'the name of a time zone, such as "UTC" or "Europe/Paris", or None'),
     "enable_utc": _FLAG,
-    "task_routes": (_is_routes, "a mapping of task names to queues"),
+    "task_routes": (_is_routes, "a mapping of task names to queues, a function, or a list of these"),
+    "task_queues": (_is_queues, "a tuple of queues, a mapping of names, or None"),
+    "task_create_missing_queues": _FLAG,
     "task_default_queue": (lambda value: isinstance(value, str) and bool(value), "the name of a queue"),
     "task_default_priority": (_is_priority, "a whole number from 0 to 9"),
     "task_inherit_parent_priority": _FLAG,
@@ -139,6 +169,12 @@ TESTS: Final[Mapping[str, Test]] = {
     "task_max_deliveries": (lambda value: value is None or _is_count(value), "a whole number above 0, or None"),
     "task_ignore_result": _FLAG,
     "task_store_errors_even_if_ignored": _FLAG,
+    "task_default_rate_limit": (
+        _is_rate,
+        'a rate such as "10/s", "100/m" or "3/h", a number for so many a second, or None',
+    ),
+    "result_expires": _LENGTH,
+    "result_failure_expires": _LENGTH,
     "task_track_started": _FLAG,
     "task_time_limit": _SECONDS,
     "task_soft_time_limit": _SECONDS,

@@ -4,18 +4,19 @@ It may not import grpc, protobuf or the codec.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from grpcflow import state
+from grpcflow.limits import checked_size
 from grpcflow.registration import check_options, main_name, make_task
 from grpcflow.task import Task
 from grpcflow.type_parameters import P, R
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
-    from grpcflow.task_makers import MakesBoundModelTask, MakesBoundTask, MakesModelTask, MakesTask
+    from grpcflow.task_makers import MakesBatchTask, MakesBoundModelTask, MakesBoundTask, MakesModelTask, MakesTask
 
-__all__ = ["SharedTask", "shared_task"]
+__all__ = ["SharedTask", "shared_batch_task", "shared_task"]
 
 _Base = type[Task[..., Any]] | None
 
@@ -120,3 +121,19 @@ def shared_task(
         return SharedTask(chosen)
 
     return decorate if fun is None else decorate(fun)
+
+
+def shared_batch_task(*, size: int, within: float = 0.5, **options: Any) -> "MakesBatchTask":
+    """Make a task of a function that takes many calls at once, for every app; see ``Grpcflow.batch_task``.
+
+    Args:
+        size: How many calls the function gets at most; at least 1.
+        within: Seconds that the first of them waits for others. Default 0.5; 0: for none.
+        **options: As for ``shared_task``.
+
+    Raises:
+        ValueError: ``size`` or ``within`` cannot be.
+        TypeError: There is no such option.
+    """
+    options = {"typing": False, **options, "batch_size": checked_size(size), "batch_within": within}
+    return cast("MakesBatchTask", shared_task(**options))

@@ -58,7 +58,20 @@ class Task(RunningTask, Generic[P, R_co]):
         expires: Seconds or a time after which a call that has not started is revoked; None: never.
         time_limit: Seconds after which its process is killed and the call fails; None: never.
         soft_time_limit: Seconds after which ``SoftTimeLimitExceeded`` is raised in it; None: never.
-        rate_limit: None, the only value so far.
+        rate_limit: Starts in the whole cluster: ``"10/s"``, ``"100/m"``, ``"3/h"``, a number for so many a second; 0:
+            no limit; None: as ``task_default_rate_limit`` says.
+        concurrency_limit: How many of its calls run at once in the whole cluster; None: no limit.
+        concurrency_key: Name of an argument, or a tuple of names: calls that have the same there wait for each other.
+        concurrency_per_key: How many of those run at once. Default 1.
+        fairness_key: Name of an argument, or a tuple of names: of those waiting in a queue each value has its turn.
+        unique_for: Seconds or a timedelta: meanwhile a call like one that has not ended does not run, and ends as that
+            one does. None: every call runs.
+        unique_on: Names of the arguments in which such calls are alike; None: all arguments.
+        unique_stays: True: also like one that has ended. Default False.
+        result_expires: Seconds or a timedelta for which records are kept after the end; None: as the setting says.
+        result_failure_expires: The same where the call failed.
+        batch_size: At most so many calls are given to the function at once, as a list; see ``app.batch_task``. 0: one.
+        batch_within: Seconds that the first of them waits for others.
         serializer: Codec of its arguments; None: as ``task_serializer`` says.
         track_started: True: the worker reports the start; None: as ``task_track_started`` says.
         trail: True: what a call submits is noted in ``request.children``. Default True.
@@ -97,6 +110,17 @@ class Task(RunningTask, Generic[P, R_co]):
     time_limit: float | None = None
     soft_time_limit: float | None = None
     rate_limit: str | float | None = None
+    concurrency_limit: int | None = None
+    concurrency_key: str | tuple[str, ...] | None = None
+    concurrency_per_key: int = 1
+    fairness_key: str | tuple[str, ...] | None = None
+    unique_for: float | timedelta | None = None
+    unique_on: str | tuple[str, ...] | None = None
+    unique_stays: bool = False
+    result_expires: float | timedelta | None = None
+    result_failure_expires: float | timedelta | None = None
+    batch_size: int = 0
+    batch_within: float = 0.5
     serializer: str | None = None
     track_started: bool | None = None
     trail: bool = True
@@ -124,7 +148,8 @@ class Task(RunningTask, Generic[P, R_co]):
             *("typing", "autoretry_for", "dont_autoretry_for", "retry_kwargs", "retry_backoff", "retry_backoff_max"),
             *("retry_jitter", "pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs"),
             *("before_start", "on_success", "on_failure", "on_retry", "after_return", "on_replace", "on_bound"),
-            "shadow_name",
+            *("concurrency_limit", "concurrency_key", "concurrency_per_key", "fairness_key", "unique_for", "unique_on"),
+            *("unique_stays", "result_expires", "result_failure_expires", "batch_size", "batch_within", "shadow_name"),
         }
     )
 
@@ -187,13 +212,16 @@ class Task(RunningTask, Generic[P, R_co]):
             **options: ``countdown`` (seconds), ``eta`` (datetime), ``expires`` (seconds, timedelta or
                 datetime), ``queue``, ``priority`` (0 to 9), ``task_id``, ``link``, ``link_error`` (one signature
                 or several), ``ignore_result``, ``acks_late``, ``max_deliveries``, ``serializer``, ``headers``,
-                ``track_started``, ``time_limit`` and ``soft_time_limit`` (seconds).
+                ``track_started``, ``time_limit`` and ``soft_time_limit`` (seconds), ``fairness_key`` and
+                ``concurrency_key`` (text that is the key), ``concurrency_per_key``, ``idempotency_key``,
+                ``unique_for``, ``unique_on``, ``unique_stays``, ``result_expires`` and ``result_failure_expires``.
 
         Raises:
             TypeError: The task does not take these arguments, or an option does not exist.
             SerializationError: An argument cannot travel.
             PayloadTooLarge: The encoded arguments are over the limit.
             AlreadyExists: The ``task_id`` belongs to a call that has not settled.
+            QueueNotFound: The queue is not declared, and ``task_create_missing_queues`` is False.
             CoordinatorUnavailable: No coordinator could be reached.
         """
         positional, named = tuple(args or ()), dict(kwargs or {})

@@ -6,10 +6,19 @@ Protocols and not ``Callable``, since one function can have several shapes. No p
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Protocol, overload
 
+from grpcflow.batching import BatchCall
 from grpcflow.task import Task
 from grpcflow.type_parameters import P, R
 
-__all__ = ["Dumped", "MakesBoundModelTask", "MakesBoundTask", "MakesModelTask", "MakesTask"]
+__all__ = [
+    "Dumped",
+    "MakesBatchTask",
+    "MakesBoundBatchTask",
+    "MakesBoundModelTask",
+    "MakesBoundTask",
+    "MakesModelTask",
+    "MakesTask",
+]
 
 
 class MakesTask(Protocol):
@@ -24,6 +33,22 @@ class MakesBoundTask(Protocol):
     """Makes a task of a function whose first parameter is the task itself: callers do not give it."""
 
     def __call__(self, fun: Callable[Concatenate[Any, P], R], /) -> Task[P, R]:
+        """Make a task of a function and register it."""
+        ...
+
+
+class MakesBatchTask(Protocol):
+    """Makes a task whose function takes many calls at once; callers make each with any arguments."""
+
+    def __call__(self, fun: Callable[[list[BatchCall]], Any], /) -> Task[..., Any]:
+        """Make a task of a function and register it."""
+        ...
+
+
+class MakesBoundBatchTask(Protocol):
+    """The same for a function whose first parameter is the task itself."""
+
+    def __call__(self, fun: Callable[[Any, list[BatchCall]], Any], /) -> Task[..., Any]:
         """Make a task of a function and register it."""
         ...
 

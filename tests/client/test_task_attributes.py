@@ -22,7 +22,6 @@ def app() -> FakeApp:
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ({"rate_limit": "10/s"}, "does not have yet"),
         ({"acks_on_failure": False}, "autoretry_for="),
         ({"acks_on_timeout": False}, "autoretry_for="),
         ({"acks_on_failure_or_timeout": False}, "autoretry_for="),

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from grpcflow_protos import limits
+from grpcflow_protos.v1 import limit_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.capacity import Capacity
 from grpcflow_worker.executor import CallRun, Ended
@@ -57,6 +58,7 @@ class Identity:
         concurrency: how many tasks it runs at once.
         version, host, process_id, executor: for people.
         direct: name of the queue that it alone serves, always, with a weight of 1; "": none.
+        task_facts, queue_facts: limits and batches of its tasks, limits of queues.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Identity:
     process_id: int = 0
     executor: str = ""
     direct: str = ""
+    task_facts: tuple[limit_pb2.TaskFacts, ...] = ()
+    queue_facts: tuple[limit_pb2.QueueFacts, ...] = ()
 
 
 @dataclass(slots=True)
@@ -184,6 +188,8 @@ class Session:
             process_id=mine.process_id,
             concurrency=mine.concurrency,
             executor=mine.executor,
+            task_facts=mine.task_facts,
+            queue_facts=mine.queue_facts,
         )
         return pb.WorkRequest(hello=hello, sequence=1)
 

@@ -31,6 +31,7 @@ from grpcflow_protos import limits
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
 from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorError, Registered
+from grpcflow_worker.facts import queue_facts, task_facts
 from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
 from grpcflow_worker.leaving import Leaving, Step
 from grpcflow_worker.session import Effects, Identity, Session
@@ -210,6 +211,8 @@ class Supervisor:
             process_id=os.getpid(),
             executor=self._executor.kind,
             direct=_direct(config.name),
+            task_facts=task_facts(registered.conf.get("facts", {})),
+            queue_facts=queue_facts(registered.conf.get("facts", {})),
         )
         session = Session(identity, weights)
         driver = StreamDriver(

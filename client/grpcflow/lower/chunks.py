@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from grpcflow.ids import node_bytes
+from grpcflow.lower.keys import NO_KEYS
 from grpcflow.lower.model import Attachment, LoweredGraph, Run, TemplateSpec
 from grpcflow_protos.limits import CHUNK_BYTES, CHUNK_RUNS
 from grpcflow_protos.v1 import graph_pb2
@@ -25,9 +26,11 @@ _TEMPLATE_BYTES: Final = 5
 #: Fields of a template that are copied as they are, and lengths of time in it.
 _MOSTLY_DEFAULT: Final = (
     *("priority", "acks_early", "max_deliveries", "ignore_result", "content_type", "headers", "parent_id"),
-    "track_started",
+    *("track_started", "unique_stays", "broadcast", "concurrency_per_key"),
 )
-_LENGTHS: Final = ("countdown", "expires_in", "time_limit", "soft_time_limit")
+_LENGTHS: Final = (
+    *("countdown", "expires_in", "time_limit", "soft_time_limit", "unique_for", "result_expires", "failure_expires"),
+)
 
 _KINDS: Final = {
     "replace": graph_pb2.ATTACHMENT_KIND_REPLACE,
@@ -103,6 +106,7 @@ def _size(run: Run) -> int:
         _RUN_BYTES
         + run.size
         + len(run.id)
+        + (0 if run.keys is NO_KEYS else sum(map(len, run.keys)))
         + _PAYLOAD_BYTES * len(run.payloads)
         + _EDGE_BYTES * (len(run.inputs) + len(run.members or ()))
         + _INDEX_BYTES * len(run.children)
@@ -129,6 +133,8 @@ def _run(run: Run, graph_id: bytes) -> graph_pb2.NodeRun:
         message.group = node_bytes(graph_id, run.group)
         message.group_index = run.group_index
         message.in_chord = run.in_chord
+    if run.keys is not NO_KEYS:
+        message.fairness_key, message.concurrency_key, message.unique_key = run.keys
     return message
 
 

@@ -1,13 +1,18 @@
 """What a canvas is lowered to: nodes in runs, edges, templates, and the shape of its result.
 
-Plain data; imports nothing of grpcflow. The numbers of the enumerations are those of ``graph.proto``.
+Plain data; imports nothing of grpcflow but keys. The numbers of the enumerations are those of ``graph.proto``.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from grpcflow.lower.keys import NO_KEYS, Keys
+
+if TYPE_CHECKING:
+    from grpcflow.lower.keys import KeyPlan
 
 __all__ = ["Attachment", "EdgeSpec", "LoweredGraph", "Mode", "OnFailure", "Outcome", "Run", "TemplateSpec"]
 
@@ -46,7 +51,11 @@ class EdgeSpec:
 
 @dataclass(frozen=True)
 class TemplateSpec:
-    """What many calls of one graph share; the fields are those of Template in graph.proto."""
+    """What many calls of one graph share; the fields are those of Template in graph.proto.
+
+    Attributes:
+        keys: How the keys of its calls are made; None: of none but those that a call is given. Does not travel.
+    """
 
     # Without slots, for the sake of ``delayed``.
 
@@ -69,6 +78,13 @@ class TemplateSpec:
     replaced_nesting: int = 0
     time_limit: timedelta | None = None
     soft_time_limit: timedelta | None = None
+    unique_for: timedelta | None = None
+    unique_stays: bool = False
+    broadcast: bool = False
+    concurrency_per_key: int = 0
+    result_expires: timedelta | None = None
+    failure_expires: timedelta | None = None
+    keys: "KeyPlan | None" = None
 
     def delayed(self, countdown: timedelta | None) -> "TemplateSpec":
         """Return the same with another countdown; the short way, for a group may have a hundred thousand of them."""
@@ -117,6 +133,7 @@ class Run:
         group: Index of the join that these are members of; -1: of none.
         group_index: Place of the first node in that join's list.
         in_chord: True where that join is the header of a chord.
+        keys: The keys of its nodes; one with a unique key has one node.
     """
 
     first: int
@@ -130,6 +147,7 @@ class Run:
     group: int = -1
     group_index: int = 0
     in_chord: bool = False
+    keys: Keys = NO_KEYS
 
     @property
     def count(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from grpcflow.canvas.parts import merged_options
+from grpcflow.lower.keys import IDEMPOTENT_FOR, KEY_OPTIONS, NO_KEYS, Keys, idempotent, literal_keys
 from grpcflow.lower.model import EdgeSpec, Mode, Outcome, Run, TemplateSpec
 from grpcflow.lower.options import checked_name, length_of
 from grpcflow.lower.sources import Known, Link, Source, Sources, without_values
@@ -41,6 +42,10 @@ class Graph:
         self._known: dict[tuple[Any, ...], int] = {}
         self._undelayed: dict[tuple[Any, ...], TemplateSpec] = {}
         self._checks: dict[str, _Check | None] = {}
+        #: True where functions decide of routes, call by call.
+        self._asks = calls.asks_for_routes
+        #: How many calls have an idempotency key, by the key.
+        self._idempotent: dict[str, int] = {}
         #: Runs of one node, by its index; nodes of longer runs have no edges of their own.
         self._run_of: dict[int, Run] = {}
 
@@ -55,8 +60,8 @@ class Graph:
             # What an errback is told depends on the worker that runs it, so its arguments cannot be checked here.
             told = any(edge.mode is Mode.ERROR for edge in edges)
             values = None if told else sum(edge.mode is Mode.VALUE for edge in edges)
-        template, payload = self._described(canvas, given, values)
-        run = Run(self.node_count, template, [payload], edges, size=len(payload))
+        template, payload, keys = self._described(canvas, given, values)
+        run = Run(self.node_count, template, [payload], edges, size=len(payload), keys=keys)
         return self._finish(run, step, parent)
 
     @staticmethod
@@ -69,15 +74,16 @@ class Graph:
 
     def shared_call(self, canvas: Canvas, given: Given, run: Run | None) -> Run:
         """Add one call that waits for nothing, to ``run`` where it fits in, and return the run it is in."""
-        template, payload = self._described(canvas, given, 0)
+        template, payload, keys = self._described(canvas, given, 0)
         fits = (
             run is not None
             and run.template == template
+            and (run.keys is keys or (run.keys == keys and not keys.unique))
             and len(run.payloads) < RUN_NODES
             and run.size + len(payload) <= BATCH_BYTES
         )
         if run is None or not fits:
-            run = Run(self.node_count, template)
+            run = Run(self.node_count, template, keys=keys)
             self.runs.append(run)
         run.payloads.append(payload)
         run.size += len(payload)
@@ -169,19 +175,25 @@ class Graph:
         if not (OWN_OPTIONS.isdisjoint(canvas["options"]) and OWN_OPTIONS.isdisjoint(given.options)):
             links = links + callbacks_of(canvas, "link", given)
             errbacks = errbacks + [Errback(item) for item in callbacks_of(canvas, "link_error", given)]
-        if isinstance(outcome, Known):
-            self.links.extend(Link(link, outcome.sources, Given((outcome.value,))) for link in links)
+        if not (links or errbacks):
             return
-        self.links.extend(Link(link, (Source(outcome.node),), parent=outcome) for link in links)
+        key = step.idempotency()
+        if isinstance(outcome, Known):
+            handed = Given((outcome.value,), idempotency=key)
+            self.links.extend(Link(link, outcome.sources, handed) for link in links)
+            return
+        handed = NOTHING if key is None else Given(idempotency=key)
+        self.links.extend(Link(link, (Source(outcome.node),), handed, outcome) for link in links)
         for errback in errbacks:
             if not errback.parents:
+                errback.idempotency = key
                 self.errbacks.append(errback)
             errback.parents.append(outcome.node)
 
     # --- what a call is made of ---------------------------------------------------------------------------
 
-    def _described(self, canvas: Canvas, given: Given, inputs: int | None) -> tuple[int, bytes]:
-        """Return template and payload of a call; ``inputs``: values to come, None where that is not known."""
+    def _described(self, canvas: Canvas, given: Given, inputs: int | None) -> tuple[int, bytes, Keys]:
+        """Return template, payload and keys of a call; ``inputs``: values to come, None where that is not known."""
         options = canvas["options"]
         if given.options:
             options = merged_options(options, given.options)
@@ -196,8 +208,35 @@ class Graph:
                 args, kwargs = (*given.args, *args), {**kwargs, **given.kwargs}
             if inputs is not None and (check := self._check(name)) is not None:
                 check(args, kwargs, inputs)
-        template = self._template(name, options, via)
-        return template, self._calls.payload(self.templates[template], args, kwargs)
+        keys = NO_KEYS
+        if self._asks or given.idempotency is not None or (options and not KEY_OPTIONS.isdisjoint(options)):
+            template, keys = self._keyed(name, args, kwargs, options, via, given)
+        else:
+            template = self._template(name, options, via)
+        spec = self.templates[template]
+        if spec.keys is not None:
+            keys = spec.keys.made(args, kwargs, inputs, keys)
+        return template, self._calls.payload(spec, args, kwargs), keys
+
+    def _keyed(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        via: str,
+        given: Given,
+    ) -> tuple[int, Keys]:
+        """Return template and keys of a call that has keys of its own, or whose route depends on the call."""
+        rest, keys, key = literal_keys(name, options, given.idempotency)
+        if key:
+            place = self._idempotent.get(key, 0)
+            self._idempotent[key] = place + 1
+            rest.update(unique_for=IDEMPOTENT_FOR, unique_stays=True)
+            keys = keys._replace(unique=idempotent(key, place))
+        if self._asks:
+            return self._routed(name, rest, via, self._calls.route(name, args, kwargs, rest)), keys
+        return self._template(name, rest, via), keys
 
     def _check(self, name: str) -> _Check | None:
         """Return the check of a task's arguments, or None where this app does not know it."""
@@ -216,6 +255,17 @@ class Graph:
             return self._index(self._calls.template(name, options, via))
         if found is None:
             found = self._known[key] = self._new_template(name, options, via)
+        return found
+
+    def _routed(self, name: str, options: Mapping[str, Any], via: str, route: Mapping[str, Any]) -> int:
+        """Return the same for a call whose route a function gave."""
+        key = (name, via, (*route.items(),), *options.items())
+        try:
+            found = self._known.get(key)
+        except TypeError:
+            return self._index(self._calls.template(name, options, via, route))
+        if found is None:
+            found = self._known[key] = self._index(self._calls.template(name, options, via, route))
         return found
 
     def _new_template(self, name: str, options: Mapping[str, Any], via: str) -> int:

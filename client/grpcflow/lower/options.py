@@ -1,6 +1,6 @@
 """The options that a call may have: their names, what became of Celery's others, and the values that need a check.
 
-Pure; imports nothing of grpcflow but the parts of a signature. It may not import grpc or protobuf.
+Pure; imports nothing of grpcflow but the parts of a signature, and limits. It may not import grpc or protobuf.
 """
 
 import difflib
@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from grpcflow.canvas.parts import OPTIONS, STAMPED, values_of
+from grpcflow.limits import LONGEST
 from grpcflow_protos.limits import NAME_LIMIT
 
 __all__ = [
@@ -58,7 +59,7 @@ CALL_OPTIONS_ELSEWHERE: Final[Mapping[str, str]] = {
 }
 
 
-_LONGEST: Final = timedelta.max.total_seconds()
+_LONGEST: Final = LONGEST.total_seconds()
 _NOW: Final = timedelta(0)
 
 
@@ -116,13 +117,15 @@ def checked_limits(task: str, hard: Any, soft: Any) -> tuple[timedelta | None, t
 
 def length_of(option: str, value: Any) -> timedelta | None:
     """Return seconds or a timedelta as a timedelta; what lies in the past counts as now."""
-    if value is None or isinstance(value, timedelta):
-        length: timedelta | None = value
-    elif isinstance(value, (int, float)) and abs(value) < _LONGEST:
+    if value is None:
+        return None
+    length: timedelta | None = value if isinstance(value, timedelta) else None
+    # An overflow on the way would tell nobody what is wrong.
+    if isinstance(value, (int, float)) and abs(value) < _LONGEST:
         length = timedelta(seconds=value)
-    else:
-        raise ValueError(f"{option} is {value!r}; it must be a number of seconds")
-    return length if length is None else max(length, _NOW)
+    if length is None or length > LONGEST:
+        raise ValueError(f"{option} is {value!r}; it must be a number of seconds, 10,000 years at most")
+    return max(length, _NOW)
 
 
 def checked_name(what: str, name: Any) -> str:

@@ -10,7 +10,9 @@ from typing import Any, Final
 from grpcflow.canvas.parts import is_empty, merged_options
 
 __all__ = [
+    "IDEMPOTENCY",
     "NOTHING",
+    "NOT_HANDED_DOWN",
     "OWN_OPTIONS",
     "Canvas",
     "Errback",
@@ -27,16 +29,23 @@ Canvas = Mapping[str, Any]
 
 #: Options of a composed canvas that are not handed down to what it is composed of.
 OWN_OPTIONS: Final = frozenset({"link", "link_error", "task_id"})
+#: The option that holds for every call in a canvas, whatever other options do.
+IDEMPOTENCY: Final = "idempotency_key"
+NOT_HANDED_DOWN: Final = OWN_OPTIONS | {IDEMPOTENCY}
 
 
 class Errback:
-    """One errback and the indexes of all nodes whose failure fires it; it fires once."""
+    """One errback and the indexes of all nodes whose failure fires it; it fires once.
 
-    __slots__ = ("parents", "signature")
+    ``idempotency`` is the idempotency key of the first of these.
+    """
+
+    __slots__ = ("idempotency", "parents", "signature")
 
     def __init__(self, signature: Canvas) -> None:
         self.signature = signature
         self.parents: list[int] = []
+        self.idempotency: Any = None
 
 
 class Given:
@@ -47,9 +56,10 @@ class Given:
         kwargs: Merged into the keyword arguments.
         options: Merged into the options.
         sealed: True: it takes nothing from what ran before it, nor ``args`` and ``kwargs`` of later ones.
+        idempotency: The idempotency key of all calls in it that have none of their own; None: there is none.
     """
 
-    __slots__ = ("args", "kwargs", "options", "sealed")
+    __slots__ = ("args", "idempotency", "kwargs", "options", "sealed")
 
     def __init__(
         self,
@@ -57,15 +67,19 @@ class Given:
         kwargs: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         sealed: bool = False,
+        idempotency: Any = None,
     ) -> None:
         self.args = tuple(args)
         self.kwargs: Mapping[str, Any] = kwargs or {}
         self.options: Mapping[str, Any] = options or {}
         self.sealed = sealed
+        self.idempotency = idempotency
 
     def after(self, value: Any) -> "Given":
         """Return the same behind a part whose value is known before anything runs."""
-        return self if self.sealed else Given((value, *self.args), self.kwargs, self.options)
+        if self.sealed:
+            return self
+        return Given((value, *self.args), self.kwargs, self.options, idempotency=self.idempotency)
 
     def into(self, canvas: Canvas) -> "Given":
         """Return what a composed canvas that is given this hands down to its parts."""
@@ -73,11 +87,12 @@ class Given:
         if self is NOTHING and not (own or canvas["args"] or canvas["options"] or canvas["immutable"]):
             return NOTHING
         together = merged_options(canvas["options"], self.options)
-        options = {name: value for name, value in together.items() if name not in OWN_OPTIONS}
+        options = {name: value for name, value in together.items() if name not in NOT_HANDED_DOWN}
         args, kwargs = tuple(canvas["args"]), own
         if not (canvas["immutable"] or self.sealed):
             args, kwargs = (*self.args, *args), {**own, **self.kwargs}
-        return Given(args, kwargs, options, bool(self.sealed or canvas["immutable"]))
+        idempotency = canvas["options"].get(IDEMPOTENCY) or self.idempotency
+        return Given(args, kwargs, options, bool(self.sealed or canvas["immutable"]), idempotency)
 
 
 #: Names under which a composed canvas holds its parts, among its keyword arguments.
@@ -106,6 +121,10 @@ class Step:
     def all_links(self) -> list[Canvas]:
         """Return its own links and those that it carries."""
         return self.links + callbacks_of(self.canvas, "link", self.given)
+
+    def idempotency(self) -> Any:
+        """Return the idempotency key that holds for it; None: there is none."""
+        return self.canvas["options"].get(IDEMPOTENCY) or self.given.idempotency
 
     def own_id(self) -> str:
         """Return the id that the user gave to the end of this step; empty where none was given."""
@@ -225,7 +244,9 @@ def empty_chains(step: Step) -> list[Step]:
 
 def _spliced(chain: Step) -> list[Step]:
     """Return the steps of one chain, last first; the first gets what the chain is given."""
-    steps = [Step(canvas) for canvas in tasks_of(chain.canvas)]
+    key = chain.idempotency()
+    given = NOTHING if key is None else Given(idempotency=key)
+    steps = [Step(canvas, given) for canvas in tasks_of(chain.canvas)]
     if steps:
         steps[0].given = chain.given.into(chain.canvas)
     steps.reverse()
@@ -257,6 +278,7 @@ def _hand_on(given: Given, waiting: list[Step | _End]) -> None:
                 {**following.given.kwargs, **given.kwargs},
                 merged_options(following.given.options, given.options),
                 given.sealed or following.given.sealed,
+                following.given.idempotency,
             )
             return
 

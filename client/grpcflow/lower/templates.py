@@ -10,9 +10,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from grpcflow import codec
+from grpcflow.canvas.parts import merged_options
 from grpcflow.errors import PayloadTooLarge
+from grpcflow.limits import checked_count, checked_length, checked_names, parameters_of
+from grpcflow.lower.keys import KeyPlan, literal_key
 from grpcflow.lower.model import TemplateSpec
 from grpcflow.lower.options import OPTIONS, checked_limits, checked_name, length_of, split_stamps, unknown_option
+from grpcflow.routes import Route
 from grpcflow_protos.limits import PAYLOAD_LIMIT
 
 if TYPE_CHECKING:
@@ -25,8 +29,11 @@ __all__ = ["Calls"]
 #: Attributes of a task that are options of its calls.
 _OF_TASKS: Final = (
     *("queue", "priority", "expires", "ignore_result", "acks_late", "serializer", "track_started"),
-    *("time_limit", "soft_time_limit", "max_deliveries"),
+    *("time_limit", "soft_time_limit", "max_deliveries", "concurrency_key", "concurrency_per_key", "fairness_key"),
+    *("unique_for", "unique_on", "unique_stays", "result_expires", "result_failure_expires"),
 )
+#: Those of them that are no options of a route's function, but names of arguments.
+_NAMING: Final = frozenset({"concurrency_key", "fairness_key"})
 
 #: All of them at once, since every call asks.
 _options_of: Final = attrgetter(*_OF_TASKS)
@@ -70,7 +77,21 @@ class Calls:
         moved._parent_id, moved._root_id = parent_id or self._parent_id, root_id or self._root_id
         return moved
 
-    def template(self, name: str, options: Mapping[str, Any] = _NO_OPTIONS, via: str = "") -> TemplateSpec:
+    @property
+    def asks_for_routes(self) -> bool:
+        """True where functions decide of routes, call by call."""
+        return self._app.conf.router.asks
+
+    def route(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Route:
+        """Return the route of one call; see ``Router.route``. Functions see the options of call and task."""
+        task = self._app.tasks.get(name)
+        own = {} if task is None else {option: getattr(task, option) for option in _OF_TASKS if option not in _NAMING}
+        seen = {option: value for option, value in {**own, **options}.items() if value is not None}
+        return self._app.conf.router.route(options.get("route_name") or name, args, kwargs, seen, task)
+
+    def template(
+        self, name: str, options: Mapping[str, Any] = _NO_OPTIONS, via: str = "", route: Route | None = None
+    ) -> TemplateSpec:
         """Return the template of a call.
 
         An option of the call wins over one of the task, that over the route's, and that over the setting.
@@ -79,14 +100,16 @@ class Calls:
             name: Name of the task.
             options: Options of the call.
             via: ``map`` or ``starmap`` where the task is applied to many items.
+            route: Its route, where that is known already; None: it is found by the name.
 
         Raises:
             TypeError: There is no such option.
             ValueError: An option has a value that cannot be.
+            QueueNotFound: Its queue is not declared, and no others can be used.
         """
         task = self._app.tasks.get(name)
-        if options or self._root_id:
-            return self._made(name, task, options, via)
+        if options or self._root_id or route is not None:
+            return self._made(name, task, options, via, route)
         # What the options of nearly all calls come to, until a setting or an attribute of the task changes.
         key = (name, via, self._app.conf.version, None if task is None else _options_of(task))
         cache = self._app.template_cache
@@ -97,11 +120,20 @@ class Calls:
             found = cache[key] = self._made(name, task, options, via)
         return found
 
-    def _made(self, name: str, task: "Task[..., Any] | None", options: Mapping[str, Any], via: str) -> TemplateSpec:
+    def _made(
+        self,
+        name: str,
+        task: "Task[..., Any] | None",
+        options: Mapping[str, Any],
+        via: str,
+        route: Route | None = None,
+    ) -> TemplateSpec:
         """Return a new template; see ``template``."""
         conf = self._app.conf
         plain, stamps = split_stamps(name, options)
-        given = {**conf.router.route(plain.get("route_name", name)), **plain}
+        if route is None:
+            route = self.route(name, (), _NO_OPTIONS, plain)
+        given = merged_options(route, plain) if route else plain
         if unknown := given.keys() - OPTIONS:
             raise unknown_option(name, min(unknown))
 
@@ -121,9 +153,12 @@ class Calls:
             choose("serializer", conf.task_serializer), choose("compression", conf.task_compression)
         )
         headers = _headers(name, given, via, stamps)
+        queue, broadcast = conf.queues.find(choose("queue", conf.task_default_queue))
+        unique_for = checked_length(f"{name}: unique_for", choose("unique_for", None))
+        per_key = checked_count(f"{name}: concurrency_per_key", choose("concurrency_per_key", 1))
         return TemplateSpec(
             task=checked_name("name of the task", name),
-            queue=checked_name("queue", choose("queue", conf.task_default_queue)),
+            queue=checked_name("queue", queue),
             priority=priority,
             acks_early=not choose("acks_late", conf.task_acks_late),
             max_deliveries=choose("max_deliveries", conf.task_max_deliveries) or 0,
@@ -141,6 +176,15 @@ class Calls:
             replaced_nesting=given.get("replaced_task_nesting", 0),
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
+            unique_for=unique_for,
+            unique_stays=unique_for is not None and bool(choose("unique_stays", False)),
+            broadcast=broadcast,
+            concurrency_per_key=0 if per_key == 1 else per_key,
+            result_expires=checked_length(f"{name}: result_expires", choose("result_expires", conf.result_expires)),
+            failure_expires=checked_length(
+                f"{name}: result_failure_expires", choose("result_failure_expires", conf.result_failure_expires)
+            ),
+            keys=_plan(name, task, given, unique_for is not None, via),
         )
 
     def payload(self, template: TemplateSpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
@@ -195,7 +239,24 @@ class Calls:
         if not isinstance(value, datetime):
             raise ValueError(f"{option} is {value!r}; it must be a datetime")
         aware = value if value.tzinfo is not None else value.replace(tzinfo=self._app.conf.tzinfo)
-        return aware.astimezone(UTC)
+        try:
+            return aware.astimezone(UTC)
+        except OverflowError:
+            raise ValueError(f"{option} is {aware.isoformat()}, which is before or after all times in UTC") from None
+
+
+def _plan(name: str, task: "Task[..., Any] | None", given: Mapping[str, Any], unique: bool, via: str) -> KeyPlan | None:
+    """Return how keys of calls are made: of arguments, as the task says, or as the route says; None: of none."""
+    fairness, concurrency = (
+        checked_names(option, getattr(task, option, None)) or literal_key(name, option, given.get(option))
+        for option in ("fairness_key", "concurrency_key")
+    )
+    if not (fairness or concurrency or unique):
+        return None
+    on = checked_names(f"{name}: unique_on", given.get("unique_on", getattr(task, "unique_on", None)))
+    # What the batches of a task take says nothing of its calls.
+    signature = None if task is None or task.batch_size else parameters_of(task.run)
+    return KeyPlan(name, fairness, concurrency, on if unique else None, bool(via), signature)
 
 
 def _headers(name: str, given: Mapping[str, Any], via: str, stamps: Mapping[str, list[Any]]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from grpcflow.lower.model import LoweredGraph, Mode, OnFailure, Outcome, Run
 from grpcflow.lower.nodes import Graph
 from grpcflow.lower.sources import Known, Link, Source, Sources, without_values
 from grpcflow.lower.steps import (
+    IDEMPOTENCY,
+    NOT_HANDED_DOWN,
     NOTHING,
-    OWN_OPTIONS,
     Canvas,
     Errback,
     Given,
@@ -65,7 +66,12 @@ def lower(
         return None
     given = NOTHING
     if args or kwargs or options:
-        given = Given(args, kwargs, {name: value for name, value in (options or {}).items() if value is not None})
+        wanted = {name: value for name, value in (options or {}).items() if value is not None}
+        key = wanted.pop(IDEMPOTENCY, None)
+        given = Given(args, kwargs, wanted, idempotency=key)
+        if key is not None:  # it wins over the canvas's own
+            own = {name: value for name, value in canvas["options"].items() if name != IDEMPOTENCY}
+            canvas = {**canvas, "options": own}
     whole = merged_options(canvas["options"], given.options)
     lowering = _Lowering(calls.under(whole.get("parent_id"), whole.get("root_id")))
     outcome = lowering.run(Step(canvas, given))
@@ -92,7 +98,10 @@ class _Lowering:
             else:
                 errback = errbacks.popleft()
                 failing = tuple(Source(node, mode=Mode.ERROR) for node in errback.parents)
-                self._called_back(Step(errback.signature), failing, None)
+                key = errback.idempotency
+                self._called_back(
+                    Step(errback.signature, NOTHING if key is None else Given(idempotency=key)), failing, None
+                )
         return outcome
 
     def _called_back(self, step: Step, sources: Sources, parent: Outcome | None) -> Outcome | None:
@@ -162,10 +171,11 @@ class _Lowering:
         given = step.given.into(step.canvas)
         early = {name: value for name, value in given.options.items() if name in _HEADER_OPTIONS}
         late = {name: value for name, value in given.options.items() if name not in _HEADER_OPTIONS}
-        header = Step(_as_group(parts["header"]), Given(given.args, given.kwargs, early, given.sealed))
+        key = given.idempotency
+        header = Step(_as_group(parts["header"]), Given(given.args, given.kwargs, early, given.sealed, key))
         if is_empty(parts["body"]):
             header.task_id = step.own_id()  # the header's list is the value
-        body = Step(parts["body"], Given(options=late), step.own_id())
+        body = Step(parts["body"], Given(options=late, idempotency=key), step.own_id())
         body.links = step.all_links()
         errbacks = callbacks_of(step.canvas, "link_error", step.given)
         body.errbacks = step.errbacks + [Errback(errback) for errback in errbacks]
@@ -208,9 +218,10 @@ class _Lowering:
         links = step.all_links()
         if not links:
             return
-        given = Given(step.given.args)
+        key = step.idempotency()
+        given = Given(step.given.args, idempotency=key)
         if not is_empty(step.canvas):
-            sources, given = without_values(sources), Given(([],))
+            sources, given = without_values(sources), Given(([],), idempotency=key)
         # A link does not run where what it waits for fails, and that is no failure of its own.
         sources = tuple(replace(source, on_failure=OnFailure.PASS) for source in sources)
         self.graph.links.extend(Link(link, sources, given, parent) for link in links)
@@ -290,5 +301,8 @@ def _members(step: Step) -> Iterable[tuple[Canvas, Given]]:
     if step.canvas["subtask_type"] == "group":
         return members_of(step)
     options = merged_options(step.canvas["options"], step.given.options)
-    handed = Given(options={name: value for name, value in options.items() if name not in OWN_OPTIONS})
+    handed = Given(
+        options={name: value for name, value in options.items() if name not in NOT_HANDED_DOWN},
+        idempotency=step.idempotency(),
+    )
     return [(member, handed) for member in chunked(step.canvas)]
