@@ -42,6 +42,7 @@ STATUS_OF: Final[dict[str, grpc.StatusCode]] = {
     "NO_VALUE": grpc.StatusCode.FAILED_PRECONDITION,
     "UNKNOWN_GROUP": grpc.StatusCode.NOT_FOUND,
     "UNKNOWN_GRAPH": grpc.StatusCode.NOT_FOUND,
+    "ARGUMENTS_GONE": grpc.StatusCode.FAILED_PRECONDITION,
     "STILL_RUNNING": grpc.StatusCode.FAILED_PRECONDITION,
     "ITEMS_OUT_OF_ORDER": _INVALID,
     "TOO_MANY_ITEMS": grpc.StatusCode.RESOURCE_EXHAUSTED,

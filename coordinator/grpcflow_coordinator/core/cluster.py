@@ -21,6 +21,7 @@ from grpcflow_coordinator.core.model import (
     LineKey,
     Now,
     Outcome,
+    Retention,
     Run,
     Tally,
     Template,
@@ -147,6 +148,10 @@ class Cluster:
     purging: dict[int, list[LineKey]] = field(default_factory=dict)
     #: Queues of which nothing is handed out.
     paused: set[str] = field(default_factory=set)
+    #: How long, and how many, is kept of the ended graphs of tasks and queues, by scope and name.
+    retention: dict[tuple[str, str], Retention] = field(default_factory=dict)
+    #: How many of them are counted, by scope, name and kind, as far as that was needed.
+    kept: dict[tuple[str, str, str], int] = field(default_factory=dict)
     #: Graphs that are being cancelled: nothing spreads in them and nothing of them is handed out.
     cancelling: set[bytes] = field(default_factory=set)
     story: Story = field(default_factory=Story)

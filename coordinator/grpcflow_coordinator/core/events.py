@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from grpcflow_coordinator.core.model import Attachment, Failure, Run, Template
+from grpcflow_coordinator.core.model import Attachment, Failure, Retention, Run, Template
 from grpcflow_coordinator.core.presence import Limit, SessionFacts
 
 
@@ -160,6 +160,25 @@ class LimitAsked:
 
 
 @dataclass(slots=True, frozen=True)
+class RetentionAsked:
+    """Someone says how long what ended is kept of a task or a queue; None: as everything else."""
+
+    client: object
+    scope: Literal["task", "queue"]
+    name: str
+    retention: Retention | None
+
+
+@dataclass(slots=True, frozen=True)
+class FailedPurgeAsked:
+    """Someone wants nodes off the list of those that failed for good."""
+
+    client: object
+    #: Ids as users know them.
+    ids: tuple[str, ...]
+
+
+@dataclass(slots=True, frozen=True)
 class ItemsEmitted:
     """A running task appends items to its stream."""
 
@@ -291,6 +310,8 @@ Event: TypeAlias = (
     | PurgeAsked
     | PauseAsked
     | LimitAsked
+    | RetentionAsked
+    | FailedPurgeAsked
     | ItemsEmitted
     | WorkerArrived
     | StreamBroke

@@ -5,7 +5,14 @@ from __future__ import annotations
 from grpcflow_coordinator.core import attaching, attempts, recovery, revoking
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Answer
-from grpcflow_coordinator.core.events import ForgetAsked, GroupSaved, ItemsEmitted, PauseAsked, StateUpdateAsked
+from grpcflow_coordinator.core.events import (
+    FailedPurgeAsked,
+    ForgetAsked,
+    GroupSaved,
+    ItemsEmitted,
+    PauseAsked,
+    StateUpdateAsked,
+)
 from grpcflow_coordinator.core.model import TimerKind, node_id, split_node
 
 #: Items of one node's stream.
@@ -78,6 +85,17 @@ def on_group(step: Step, event: GroupSaved) -> None:
         expires = step.now.wall_ms + step.cluster.limits.result_expires_ms
         step.set_timer(expires, TimerKind.SAVED, step.loaded.put_saved(event.id, event.data, expires))
     step.effects.sends.append(Answer(event.client))
+
+
+def on_failed_purge(step: Step, event: FailedPurgeAsked) -> None:
+    """Take nodes off the list of those that failed for good."""
+    purged = 0
+    for text in event.ids:
+        node = revoking.find_node(step, text)
+        if node is not None and step.loaded.has_failed(*split_node(node)):
+            step.loaded.drop_failed(*split_node(node))
+            purged += 1
+    step.effects.sends.append(Answer(event.client, count=purged))
 
 
 def on_pause(step: Step, event: PauseAsked) -> None:

@@ -13,10 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from grpcflow_coordinator.core.effects import Answer
 from grpcflow_coordinator.core.presence import Limit, SessionFacts
 
 if TYPE_CHECKING:
     from grpcflow_coordinator.core.cluster import Step
+    from grpcflow_coordinator.core.events import LimitAsked
     from grpcflow_coordinator.core.lines import Line
     from grpcflow_coordinator.core.model import Attempt, LineKey
 
@@ -206,8 +208,8 @@ def take_facts(step: Step, facts: SessionFacts) -> None:
             _renew(step, scope, name)
 
 
-def put(step: Step, scope: Scope, name: str, limit: Limit | None) -> Limit:
-    """Set a limit beside what the code says, or take it away; return the one that holds now."""
+def put(step: Step, scope: Scope, name: str, limit: Limit | None) -> None:
+    """Set a limit beside what the code says, or take it away."""
     gates = step.cluster.gates
     step.loaded.put_limit(scope, name, limit)
     if limit is None:
@@ -215,7 +217,12 @@ def put(step: Step, scope: Scope, name: str, limit: Limit | None) -> Limit:
     else:
         gates.was_set[scope, name] = limit
     _renew(step, scope, name)
-    return in_force(gates, scope, name)
+
+
+def on_ask(step: Step, event: LimitAsked) -> None:
+    """Put a limit on a task or a queue, or take it away."""
+    put(step, event.scope, event.name, event.limit)
+    step.effects.sends.append(Answer(event.client))
 
 
 def in_force(gates: Gates, scope: Scope, name: str) -> Limit:

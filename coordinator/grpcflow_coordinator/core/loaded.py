@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 
-from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Outcome, Progress, Run, Tally
+from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Outcome, Progress, Retention, Run, Tally
 from grpcflow_coordinator.core.presence import Limit, SessionFacts
 
 
@@ -274,6 +274,55 @@ class Loaded(Protocol):
 
     def put_rate(self, scope: str, name: str, spent_ms: int) -> None:
         """Write that."""
+        ...
+
+    # What ended
+    def put_failed(self, graph: bytes, index: int) -> None:
+        """Put a node on the list of those that failed for good."""
+        ...
+
+    def has_failed(self, graph: bytes, index: int) -> bool:
+        """Return whether it is on that list."""
+        ...
+
+    def drop_failed(self, graph: bytes, index: int) -> None:
+        """Take a node off that list."""
+        ...
+
+    def retention(self) -> Sequence[tuple[tuple[str, str], Retention]]:
+        """Return what was set of retention, by scope and name."""
+        ...
+
+    def put_retention(self, scope: str, name: str, retention: Retention | None) -> None:
+        """Set a retention; None: take it away."""
+        ...
+
+    def kept_count(self, key: tuple[str, str, str]) -> int:
+        """Return how many ended graphs are counted under a key: scope, name and kind."""
+        ...
+
+    def put_kept(self, key: tuple[str, str, str], end_ms: int, graph: bytes) -> None:
+        """Count a graph that ended."""
+        ...
+
+    def oldest_kept(self, key: tuple[str, str, str], limit: int) -> list[tuple[int, bytes]]:
+        """Return the graphs that ended first, with when; some may be gone."""
+        ...
+
+    def drop_one_kept(self, key: tuple[str, str, str], end_ms: int, graph: bytes) -> None:
+        """Count a graph no longer."""
+        ...
+
+    def drop_kept(self, key: tuple[str, str, str]) -> None:
+        """Count nothing under a key any more."""
+        ...
+
+    def stripped_to(self, graph: bytes) -> int | None:
+        """Return the node up to which the arguments of a graph's calls were deleted; None: they are all there."""
+        ...
+
+    def strip(self, graph: bytes, limit: int) -> int:
+        """Delete the arguments of up to `limit` runs; return how many, fewer: all are gone."""
         ...
 
     def put_mark(self, line: LineKey, sequence: int) -> None:

@@ -7,6 +7,9 @@ from `loaded`, what it changes is written there, and what is to be told stands i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from grpcflow_coordinator.core import (
     attaching,
     attempts,
@@ -15,6 +18,7 @@ from grpcflow_coordinator.core import (
     keeping,
     limits,
     recovery,
+    retention,
     revoking,
     sessions,
     settling,
@@ -22,13 +26,14 @@ from grpcflow_coordinator.core import (
     timers,
 )
 from grpcflow_coordinator.core.cluster import Cluster, Limits, Step
-from grpcflow_coordinator.core.effects import Answer, Effects, Wake
+from grpcflow_coordinator.core.effects import Effects, Wake
 from grpcflow_coordinator.core.events import (
     CancelAsked,
     ChunkArrived,
     ChunkRefused,
     ClientLeft,
     Event,
+    FailedPurgeAsked,
     ForgetAsked,
     GroupSaved,
     ItemsEmitted,
@@ -36,6 +41,7 @@ from grpcflow_coordinator.core.events import (
     MatchRevokeAsked,
     PauseAsked,
     PurgeAsked,
+    RetentionAsked,
     RetryAsked,
     RevokeAsked,
     StampRevokeAsked,
@@ -49,6 +55,18 @@ from grpcflow_coordinator.core.events import (
 from grpcflow_coordinator.core.loaded import Loaded
 from grpcflow_coordinator.core.model import NodeState, Now, Outcome
 from grpcflow_coordinator.core.states import Trigger
+
+#: What takes each of the requests that are answered at once.
+_KEEP: dict[type[Event], Callable[[Step, Any], None]] = {
+    StateUpdateAsked: keeping.on_state,
+    ForgetAsked: keeping.on_forget,
+    GroupSaved: keeping.on_group,
+    ItemsEmitted: keeping.on_items,
+    PauseAsked: keeping.on_pause,
+    LimitAsked: limits.on_ask,
+    RetentionAsked: retention.on_ask,
+    FailedPurgeAsked: keeping.on_failed_purge,
+}
 
 
 class Machine:
@@ -104,28 +122,10 @@ class Machine:
                 revoking.on_revoke(step, event)
             case StampRevokeAsked() | CancelAsked() | RetryAsked() | MatchRevokeAsked() | PurgeAsked():
                 jobs.on_ask(step, event)
-            case StateUpdateAsked() | ForgetAsked() | GroupSaved() | ItemsEmitted() | PauseAsked() | LimitAsked():
-                self._keep(step, event)
             case Undeliverable():
                 self._undeliverable(step, event)
-
-    def _keep(
-        self, step: Step, event: StateUpdateAsked | ForgetAsked | GroupSaved | ItemsEmitted | PauseAsked | LimitAsked
-    ) -> None:
-        match event:
-            case LimitAsked():
-                limits.put(step, event.scope, event.name, event.limit)
-                step.effects.sends.append(Answer(event.client))
-            case ItemsEmitted():
-                keeping.on_items(step, event)
-            case PauseAsked():
-                keeping.on_pause(step, event)
-            case StateUpdateAsked():
-                keeping.on_state(step, event)
-            case ForgetAsked():
-                keeping.on_forget(step, event)
-            case GroupSaved():
-                keeping.on_group(step, event)
+            case _:
+                _KEEP[type(event)](step, event)
 
     def _tick(self, step: Step) -> None:
         sessions.look_after(step)

@@ -188,6 +188,10 @@ class TimerKind(IntEnum):
     PRUNE = 2
     #: The description of a group that a client saved is deleted.
     SAVED = 3
+    #: A unique key is free again, whatever became of the node that held it.
+    UNIQUE = 4
+    #: An ended graph's arguments are deleted.
+    ARGUMENTS = 5
 
 
 @dataclass(slots=True, frozen=True)
@@ -296,6 +300,25 @@ class Progress:
 
 #: Progress.place of a node that another one runs in place of.
 REPLACED_PLACE = -2
+
+
+@dataclass(slots=True, frozen=True)
+class Keep:
+    """How much is kept of one kind of what ended."""
+
+    #: Milliseconds from the end of the graph on; 0: as everything else.
+    age_ms: int = 0
+    #: So many graphs at most, the newest; 0: any number.
+    count: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Retention:
+    """What is kept of the graphs of one task or queue that ended: where they succeeded, failed, and their arguments."""
+
+    results: Keep = Keep()
+    failures: Keep = Keep()
+    arguments: Keep = Keep()
 
 
 @dataclass(slots=True)

@@ -52,6 +52,9 @@ def begin(step: Step, event: RetryAsked) -> Job | Answer:
     if under_way or not settling.has_ended(step, graph):
         message = "the graph has not ended: wait for its end, or cancel it, and retry it then"
         return Answer(event.client, "STILL_RUNNING", message)
+    if step.loaded.stripped_to(graph.id) is not None:
+        message = "the arguments of the graph's calls are no longer kept: submit it anew"
+        return Answer(event.client, "ARGUMENTS_GONE", message)
     _take_up(step, graph.id)
     return Job(0, graph=graph.id, kind="retry")
 
@@ -125,6 +128,7 @@ def _failed_itself(step: Step, graph: Graph, run: Run, outcome: Outcome) -> bool
 def _take(step: Step, job: Job, graph: Graph, run: Run, index: int, outcome: Outcome, *, waits_again: bool) -> None:
     """Let a node settle once more, and let its children wait for it."""
     step.loaded.drop_outcome(graph.id, index)
+    step.loaded.drop_failed(graph.id, index)
     job.done += 1
     if graph.node_count > 1:
         settling.tally_of(step, graph).settled(outcome.state, -1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
+from grpcflow_coordinator.core import retention
 from grpcflow_coordinator.core.cluster import WAITING_CACHE, Step, Waiting
 from grpcflow_coordinator.core.model import (
     AttachmentKind,
@@ -60,6 +61,8 @@ def settle(step: Step, graph: Graph, run: Run, index: int, outcome: Outcome, *, 
             step.effects.values.append((graph.id, index, outcome.data))
         else:
             step.effects.settled.append((graph.id, index, own_id, outcome))
+            if _failed_itself(run, outcome):
+                step.loaded.put_failed(graph.id, index)
             step.cluster.story.tell(step.now.wall_ms, outcome.state.name, graph.id, index)
         count_settled(step, graph, outcome.state)
         if graph.attachment is not None and index == graph.attachment.final:
@@ -68,6 +71,13 @@ def settle(step: Step, graph: Graph, run: Run, index: int, outcome: Outcome, *, 
             continue
         for child in run.children:
             _parent_settled(step, graph, child, index, outcome, fires, work)
+
+
+def _failed_itself(run: Run, outcome: Outcome) -> bool:
+    """Return whether a node failed, or was rejected, for good and by itself: not because something else did."""
+    if run.is_join or outcome.state not in (NodeState.FAILURE, NodeState.REJECTED):
+        return False
+    return bool(outcome.token) or (outcome.failure is not None and outcome.failure.reason == "WORKER_LOST")
 
 
 def settle_values(step: Step, graph: Graph, run: Run, index: int, data: bytes, outcome: Outcome) -> None:
@@ -114,7 +124,7 @@ def count_settled(step: Step, graph: Graph, state: NodeState) -> None:
     if left == 0:
         step.cluster.live.pop(graph.id, None)
         step.effects.ended.append(graph.id)
-        step.set_timer(step.now.wall_ms + step.cluster.limits.result_expires_ms, TimerKind.PRUNE, node_id(graph.id, 0))
+        retention.on_end(step, graph, failed=retention.has_failed(step, graph, state))
 
 
 def has_ended(step: Step, graph: Graph) -> bool:

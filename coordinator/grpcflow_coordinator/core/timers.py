@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grpcflow_coordinator.core import attempts, recovery, settling
 from grpcflow_coordinator.core.cluster import Step
+from grpcflow_coordinator.core.loaded import Timer
 from grpcflow_coordinator.core.model import (
     Attempt,
     Failure,
@@ -135,15 +136,32 @@ def _is_needed(step: Step, graph_id: bytes) -> bool:
     return step.graph(split_node(graph.attachment.node)[0]) is not None
 
 
+def _strip(step: Step, timer: Timer, limit: int) -> int:
+    """Delete the arguments of a graph that ended, a batch at a time; one that was retried needs them."""
+    graph = step.graph(split_node(timer.node)[0])
+    if graph is None or not settling.has_ended(step, graph):
+        done = 0
+    else:
+        done = step.loaded.strip(graph.id, limit)
+    if done < limit:
+        step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+    return max(done, 1)
+
+
 def _prune(step: Step) -> None:
     """Delete ended graphs whose time is over, a batch of records at a time; a timer stays until all of it is gone."""
     cluster = step.cluster
     left = cluster.limits.batch
     for timer in step.loaded.prunes(step.now.wall_ms, left):
+        if left <= 0:
+            break
         graph_id, _ = split_node(timer.node)
         if timer.kind == TimerKind.SAVED:
             step.loaded.expire_saved(timer.node, step.now.wall_ms)
             step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+            continue
+        if timer.kind == TimerKind.ARGUMENTS:
+            left -= _strip(step, timer, left)
             continue
         root = step.graph(graph_id)
         if root is not None and not settling.has_ended(step, root):

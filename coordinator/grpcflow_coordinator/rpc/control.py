@@ -15,6 +15,7 @@ from grpcflow_coordinator.core.events import (
     MatchRevokeAsked,
     PauseAsked,
     PurgeAsked,
+    RetentionAsked,
     RevokeAsked,
     StampRevokeAsked,
 )
@@ -23,7 +24,7 @@ from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.rpc import convert, hello, limit_views
+from grpcflow_coordinator.rpc import convert, hello, limit_views, retention_views
 from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.desk import Answer, ControlDesk
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT
@@ -189,6 +190,26 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
     ) -> control_service_pb2.ListLimitsResponse:
         """Tell the limits that hold."""
         return control_service_pb2.ListLimitsResponse(limits=limit_views.all_limits(self._engine))
+
+    async def SetRetention(
+        self, request: control_service_pb2.SetRetentionRequest, context: Any
+    ) -> control_service_pb2.SetRetentionResponse:
+        """Say how long what ended is kept of a task or a queue."""
+        scope = limit_views.scope(request.scope)
+        name = convert.check_name(request.name, f"the name of a {scope}")
+        if not name:
+            raise Refusal("BAD_ARGUMENTS", f"no {scope} is named: retention is set for one")
+        kept = None if request.clear else retention_views.checked(request.retention)
+        check_room(self._engine)
+        await done(self._engine, lambda client: RetentionAsked(client, scope, name, kept))
+        return control_service_pb2.SetRetentionResponse()
+
+    async def ListRetention(
+        self, request: control_service_pb2.ListRetentionRequest, context: Any
+    ) -> control_service_pb2.ListRetentionResponse:
+        """Tell every retention that was set."""
+        found = sorted(self._engine.machine.cluster.retention.items())
+        return control_service_pb2.ListRetentionResponse(retention=[retention_views.info(*one) for one in found])
 
     async def ListWorkers(
         self, request: control_service_pb2.ListWorkersRequest, context: Any

@@ -59,7 +59,8 @@ def check_content_type(content_type: str) -> str:
     return "" if content_type == limits.CONTENT_TYPES[0] else content_type
 
 
-def _duration_ms(duration: duration_pb2.Duration, what: str) -> int:
+def duration_ms(duration: duration_pb2.Duration, what: str) -> int:
+    """Return a length of time in milliseconds."""
     value = duration.seconds * 1000 + duration.nanos // 1_000_000
     if abs(value) > _LAST_MS:
         raise Refusal("BAD_TIME", f"{what} of {duration.seconds} s is beyond the year 9999: use a shorter one")
@@ -89,8 +90,8 @@ def template(message: graph_pb2.Template) -> Template:
     has = message.HasField
     if (has("countdown") and has("eta")) or (has("expires_in") and has("expires_at")):
         raise Refusal("BAD_TIME", "a template has a duration and a time for the same thing: set one of them")
-    countdown = _duration_ms(message.countdown, "countdown") if has("countdown") else 0
-    expires_in = _duration_ms(message.expires_in, "expires") if has("expires_in") else 0
+    countdown = duration_ms(message.countdown, "countdown") if has("countdown") else 0
+    expires_in = duration_ms(message.expires_in, "expires") if has("expires_in") else 0
     if has("expires_in") and expires_in <= 0:
         expires_in = -1
     expires_at = max(1, _timestamp_ms(message.expires_at, "expires")) if has("expires_at") else 0
@@ -121,7 +122,7 @@ def _kept_ms(message: graph_pb2.Template, field: str) -> int:
     """Return how long something is kept, at least a millisecond; 0 where nothing is said."""
     if not message.HasField(field):  # type: ignore[arg-type]
         return 0
-    length = _duration_ms(getattr(message, field), field)
+    length = duration_ms(getattr(message, field), field)
     if length < 0:
         raise Refusal("BAD_TIME", f"{field} lies in the past: use zero or more")
     return max(1, length)

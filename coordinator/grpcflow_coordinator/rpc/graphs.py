@@ -8,14 +8,14 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from grpcflow_coordinator.core.events import CancelAsked, RetryAsked
+from grpcflow_coordinator.core.events import CancelAsked, FailedPurgeAsked, RetryAsked
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, Graph, split_node
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc import convert, failed
 from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.explain import Explainer
-from grpcflow_coordinator.rpc.lookup import Lookup
+from grpcflow_coordinator.rpc.lookup import IDS_LIMIT, Lookup
 from grpcflow_coordinator.rpc.views import Gallery
 from grpcflow_protos.v1 import graph_service_pb2 as pb
 from grpcflow_protos.v1 import graph_service_pb2_grpc
@@ -58,7 +58,7 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
         return graph
 
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
-        """Give one page of graphs, newest first."""
+        """Give one page of graphs, newest first or oldest first."""
         convert.check_name(request.task, "a pattern of task names")
         if len(request.after) not in {0, GRAPH_ID_BYTES}:
             raise Refusal("BAD_ARGUMENTS", "`after` is not the `next` of a page before")
@@ -70,14 +70,15 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
         before, looked = request.after, 0
         records = self._engine.committed
         while looked < LOOKED_AT:
-            ids = records.newest_graphs(before, AT_ONCE)
+            turned = request.oldest_first
+            ids = records.graphs_after(before, AT_ONCE) if turned else records.newest_graphs(before, AT_ONCE)
             gallery = Gallery(self._engine)
             for graph_id in ids:
                 graph = records.graph(graph_id)
                 before = graph_id
-                if graph is not None and graph.created_ms < request.since_ms:
+                if graph is not None and not turned and graph.created_ms < request.since_ms:
                     return answer  # ids grow with time, but for the clocks of clients: close enough for a filter
-                if graph is not None and _wanted(request, graph):
+                if graph is not None and _wanted(request, graph) and not self._passed(request, graph):
                     summary = gallery.summary(graph)
                     if not request.states or summary.state in request.states:
                         answer.graphs.append(summary)
@@ -90,6 +91,26 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
             await asyncio.sleep(0)
         answer.next = before
         return answer
+
+    def _passed(self, request: pb.ListGraphsRequest, graph: Graph) -> bool:
+        """Return whether a graph is not looked for because it has ended, or was there before."""
+        if graph.created_ms < request.since_ms:
+            return True
+        return request.unfinished and self._engine.committed.has_ended(graph)
+
+    async def ListFailed(self, request: pb.ListFailedRequest, context: Any) -> pb.ListFailedResponse:
+        """Give one page of the nodes that failed for good."""
+        return await failed.page(self._engine, request)
+
+    async def PurgeFailed(self, request: pb.PurgeFailedRequest, context: Any) -> pb.PurgeFailedResponse:
+        """Take nodes off the list of those that failed for good."""
+        if len(request.ids) > IDS_LIMIT:
+            raise Refusal("TOO_MANY_IDS", f"{len(request.ids)} ids are named; {IDS_LIMIT} are allowed at once")
+        for text in request.ids:
+            convert.check_name(text, "an id", code="ID_TOO_LONG")
+        check_room(self._engine)
+        answer = await done(self._engine, lambda future: FailedPurgeAsked(future, tuple(request.ids)))
+        return pb.PurgeFailedResponse(purged=answer.count)
 
     async def GetGraph(self, request: pb.GetGraphRequest, context: Any) -> AsyncIterator[pb.GetGraphResponse]:
         """Give a graph in pages."""

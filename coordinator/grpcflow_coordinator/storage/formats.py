@@ -21,10 +21,12 @@ from grpcflow_coordinator.core.model import (
     FailureMode,
     Graph,
     Job,
+    Keep,
     LineKey,
     NodeState,
     Outcome,
     Progress,
+    Retention,
     Run,
     Tally,
     Template,
@@ -356,6 +358,18 @@ def read_lane(data: bytes) -> Lane:
     fields = _read(data)
     names: Lane = tuple(fields[1:6])
     return names
+
+
+def write_retention(scope: str, name: str, kept: Retention) -> bytes:
+    """Write a retention that was set."""
+    keeps = [(keep.age_ms, keep.count) for keep in (kept.results, kept.failures, kept.arguments)]
+    return _encode((VERSION, scope, name, *keeps))
+
+
+def read_retention(data: bytes) -> tuple[tuple[str, str], Retention]:
+    """Read such a retention."""
+    _, scope, name, *keeps = _read(data)[:6]
+    return (scope, name), Retention(*(Keep(*keep) for keep in keeps))
 
 
 def write_limit(scope: str, name: str, limit: Limit) -> bytes:

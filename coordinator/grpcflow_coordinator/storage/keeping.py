@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Literal
 
-from grpcflow_coordinator.core.model import Job, Template
+from grpcflow_coordinator.core.model import Job, Retention, Template
 from grpcflow_coordinator.core.presence import Limit
 from grpcflow_coordinator.storage import formats, keys
 from grpcflow_coordinator.storage.overlay import Overlay
@@ -94,6 +94,63 @@ class Keeping:
     def put_rate(self, scope: str, name: str, spent_ms: int) -> None:
         """See `Loaded`."""
         self._overlay.put(keys.RATE + keys.digest(scope, name), formats.write_number(spent_ms))
+
+    # What ended
+
+    def put_failed(self, graph: bytes, index: int) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.node(keys.FAILED, graph, index), formats.write_number(0))
+
+    def has_failed(self, graph: bytes, index: int) -> bool:
+        """See `Loaded`."""
+        return self._overlay.get(keys.node(keys.FAILED, graph, index)) is not None
+
+    def drop_failed(self, graph: bytes, index: int) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.node(keys.FAILED, graph, index))
+
+    def newest_failed(self, before: bytes, limit: int) -> list[bytes]:
+        """Return the ids of up to `limit` nodes below `before` that failed for good, newest graph first."""
+        end = keys.FAILED + before if before else keys.after(keys.FAILED)
+        return [key[len(keys.FAILED) :] for key, _ in self._overlay.scan(keys.FAILED, end, limit, reverse=True)]
+
+    def retention(self) -> list[tuple[tuple[str, str], Retention]]:
+        """See `Loaded`."""
+        return [formats.read_retention(data) for _, data in self._all(keys.RETENTION)]
+
+    def put_retention(self, scope: str, name: str, retention: Retention | None) -> None:
+        """See `Loaded`."""
+        key = keys.RETENTION + keys.digest(scope, name)
+        if retention is None:
+            self._overlay.delete(key)
+        else:
+            self._overlay.put(key, formats.write_retention(scope, name, retention))
+
+    def kept_count(self, key: tuple[str, str, str]) -> int:
+        """See `Loaded`."""
+        prefix = keys.KEPT + keys.digest(*key)
+        return len(self._overlay.keys(prefix, keys.after(prefix), 1 << 30))
+
+    def put_kept(self, key: tuple[str, str, str], end_ms: int, graph: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.KEPT + keys.digest(*key) + end_ms.to_bytes(8, "big") + graph, formats.write_number(0))
+
+    def oldest_kept(self, key: tuple[str, str, str], limit: int) -> list[tuple[int, bytes]]:
+        """See `Loaded`."""
+        prefix = keys.KEPT + keys.digest(*key)
+        at = len(prefix)
+        found = self._overlay.keys(prefix, keys.after(prefix), limit)
+        return [(int.from_bytes(one[at : at + 8], "big"), one[at + 8 :]) for one in found]
+
+    def drop_one_kept(self, key: tuple[str, str, str], end_ms: int, graph: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.KEPT + keys.digest(*key) + end_ms.to_bytes(8, "big") + graph)
+
+    def drop_kept(self, key: tuple[str, str, str]) -> None:
+        """See `Loaded`."""
+        prefix = keys.KEPT + keys.digest(*key)
+        for found in self._overlay.keys(prefix, keys.after(prefix), 1 << 30):
+            self._overlay.delete(found)
 
     # Items
 

@@ -40,6 +40,10 @@ SAVED = SPACE + b"v"  # digest of a group's id -> its description
 CANCELLED = SPACE + b"z"  # graph id -> when it was cancelled
 RETRIED = SPACE + b"h"  # graph id -> sequence below which no queue entry means it any more
 PAUSED = SPACE + b"u"  # digest of a queue's name -> its name; nothing of it is handed out
+FAILED = SPACE + b"3"  # node id -> nothing; it failed for good, by itself
+STRIPPED = SPACE + b"4"  # graph id -> index up to which the arguments of its calls were deleted
+RETENTION = SPACE + b"5"  # digest of scope and name -> what was set
+KEPT = SPACE + b"6"  # digest of scope, name and kind, end in unix ms, graph id -> nothing; may name what is gone
 LIMIT = SPACE + b"y"  # digest of scope and name -> a limit that was set
 RATE = SPACE + b"2"  # digest of scope and name -> unix ms up to which a rate is used up at most
 ITEM = SPACE + b"i"  # node id, number -> an item that the task emitted
@@ -47,7 +51,22 @@ ITEM = SPACE + b"i"  # node id, number -> an item that the task emitted
 EPOCH = META + b"epoch"
 
 #: Kinds whose key goes on with a graph id.
-OF_A_GRAPH = (RUN, OUTCOME, PROGRESS, WAITING, LIVE, CURSOR, STAGED, EXTRA, FORGOTTEN, CANCELLED, RETRIED, ITEM)
+OF_A_GRAPH = (
+    RUN,
+    OUTCOME,
+    PROGRESS,
+    WAITING,
+    LIVE,
+    CURSOR,
+    STAGED,
+    EXTRA,
+    FORGOTTEN,
+    CANCELLED,
+    RETRIED,
+    ITEM,
+    FAILED,
+    STRIPPED,
+)
 
 
 def after(prefix: bytes) -> bytes:

@@ -152,6 +152,30 @@ class Records(Keeping):
         inline = None if root is None else formats.read_graph(graph, root)[1]
         return next((payloads for other, payloads in inline or () if other.first == run.first), [])
 
+    def stripped_to(self, graph: bytes) -> int | None:
+        """See `Loaded`."""
+        return self._number(keys.STRIPPED + graph)
+
+    def strip(self, graph: bytes, limit: int) -> int:
+        """See `Loaded`."""
+        self._payloads = {key: kept for key, kept in self._payloads.items() if key[0] != graph}
+        data = self._overlay.get(keys.GRAPH + graph)
+        if data is None:
+            return 0
+        root, inline = formats.read_graph(graph, data)
+        if inline is not None:
+            heads: list[tuple[tuple[object, ...], list[bytes]]] = [(formats.run_head(run), []) for run, _ in inline]
+            self._overlay.put(keys.GRAPH + graph, formats.write_graph(root, heads))
+            self._put_number(keys.STRIPPED + graph, root.node_count)
+            return 0
+        start = keys.node(keys.RUN, graph, self.stripped_to(graph) or 0)
+        found = self._overlay.scan(start, keys.after(keys.RUN + graph), limit)
+        for key, record in found:
+            self._overlay.put(key, formats.write_run(formats.read_run(record), []))
+        last = formats.read_run(found[-1][1]) if found else None
+        self._put_number(keys.STRIPPED + graph, root.node_count if last is None else last.first + last.count)
+        return len(found)
+
     def release_cursor(self, graph: bytes) -> int | None:
         """See `Loaded`."""
         return self._number(keys.CURSOR + graph)

@@ -148,6 +148,8 @@ class ListGraphsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
+    UNFINISHED_FIELD_NUMBER: _builtins.int
+    OLDEST_FIRST_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Registered name of a task that a template calls; a pattern with * and ? as in a shell."""
     since_ms: _builtins.int
@@ -160,6 +162,10 @@ class ListGraphsRequest(_message.Message):
     """`next` of the page before; empty: the first page."""
     attached: _builtins.bool
     """True: also graphs that run in place of a node of another one, or were added to one."""
+    unfinished: _builtins.bool
+    """True: only graphs of which some node has not settled."""
+    oldest_first: _builtins.bool
+    """True: oldest first, so that with `unfinished` the first is the one that takes longest."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_value_pb2.State.ValueType]:
         """States of the node that counts, any of them."""
@@ -174,10 +180,12 @@ class ListGraphsRequest(_message.Message):
         limit: _builtins.int = ...,
         after: _builtins.bytes = ...,
         attached: _builtins.bool = ...,
+        unfinished: _builtins.bool = ...,
+        oldest_first: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attached", b"attached", "limit", b"limit", "since_ms", b"since_ms", "states", b"states", "task", b"task", "until_ms", b"until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attached", b"attached", "limit", b"limit", "oldest_first", b"oldest_first", "since_ms", b"since_ms", "states", b"states", "task", b"task", "unfinished", b"unfinished", "until_ms", b"until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -197,7 +205,7 @@ class ListGraphsResponse(_message.Message):
     """
     @_builtins.property
     def graphs(self) -> _containers.RepeatedCompositeFieldContainer[Global___GraphSummary]:
-        """The graphs, newest first."""
+        """The graphs, newest first, or oldest first where that was asked for."""
 
     def __init__(
         self,

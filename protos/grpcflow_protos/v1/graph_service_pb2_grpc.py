@@ -120,7 +120,7 @@ class GraphServiceServicer(object):
         """RetryGraph runs again what did not succeed of a graph; what succeeded keeps its value.
 
         Statuses: NOT_FOUND (UNKNOWN_GRAPH). FAILED_PRECONDITION (STILL_RUNNING): wait until it has ended, or cancel
-        it. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+        it; (ARGUMENTS_GONE): submit it anew. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

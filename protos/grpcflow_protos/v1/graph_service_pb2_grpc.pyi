@@ -63,7 +63,7 @@ class GraphServiceStub:
     """RetryGraph runs again what did not succeed of a graph; what succeeded keeps its value.
 
     Statuses: NOT_FOUND (UNKNOWN_GRAPH). FAILED_PRECONDITION (STILL_RUNNING): wait until it has ended, or cancel
-    it. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+    it; (ARGUMENTS_GONE): submit it anew. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
     """
     ListFailed: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ListFailedRequest, _graph_service_pb2.ListFailedResponse]
     """ListFailed gives one page of the nodes that failed for good, newest graph first: those that failed themselves, not
@@ -116,7 +116,7 @@ class GraphServiceAsyncStub(GraphServiceStub):
     """RetryGraph runs again what did not succeed of a graph; what succeeded keeps its value.
 
     Statuses: NOT_FOUND (UNKNOWN_GRAPH). FAILED_PRECONDITION (STILL_RUNNING): wait until it has ended, or cancel
-    it. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+    it; (ARGUMENTS_GONE): submit it anew. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
     """
     ListFailed: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ListFailedRequest, _graph_service_pb2.ListFailedResponse]  # type: ignore[assignment]
     """ListFailed gives one page of the nodes that failed for good, newest graph first: those that failed themselves, not
@@ -190,7 +190,7 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         """RetryGraph runs again what did not succeed of a graph; what succeeded keeps its value.
 
         Statuses: NOT_FOUND (UNKNOWN_GRAPH). FAILED_PRECONDITION (STILL_RUNNING): wait until it has ended, or cancel
-        it. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
+        it; (ARGUMENTS_GONE): submit it anew. INVALID_ARGUMENT (ID_TOO_LONG). RESOURCE_EXHAUSTED (STORE_FULL).
         """
 
     @_abc_1.abstractmethod
