@@ -43,6 +43,14 @@ _CALLED_IN = "grpcflow_worker.called_in"
 POOL_NAMES = ("max_tasks_per_child", "max_memory_per_child", "autoscale", "autoscale_keepalive")
 
 
+def _concurrency(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Read a whole number, or ``auto`` for what is chosen where nothing is said."""
+    if value is None or value == "auto":
+        return None
+    number: Any = click.INT.convert(value, parameter, context)
+    return int(number)
+
+
 @click.command(
     name="grpcflow-worker",
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "GRPCFLOW_WORKER"},
@@ -82,7 +90,11 @@ POOL_NAMES = ("max_tasks_per_child", "max_memory_per_child", "autoscale", "autos
     "-n", "--name", "--hostname", "name", metavar="NAME", help="Name; %h host, %n its first part, %d its domain."
 )
 @click.option(
-    "-c", "--concurrency", type=int, metavar="N", help="Tasks at once.  [default: the CPUs we may use; asyncio: 100]"
+    "-c",
+    "--concurrency",
+    callback=_concurrency,
+    metavar="N|auto",
+    help="Tasks at once.  [default: the CPUs we may use; asyncio: 100]",
 )
 @click.option(
     "-P", "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="What the tasks run in."

@@ -10,7 +10,7 @@ __all__ = ["OPTIONS_ELSEWHERE"]
 
 _SETTINGS: Final = "the app reads its settings itself: app.config_from_object()"
 _ADAPTS: Final = "there is nothing to set: how much a worker holds adapts to how long its tasks take"
-_NO_EVENTS: Final = "there are no task events; ask grpcflow inspect"
+_NO_EVENTS: Final = "events need no switch: leave it out"
 _NO_TALK: Final = "workers speak to the coordinator only, which knows all of them: leave it out"
 _NO_BEAT: Final = "no process for schedules is needed: leave it out"
 _BY_SERVICE: Final = "leave it to what starts the worker: a systemd unit, a container, a process supervisor"
