@@ -21,7 +21,6 @@ _LOGGING: Final = (
     "the worker has a log format of its own; connect a receiver to grpcflow.signals.setup_logging, "
     "after_setup_logger or after_setup_task_logger to change it"
 )
-_COORDINATOR_KEEPS: Final = "the coordinator decides how long results are kept; it is a setting of grpcflow-coordinator"
 _LATE: Final = "a lost task runs again unless task_acks_late is False, and at most task_max_deliveries times"
 _OWN_PARTS: Final = "the parts of a worker cannot be replaced by a setting"
 _OF_CORE: Final = "the coordinator knows what has run, so a task that has succeeded is never handed out again"
@@ -38,7 +37,7 @@ _NO_RECYCLING: Final = "children are not replaced yet because of what they have 
 #: Where settings of Celery went that have a reason of their own.
 _SINGLE: Final[Mapping[str, str]] = {
     "result_backend": _NO_BACKEND,
-    "result_chord_expires": _COORDINATOR_KEEPS,
+    "result_chord_expires": "a chord is kept as long as the graph that it stands in: set result_expires",
     "result_persistent": "results are always durable",
     "result_cache_max": "results are not cached apart from the objects that hold them",
     "result_chord_join_timeout": "nothing waits for a chord: its body runs as soon as its header has settled",

@@ -37,7 +37,7 @@ def test_an_attribute_that_does_not_exist_cannot_be_set_or_read() -> None:
     [
         ("broker_url", "there is no broker"),
         ("result_backend", "the coordinator keeps the results"),
-        ("result_chord_expires", "a setting of grpcflow-coordinator"),
+        ("result_chord_expires", "set result_expires"),
         ("task_allow_error_cb_on_chord_header", r"on_error\(\)"),
         ("worker_prefetch_multiplier", "adapts"),
     ],
