@@ -173,21 +173,28 @@ class Control(QueueControl, AwaitableControl):
         return ReplyList(self.inspect(destination, timeout).ping())
 
     def add_consumer(
-        self, queue: str, *, destination: Collection[str] | None = None, timeout: float = DEFAULT_TIMEOUT
+        self,
+        queue: str,
+        *,
+        weight: int | None = None,
+        destination: Collection[str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> ReplyList:
-        """Make workers serve a queue from now on.
+        """Make workers serve a queue from now on, until they end; for one that they serve, change its weight.
 
         Args:
             queue: Name of the queue; it need not exist yet.
+            weight: Its share of the worker beside its other queues: 1 to 100; None: as the app declares, or 1.
             destination: As in ``inspect``.
             timeout: Seconds to wait for each worker.
         """
-        return ReplyList(self.command("add_consumer", {"queue": queue}, destination=destination, timeout=timeout))
+        arguments = {"queue": queue} if weight is None else {"queue": queue, "weight": weight}
+        return ReplyList(self.command("add_consumer", arguments, destination=destination, timeout=timeout))
 
     def cancel_consumer(
         self, queue: str, *, destination: Collection[str] | None = None, timeout: float = DEFAULT_TIMEOUT
     ) -> ReplyList:
-        """Make workers stop serving a queue; what they have taken from it they still run.
+        """Make workers stop serving a queue, be it their last; what they have taken from it they still run.
 
         Args:
             queue: Name of the queue.
@@ -313,7 +320,7 @@ class Inspect(AwaitableInspect):
         return self.ask("registered")
 
     def active_queues(self) -> Replies:
-        """Ask for the queues that each worker serves: a list of ``{"name": ...}`` each."""
+        """Ask for the queues that each worker serves: a list of ``{"name": ..., "weight": ...}`` each."""
         return self.ask("active_queues")
 
     def stats(self) -> Replies:

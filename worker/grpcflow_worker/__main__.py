@@ -43,12 +43,13 @@ _CALLED_IN = "grpcflow_worker.called_in"
 POOL_NAMES = ("max_tasks_per_child", "max_memory_per_child", "autoscale", "autoscale_keepalive")
 
 
-def _concurrency(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+def _concurrency(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
     """Read a whole number, or ``auto`` for what is chosen where nothing is said."""
     if value is None or value == "auto":
         return None
-    number: Any = click.INT.convert(value, parameter, context)
-    return int(number)
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a whole number nor 'auto'.")
+    return int(value)
 
 
 @click.command(

@@ -28,17 +28,18 @@ def _command(name: str, arguments: Mapping[str, Any] | None = None) -> None:
 
 @control.command("add_consumer")
 @click.argument("queue")
+@click.argument("weight", type=click.IntRange(1, 100), required=False)
 @worker_options
-def add_consumer(queue: str) -> None:
-    """Serve QUEUE from now on."""
-    _command("add_consumer", {"queue": queue})
+def add_consumer(queue: str, weight: int | None) -> None:
+    """Serve QUEUE from now on, with a WEIGHT of 1 to 100 beside the other queues."""
+    _command("add_consumer", {"queue": queue} if weight is None else {"queue": queue, "weight": weight})
 
 
 @control.command("cancel_consumer")
 @click.argument("queue")
 @worker_options
 def cancel_consumer(queue: str) -> None:
-    """Stop serving QUEUE."""
+    """Stop serving QUEUE, be it the last one."""
     _command("cancel_consumer", {"queue": queue})
 
 
