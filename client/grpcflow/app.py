@@ -22,6 +22,7 @@ from grpcflow.errors import NotRegistered
 from grpcflow.registration import DuplicateTaskName, main_name, make_task, origin, prepare
 from grpcflow.result import AsyncResult, ResultSet, result_of
 from grpcflow.result.bound import BoundGroupResult
+from grpcflow.schedule_app import ScheduledApp
 from grpcflow.setting_values import POLICY
 from grpcflow.task import Task
 from grpcflow.type_parameters import P, R, R_co
@@ -50,7 +51,7 @@ class AlwaysEagerIgnored(UserWarning):
     """``send_task`` was called while ``task_always_eager`` is set: it sends all the same."""
 
 
-class Grpcflow(AwaitableApp, AppShortcuts):
+class Grpcflow(AwaitableApp, ScheduledApp, AppShortcuts):
     """One app: a set of tasks with settings, and the coordinator they go to.
 
     Args:

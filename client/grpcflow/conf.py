@@ -91,6 +91,8 @@ class Settings:
         task_publish_retry_policy: How: ``max_retries`` (None: without end), ``interval_start``, ``interval_step``,
             ``interval_max`` in seconds, and ``retry_errors``, classes of exceptions.
         task_remote_tracebacks: True always: failures bring the worker's traceback.
+        beat_schedule: The app's schedules by name; see docs/schedules.md.
+        beat_sync: True: workers put them into the coordinator when they start. False: ``grpcflow schedule sync`` does.
     """
 
     coordinator: str | Sequence[str] | None = None
@@ -129,6 +131,8 @@ class Settings:
     task_publish_retry: bool = True
     task_publish_retry_policy: Mapping[str, Any] = field(default_factory=lambda: dict(POLICY))
     task_remote_tracebacks: bool = True
+    beat_schedule: Mapping[str, Any] = field(default_factory=dict)
+    beat_sync: bool = True
 
     def __post_init__(self) -> None:
         self._router: Router | None = None

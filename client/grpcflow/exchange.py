@@ -18,6 +18,7 @@ from grpcflow.items import Items
 from grpcflow.kept import VALUES_PAGE, Kept
 from grpcflow.news import News
 from grpcflow.queue_calls import QueueCalls
+from grpcflow.schedule_calls import ScheduleCalls
 from grpcflow.session import TICK, Session
 from grpcflow.settled import Settled
 from grpcflow.states import READY_STATES
@@ -31,7 +32,7 @@ __all__ = ["Exchange"]
 ACKNOWLEDGE_TIME: Final = 60.0
 
 
-class Exchange(Kept, Commands, QueueCalls, Items, GraphCalls):
+class Exchange(Kept, Commands, QueueCalls, ScheduleCalls, Items, GraphCalls):
     """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it.
 
     Args:

@@ -13,7 +13,7 @@ _NO_BROKER: Final = "there is no broker; the address of the coordinator is the s
 _NO_BACKEND: Final = "the coordinator keeps the results; its address is the setting 'coordinator'"
 _NO_EXCHANGE: Final = "there are no exchanges, only queues: name one in task_routes or task_default_queue"
 _NO_DECLARING: Final = "queues need no declaring: one is there as soon as it is used"
-_NO_BEAT: Final = "there are no schedules yet"
+_NO_BEAT: Final = "the coordinator keeps the schedules and fires them: there is no beat process"
 _NO_EVENTS: Final = "there are no task events yet; ask app.control.inspect()"
 _NO_LIMIT: Final = "limits hold for the whole cluster, whichever worker runs a task: take the rate_limit from the task"
 _NO_COUNT: Final = "there is nothing to set: how much a worker holds adapts to how long its tasks take"
@@ -59,6 +59,7 @@ _SINGLE: Final[Mapping[str, str]] = {
     "task_repr_maxlevels": "representations of arguments are cut by length",
     "task_allow_error_cb_on_chord_header": "the errback of a chord runs once, whichever part failed; "
     "members that need one of their own take it with on_error()",
+    "beat_cron_starting_deadline": "each entry of beat_schedule says it: catch_up, in seconds; a day where it does not",
     "task_send_sent_event": _NO_EVENTS,
     "worker_send_task_events": _NO_EVENTS,
     "worker_concurrency": "it is the option -c of grpcflow-worker",
@@ -126,8 +127,7 @@ _BROKERS: Final = (
     "pool_acquire_timeout pool_limit port read_url transport transport_options url use_ssl user vhost write_url"
 )
 _BEATS: Final = (
-    "cron_starting_deadline enable_remote_control max_loop_interval remote_control_max_tick_age schedule "
-    "schedule_filename scheduler sync_every"
+    "enable_remote_control max_loop_interval remote_control_max_tick_age schedule_filename scheduler sync_every"
 )
 
 

@@ -1,6 +1,6 @@
 """What each setting may be: one test and one wording for each.
 
-Pure. It may import nothing of grpcflow but its routes, queues and limits.
+Pure. It may import nothing of grpcflow but its routes, queues, limits and entries of schedules.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from grpcflow.limits import checked_length, parse_rate
 from grpcflow.queues import Queues
 from grpcflow.routes import Router
+from grpcflow.schedule_entries import check_entries
 
 __all__ = ["COMPRESSIONS", "FIXED", "POLICY", "SERIALIZERS", "TESTS", "WITHOUT_EFFECT", "Test"]
 
@@ -87,6 +88,12 @@ def _is_routes(value: Any) -> bool:
 def _is_queues(value: Any) -> bool:
     """Return True for queues; they say what is wrong with others."""
     Queues(value)
+    return True
+
+
+def _is_schedules(value: Any) -> bool:
+    """Return True for schedules; their entries say what is wrong with others."""
+    check_entries(value)
     return True
 
 
@@ -185,6 +192,8 @@ TESTS: Final[Mapping[str, Test]] = {
         "False: the result of a call in place is the object that it returns, and no coordinator knows it",
     ),
     "task_annotations": (_is_annotations, "a mapping of task names to attributes, a list of such, or None"),
+    "beat_schedule": (_is_schedules, "a mapping of names to entries"),
+    "beat_sync": _FLAG,
     "task_publish_retry": _FLAG,
     "task_publish_retry_policy": (
         _is_policy,

@@ -1,7 +1,8 @@
 """Fields of a crontab as people write them: what the texts of the message Crontab mean. Pure, and knows no calendar.
 
-The client refuses by it what the coordinator would refuse. Celery and cron agree on most of it; what only Celery takes (whole names, ranges over the end such as "fri-mon") and
-what only cron takes ("L", "mon#2", "5/10", Sunday as 7) are both taken here.
+The client refuses by it what the coordinator would refuse. Celery and cron agree on most of it; what only Celery takes
+(whole names, ranges over the end such as "fri-mon") and what only cron takes ("L", "mon#2", "5/10", Sunday as 7) are
+both taken here.
 """
 
 from __future__ import annotations

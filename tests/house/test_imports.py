@@ -13,8 +13,11 @@ IMPURE = {
     "asyncio", "concurrent", "io", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets",
     "signal", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "uuid",
 }  # fmt: skip
-#: The one module beside the standard library that the core may read: numbers of the wire, which imports nothing.
-ALLOWED_IN_CORE = {"grpcflow_coordinator.core", "grpcflow_protos.limits"}
+#: What the core may read beside the standard library: numbers and texts of the wire, which import nothing, and the
+#: calendar and the sun for its schedules.
+ALLOWED_IN_CORE = {
+    "grpcflow_coordinator.core", "grpcflow_protos.limits", "grpcflow_protos.cronfields", "astral", "cronsim",
+}  # fmt: skip
 
 
 def test_the_import_contracts_of_pyproject_hold() -> None:

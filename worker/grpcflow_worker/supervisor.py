@@ -34,6 +34,7 @@ from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorErr
 from grpcflow_worker.facts import queue_facts, task_facts
 from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
 from grpcflow_worker.leaving import Leaving, Step
+from grpcflow_worker.scheduling import put_declared
 from grpcflow_worker.session import Effects, Identity, Session
 from grpcflow_worker.stories import log_end
 from grpcflow_worker.stream import Connect, Refused, StreamDriver, Timing, connect
@@ -180,6 +181,7 @@ class Supervisor:
         self._banner(registered, weights)
         carrying = asyncio.ensure_future(driver.run())
         beside = [asyncio.ensure_future(each) for each in (self._tick(session), self._await_change())]
+        beside.append(asyncio.ensure_future(put_declared(registered.conf, lambda: driver.address, self._timing)))
         try:
             await asyncio.wait((over, carrying), return_when=asyncio.FIRST_COMPLETED)
             if carrying.done():

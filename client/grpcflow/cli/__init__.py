@@ -19,6 +19,7 @@ from grpcflow.cli.inspect import inspect
 from grpcflow.cli.invocation import EXIT_INTERRUPTED, Program, reach_options
 from grpcflow.cli.queues import pause, purge, resume, revoke_matching
 from grpcflow.cli.result import result
+from grpcflow.cli.schedule import beat, schedule
 from grpcflow.cli.status import status
 from grpcflow.cli.worker import worker
 
@@ -64,7 +65,7 @@ for _command in (pause, purge, resume, revoke_matching):
 for _command in (inspect, control, status):
     ctl.add_command(_command)
     command_line.add_command(_command)
-for _command in (ctl, call, result, worker, graph, explain_task):
+for _command in (ctl, call, result, worker, graph, explain_task, schedule, beat):
     command_line.add_command(_command)
 
 

@@ -23,7 +23,7 @@ _HIGHEST_PRIORITY: Final = 9
 _SERIALIZERS: Final = ("json", "msgpack", "yaml", "pickle")
 
 
-def _json_of(kind: type, example: str) -> Any:
+def json_of(kind: type, example: str) -> Any:
     """Return a callback that reads an option as JSON of one type."""
 
     def callback(_ctx: click.Context, _parameter: click.Parameter, text: str) -> Any:
@@ -38,7 +38,7 @@ def _json_of(kind: type, example: str) -> Any:
     return callback
 
 
-def _moment(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
+def moment_option(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
     """Read an ISO 8601 moment; without an offset it is in the app's time zone."""
     if text is None:
         return None
@@ -55,7 +55,7 @@ def _expiry(ctx: click.Context, parameter: click.Parameter, text: str | None) ->
     try:
         seconds = float(text)
     except ValueError:
-        return _moment(ctx, parameter, text)
+        return moment_option(ctx, parameter, text)
     if not 0 < seconds < timedelta.max.total_seconds():
         raise click.BadParameter("must be above 0 seconds.")
     return seconds
@@ -69,11 +69,11 @@ def _no_exchanges(_ctx: click.Context, parameter: click.Parameter, text: str | N
 
 @click.command("call")
 @click.argument("name")
-@click.option("--args", "-a", default="[]", metavar="JSON", callback=_json_of(list, "'[2, 3]'"), help="A list.")
+@click.option("--args", "-a", default="[]", metavar="JSON", callback=json_of(list, "'[2, 3]'"), help="A list.")
 @click.option(
-    "--kwargs", "-k", default="{}", metavar="JSON", callback=_json_of(dict, "'{\"x\": 2}'"), help="An object."
+    "--kwargs", "-k", default="{}", metavar="JSON", callback=json_of(dict, "'{\"x\": 2}'"), help="An object."
 )
-@click.option("--eta", metavar="MOMENT", callback=_moment, help="Not before this moment, ISO 8601.")
+@click.option("--eta", metavar="MOMENT", callback=moment_option, help="Not before this moment, ISO 8601.")
 @click.option("--countdown", metavar="SECONDS", type=click.FloatRange(min=0), help="Not before so many seconds.")
 @click.option("--expires", metavar="SECONDS|MOMENT", callback=_expiry, help="Not after.")
 @click.option("--queue", "-Q", metavar="NAME", help="The queue; else as the app routes it.")

@@ -86,7 +86,7 @@ def show_overview(said: Invocation) -> None:
         for line in silent_lines(stats, said.timeout):
             click.echo(line, err=True)
     else:
-        draw(_console(), rows, connection.list_queues(), time.time())
+        draw(wide_console(), rows, connection.list_queues(), time.time())
         for line in silent_lines(stats, said.timeout):
             click.echo(f"-> {line}")
         click.echo(nodes_online(len(stats)))
@@ -170,7 +170,7 @@ def draw(
         console.print(f"{queues.scheduled:,} {'waits for its' if queues.scheduled == 1 else 'wait for their'} time.")
 
 
-def _console() -> "Console":
+def wide_console() -> "Console":
     """Return the console on stdout, wide enough that nothing is cut where it is no terminal."""
     from rich.console import Console
 
@@ -178,7 +178,7 @@ def _console() -> "Console":
     return Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, highlight=False, emoji=False)
 
 
-def _table(*columns: str, right: Collection[str] = (), fold: Collection[str] = ()) -> "Table":
+def plain_table(*columns: str, right: Collection[str] = (), fold: Collection[str] = ()) -> "Table":
     """Return an empty table in the one style of this screen, which reads as well in a file.
 
     Args:
@@ -204,7 +204,7 @@ def _workers_table(rows: Sequence[WorkerRow]) -> "Table":
     from rich.text import Text
 
     heads = ("WORKER", "STATE", "POOL", "RUNNING", "HELD", "UPTIME", "PID", "HOST", "QUEUES")
-    table = _table(*heads, right=("PID",), fold=("WORKER", "HOST", "QUEUES"))
+    table = plain_table(*heads, right=("PID",), fold=("WORKER", "HOST", "QUEUES"))
     for row in rows:
         running = "?" if row.running is None else str(len(row.running))
         table.add_row(
@@ -225,7 +225,7 @@ def _running_table(rows: Sequence[WorkerRow], now: float) -> "Table":
     """Return the table of running tasks, the oldest first."""
     from rich.text import Text
 
-    table = _table("FOR", "WORKER", "ID", "TASK", right=("FOR",), fold=("WORKER", "TASK"))
+    table = plain_table("FOR", "WORKER", "ID", "TASK", right=("FOR",), fold=("WORKER", "TASK"))
     running = [(row.name, task) for row in rows for task in row.running or ()]
     running.sort(key=lambda pair: pair[1].get("time_start") or now)
     for worker, task in running[:_RUNNING_SHOWN]:
@@ -241,7 +241,9 @@ def _lanes_table(lanes: "Sequence[control_service_pb2.LaneInfo]") -> "Table":
     """Return the table of waiting lanes; blocked ones say why, and come first."""
     from rich.text import Text
 
-    table = _table("QUEUE", "TASK", "PRIORITY", "WAITING", "WHY", right=("PRIORITY", "WAITING"), fold=("TASK", "WHY"))
+    table = plain_table(
+        "QUEUE", "TASK", "PRIORITY", "WAITING", "WHY", right=("PRIORITY", "WAITING"), fold=("TASK", "WHY")
+    )
     ordered = sorted(lanes, key=lambda lane: (not lane.blocked, lane.queue, lane.task, -lane.priority))
     for lane in ordered[:_LANES_SHOWN]:
         table.add_row(

@@ -54,7 +54,7 @@ def load(preload: Preload, *, first: bool = True, app: "Grpcflow | None" = None)
     app.load_includes()
     app.finalize()
     hooks.after_modules(app, preload, first=first)
-    return Loaded(app=app, tasks=tuple(sorted(app.tasks)), conf=_plain(app))
+    return Loaded(app=app, tasks=tuple(sorted(app.tasks)), conf=_plain(app) | schedules_of(app))
 
 
 def invoker(app: "Grpcflow", preload: Preload, progress: Callable[[int, str, bytes, str], None]) -> Invoker:
@@ -82,6 +82,23 @@ def _plain(app: "Grpcflow") -> dict[str, Any]:
 def _weights(app: "Grpcflow") -> dict[str, int]:
     """The queues that the app declares, or its default one, with their weights."""
     return {name: queue.weight for name, queue in app.conf.queues.items()}
+
+
+def schedules_of(app: "Grpcflow") -> dict[str, Any]:
+    """The schedules that the app's code declares, as the supervisor puts them; see `scheduling.SETTING`.
+
+    Args:
+        app: the app, finalized.
+    """
+    if not (app.conf.beat_sync and app.conf.beat_schedule):
+        return {}
+    from grpcflow.errors import ImproperlyConfigured
+    from grpcflow.schedule_wire import app_request
+
+    try:
+        return {"schedules_to_put": app_request(app).SerializeToString(deterministic=True)}
+    except ImproperlyConfigured as error:
+        return {"schedules_to_put": str(error)}  # the tasks can run all the same
 
 
 class ImportWatch:
