@@ -160,6 +160,11 @@ def check_limits(task: "Task[..., Any]") -> None:
         checked_length(f"{about} {option}", getattr(task, option))
     _check_priority(about, task.priority)
     wanted = {option: checked_names(f"{about} {option}", getattr(task, option)) for option in _NAMING}
+    for option in _NAMING:
+        if isinstance(getattr(task, option), list):
+            setattr(
+                task, option, wanted[option]
+            )  # what calls have in common is found by these, so they must be hashable
     if task.unique_for is None and (task.unique_on is not None or task.unique_stays):
         raise ValueError(f"{about} unique_on and unique_stays say nothing without unique_for: say for how long")
     if any(wanted.values()) and not task.batch_size:

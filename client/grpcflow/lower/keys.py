@@ -95,7 +95,7 @@ class KeyPlan:
                 concurrency = self.concurrency
             else:
                 known = self._known(args, kwargs, inputs) if known is None else known
-                text = _text_of(self._chosen("concurrency_key", self.concurrency, known))
+                text = _shortened(_text_of(self._chosen("concurrency_key", self.concurrency, known)))
                 concurrency = _shortened(f"{self.task}:{text}")
         if not unique and self.unique is not None:
             known = self._known(args, kwargs, inputs) if known is None else known
@@ -198,10 +198,11 @@ def _text_of(value: Any) -> str:
 
 def _shortened(text: str) -> str:
     """Return a key that may travel: what is too long as its digest."""
-    # A character takes up to four bytes.
-    if len(text) * 4 <= NAME_LIMIT or len(text.encode("utf-8", "surrogatepass")) <= NAME_LIMIT:
-        return text
-    return _digest(text)
+    try:
+        fits = len(text) <= NAME_LIMIT if text.isascii() else len(text.encode()) <= NAME_LIMIT
+    except UnicodeEncodeError:  # half of a surrogate pair, which no message can hold
+        fits = False
+    return text if fits else _digest(text)
 
 
 def _digest(value: Any) -> str:

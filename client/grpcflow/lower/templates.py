@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Calls"]
 
-#: Attributes of a task that are options of its calls.
-_OF_TASKS: Final = (
+#: Attributes of a task that are options of its calls, and those that routes by function are shown of these.
+_SHOWN: Final = (
     *("queue", "priority", "expires", "ignore_result", "acks_late", "serializer", "track_started"),
-    *("time_limit", "soft_time_limit", "max_deliveries", "concurrency_key", "concurrency_per_key", "fairness_key"),
-    *("unique_for", "unique_on", "unique_stays", "result_expires", "result_failure_expires"),
+    *("time_limit", "soft_time_limit", "max_deliveries"),
 )
-#: Those of them that are no options of a route's function, but names of arguments.
-_NAMING: Final = frozenset({"concurrency_key", "fairness_key"})
+_OF_TASKS: Final = (
+    *_SHOWN,
+    *("concurrency_key", "concurrency_per_key", "fairness_key", "unique_for", "unique_on", "unique_stays"),
+    *("result_expires", "result_failure_expires"),
+)
 
 #: All of them at once, since every call asks.
 _options_of: Final = attrgetter(*_OF_TASKS)
@@ -85,7 +87,7 @@ class Calls:
     def route(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Route:
         """Return the route of one call; see ``Router.route``. Functions see the options of call and task."""
         task = self._app.tasks.get(name)
-        own = {} if task is None else {option: getattr(task, option) for option in _OF_TASKS if option not in _NAMING}
+        own = {} if task is None else {option: getattr(task, option) for option in _SHOWN}
         seen = {option: value for option, value in {**own, **options}.items() if value is not None}
         return self._app.conf.router.route(options.get("route_name") or name, args, kwargs, seen, task)
 
