@@ -1,5 +1,6 @@
 """What tasks print: whole lines in the log, each with the task that printed it."""
 
+import asyncio
 import io
 import logging
 import sys
@@ -102,6 +103,17 @@ def test_threads_do_not_mix_their_lines(log: Log) -> None:
     for thread in threads:
         thread.join(10)
     assert log.lines() == ["w1: two", "w1: one and one"]
+
+
+async def test_coroutines_that_print_in_turns_do_not_mix_their_lines(log: Log) -> None:
+    async def say(task_id: str) -> None:
+        with Running(task_id):
+            print("I", end=" ", file=log.stream)
+            await asyncio.sleep(0)
+            print("am", task_id, file=log.stream)
+
+    await asyncio.gather(say("a"), say("b"))
+    assert log.lines() == ["w1: shop.sell[a]: I am a", "w1: shop.sell[b]: I am b"]
 
 
 def test_a_log_that_fails_prints_on_the_original_and_does_not_go_in_circles(log: Log) -> None:

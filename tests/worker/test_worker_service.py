@@ -147,11 +147,11 @@ async def test_only_python_files_of_the_project_are_watched(tmp_path: Path, capl
         path.write_text("")
     changing = asyncio.ensure_future(reloading.changed(tmp_path))
     async with asyncio.timeout(20):
-        while not changing.done():
-            await asyncio.sleep(0.05)
-            (tmp_path / "notes.txt").write_text("changed")
-            if "watching 2 Python files" in caplog.text:
-                (tmp_path / "pack" / "more.py").write_text("changed = 1")
+        while "watching 2 Python files" not in caplog.text:
+            await asyncio.sleep(0.02)
+        (tmp_path / "notes.txt").write_text("changed")
+        (tmp_path / "pack" / "more.py").write_text("changed = 1")
+        await changing
     assert "changed: " + str(tmp_path / "pack" / "more.py") in caplog.text
     assert "notes.txt" not in caplog.text
 

@@ -6,6 +6,7 @@ thread, on a flush, or when the process ends in order. This file may NOT set up 
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from grpcflow import state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TextIO
 
 #: What a record of a printed line has besides: name and id of the task that printed it, or None.
@@ -23,15 +25,21 @@ PRINTED_BY: Final = "printed_by"
 #: Characters after which a line that does not end is logged in pieces.
 _LONGEST: Final = 65_536
 
+#: Tasks of one thread whose lines have not ended, after which all of these are logged.
+_MOST_OWNERS: Final = 1_000
+
+
+#: Name and id of the task that printed something; None outside of a task.
+Owner = tuple[str, str] | None
+
 
 class _Kept(threading.local):
-    """What one thread has printed since its last end of line."""
+    """What one thread has printed since its last ends of lines."""
 
-    text = ""
-    #: Name and id of the task that did; None outside of a task.
-    owner: tuple[str, str] | None = None
-    #: True while a line is logged: what is printed by that goes to the original stream.
-    busy = False
+    def __init__(self) -> None:
+        self.texts: dict[Owner, str] = {}
+        #: True while a line is logged: what is printed by that goes to the original stream.
+        self.busy = False
 
 
 class Printed(io.TextIOBase):
@@ -82,23 +90,28 @@ class Printed(io.TextIOBase):
         if kept.busy:
             return self.original.write(text)
         owner = _owner()
-        if kept.text and kept.owner != owner:
-            self.flush()
-        kept.owner = owner
-        *lines, kept.text = (kept.text + text).split("\n")
+        # Coroutines print in turns; anywhere else, who printed before has ended.
+        if kept.texts and (len(kept.texts) >= _MOST_OWNERS or not _in_a_loop()):
+            self._log_rests(each for each in list(kept.texts) if each != owner)
+        *lines, rest = (kept.texts.pop(owner, "") + text).split("\n")
         for line in lines:
             self._log(line, owner)
-        if len(kept.text) > _LONGEST:
-            self.flush()
+        if len(rest) > _LONGEST:
+            self._log(rest, owner)
+        elif rest:
+            kept.texts[owner] = rest
         return len(text)
 
     def flush(self) -> None:
-        """Log what has been printed and is no whole line yet."""
-        kept = self._kept
-        text, kept.text = kept.text, ""
-        self._log(text, kept.owner)
+        """Log what has been printed and is no whole line yet: by this task, or by all where none runs here."""
+        owner = _owner()
+        self._log_rests(list(self._kept.texts) if owner is None else [owner])
 
-    def _log(self, line: str, owner: tuple[str, str] | None) -> None:
+    def _log_rests(self, owners: Iterable[Owner]) -> None:
+        for owner in owners:
+            self._log(self._kept.texts.pop(owner, ""), owner)
+
+    def _log(self, line: str, owner: Owner) -> None:
         if not line.strip():
             return
         self._kept.busy = True
@@ -120,6 +133,14 @@ def redirect(logger: logging.Logger, level: str) -> None:
     sys.stderr = cast("TextIO", Printed(Printed.original_of(sys.stderr), logger, number))
 
 
-def _owner() -> tuple[str, str] | None:
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _owner() -> Owner:
     task, request = state.get_current_task(), state.current_request()
     return None if task is None or request is None else (str(task.name), str(request.id))

@@ -9,12 +9,15 @@ import importlib.util
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from grpcflow_worker.subscription import ConfigError
 
 if TYPE_CHECKING:
     from watchfiles import PythonFilter
+
+#: Milliseconds after which the watch is known to be on, if nothing has changed until then.
+_LOOK: Final = 300
 
 _log = logging.getLogger("grpcflow.worker")
 
@@ -38,11 +41,15 @@ async def changed(folder: Path) -> None:
     from watchfiles import PythonFilter, awatch
 
     wanted = PythonFilter()
-    _log.info("watching %d Python files under %s", len(sources(folder, wanted)), folder)
-    async for changes in awatch(folder, watch_filter=wanted):
-        for _, path in sorted(changes):
-            _log.info("changed: %s", path)
-        return
+    told = False
+    async for changes in awatch(folder, watch_filter=wanted, rust_timeout=_LOOK, yield_on_timeout=True):
+        if changes:
+            _log.info("changed: %s", ", ".join(sorted(path for _, path in changes)))
+            return
+        if not told:
+            # Not before it is true.
+            _log.info("watching %d Python files under %s", len(sources(folder, wanted)), folder)
+            told = True
 
 
 def sources(folder: Path, wanted: PythonFilter) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Tells people how an attempt ended, in the log of the worker.
+"""Tells people how a worker starts and how attempts end, in its log.
 
 It may NOT decide anything, nor run user code.
 """
@@ -6,13 +6,43 @@ It may NOT decide anything, nor run user code.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
 from grpcflow_protos.v1 import value_pb2
-from grpcflow_worker.executor import Ended
+from grpcflow_worker.config import WorkerConfig
+from grpcflow_worker.executor import Ended, Registered
+from grpcflow_worker.subscription import shown
 
 _log = logging.getLogger("grpcflow.worker")
+
+
+def log_start(
+    config: WorkerConfig,
+    registered: Registered,
+    queues: Mapping[str, int],
+    executor: str,
+    addresses: Sequence[str],
+) -> None:
+    """Log what a worker is about to do, and what its user should know.
+
+    Args:
+        config: what it was told; quiet: the warnings only.
+        registered: what the app said.
+        queues: the queues that it serves, with their weights.
+        executor: name of what runs its tasks.
+        addresses: where the coordinator is.
+    """
+    late = registered.conf.get("task_acks_late", True)
+    level = logging.DEBUG if config.service.quiet else logging.INFO
+    _log.log(level, "worker %s starts: queues %s, app %s", config.name, shown(queues), config.app)
+    where, count = ", ".join(addresses), len(registered.tasks)
+    _log.log(level, "coordinator %s, executor %s with %d at once, %d tasks", where, executor, config.concurrency, count)
+    _log.log(level, "acks_late=%s: a lost task %s", bool(late), "runs again" if late else "fails and never runs twice")
+    for warning in registered.warnings:
+        _log.warning("%s", warning)
+    _log.debug("registered tasks: %s", ", ".join(registered.tasks))
 
 
 def log_end(end: Ended, story: str) -> None:

@@ -23,11 +23,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from grpcflow.queues import worker_direct
 from grpcflow_protos import limits
+from grpcflow_worker.changes import Changed, Changes
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
 from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorError, Registered
@@ -36,9 +37,9 @@ from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
 from grpcflow_worker.leaving import Leaving, Step
 from grpcflow_worker.scheduling import put_declared
 from grpcflow_worker.session import Effects, Identity, Session
-from grpcflow_worker.stories import log_end
+from grpcflow_worker.stories import log_end, log_start
 from grpcflow_worker.stream import Connect, Refused, StreamDriver, Timing, connect
-from grpcflow_worker.subscription import ConfigError, served, shown
+from grpcflow_worker.subscription import ConfigError, served
 from grpcflow_worker.taking import signal_handlers
 from grpcflow_worker.wire import ProtocolError, id_of
 
@@ -57,9 +58,6 @@ FAREWELL: Final = 2.0
 
 #: Seconds that the executor gets to end its children after a stop.
 KILL_WAIT: Final = 1.0
-
-#: Returns once something has changed.
-Changed = Callable[[], Awaitable[None]]
 
 _log = logging.getLogger("grpcflow.worker")
 
@@ -99,7 +97,7 @@ class Supervisor:
         self._fetch = fetch
         self._timing = timing or Timing()
         self._started_at = time.time()
-        self._changed = changed
+        self._changes = Changes(changed)
         self._told, self._show = told, show
         self.leaving = Leaving(os.environ, terminal=sys.stdin is not None and sys.stdin.isatty())
         self._softly: asyncio.Task[None] | None = None
@@ -118,36 +116,42 @@ class Supervisor:
     async def run(self) -> int:
         """Work until told to stop; returns the exit code. Whether it is to start anew stands in `leaving.restarts`."""
         self._over = asyncio.get_running_loop().create_future()
+        self._changes.begin()  # what is imported now may be changed while it is
         with signal_handlers(self.signalled, self._executor.dump_stacks):
             try:
-                registered = await self._start_executor()
-            except ExecutorError as error:
-                _log.error("cannot start: %s", error)
-                return await self._give_up(EXIT_START)
-            if registered is None:
-                await self._close_executor(drain=False)
-                return self._over.result() if self._over.done() else 0
-            try:
-                weights = self._take_settings(registered.conf)
-            except ConfigError as error:
-                _log.error("cannot start: %s", error)
-                return await self._give_up(EXIT_USAGE)
-            return await self._work(registered, weights)
+                return await self._start_and_work(self._over)
+            finally:
+                await self._changes.close()
+
+    async def _start_and_work(self, over: asyncio.Future[int]) -> int:
+        try:
+            registered = await self._start_executor()
+        except ExecutorError as error:
+            _log.error("cannot start: %s", error)
+            return await self._give_up(EXIT_START)
+        if registered is None:
+            await self._close_executor(drain=False)
+            return over.result() if over.done() else 0
+        try:
+            weights = self._take_settings(registered.conf)
+        except ConfigError as error:
+            _log.error("cannot start: %s", error)
+            return await self._give_up(EXIT_USAGE)
+        return await self._work(registered, weights)
 
     async def _give_up(self, code: int) -> int:
         """End without having worked; with ``--reload`` not before a file changed, which may mend it."""
         await self._close_executor(drain=False)
-        if self._changed is None or self._asked_to_leave.is_set():
+        if not self._changes.watched or self._asked_to_leave.is_set():
             return code
         _log.warning("waiting for a file to change")
-        changing = asyncio.ensure_future(self._changed())
+        changing = asyncio.ensure_future(self._changes.come())
         leaving = asyncio.ensure_future(self._asked_to_leave.wait())
         await asyncio.wait((changing, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if changing.done():
+        if changing.done() and changing.result():
             self.leaving.restart()
         for each in (changing, leaving):
             each.cancel()
-        await asyncio.gather(changing, leaving, return_exceptions=True)
         return 0 if self.leaving.restarts else code
 
     def _take_settings(self, settings: Mapping[str, Any]) -> dict[str, int]:
@@ -178,7 +182,7 @@ class Supervisor:
         assert self._over is not None
         over = self._over
         session, driver = self._compose(registered, weights)
-        self._banner(registered, weights)
+        log_start(self._config, registered, weights, self._executor.kind, self._addresses(registered))
         carrying = asyncio.ensure_future(driver.run())
         beside = [asyncio.ensure_future(each) for each in (self._tick(session), self._await_change())]
         beside.append(asyncio.ensure_future(put_declared(registered.conf, lambda: driver.address, self._timing)))
@@ -282,26 +286,6 @@ class Supervisor:
         except ExecutorError as error:
             _log.error("the executor could not be closed: %s", error)
 
-    def _banner(self, registered: Registered, weights: Mapping[str, int]) -> None:
-        config = self._config
-        late = registered.conf.get("task_acks_late", True)
-        level = logging.DEBUG if config.service.quiet else logging.INFO
-        _log.log(level, "worker %s starts: queues %s, app %s", config.name, shown(weights), config.app)
-        _log.log(
-            level,
-            "coordinator %s, executor %s with %d at once, %d tasks",
-            ", ".join(self._addresses(registered)),
-            self._executor.kind,
-            config.concurrency,
-            len(registered.tasks),
-        )
-        _log.log(
-            level, "acks_late=%s: a lost task %s", bool(late), "runs again" if late else "fails and never runs twice"
-        )
-        for warning in registered.warnings:
-            _log.warning("%s", warning)
-        _log.debug("registered tasks: %s", ", ".join(registered.tasks))
-
     # Being told to stop.
 
     def signalled(self, number: int) -> None:
@@ -336,9 +320,8 @@ class Supervisor:
 
     async def _await_change(self) -> None:
         """Start anew once a file has changed, where that is wanted."""
-        if self._changed is None:
+        if not await self._changes.come():
             return
-        await self._changed()
         _log.info("a file changed: finishing %d tasks, then starting anew", self._session.open if self._session else 0)
         self.leaving.restart()
         self.drain()
@@ -377,9 +360,8 @@ class Supervisor:
                 _log.debug("received %d x %s, from %s", len(run.payloads), run.call.task, id_of(run, run.token))
             if run.inputs_apart:
                 self._fetcher.add(run)
-            else:
-                self._executor.put(run)
         if effects.runs:
+            self._executor.put_all([run for run in effects.runs if not run.inputs_apart])
             self._held_some.set()
         for stop in effects.stops:
             if stop.expired:
