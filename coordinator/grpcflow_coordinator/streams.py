@@ -206,7 +206,7 @@ class WorkerStream(Stream):
         if assign.run.group:
             run.group, run.in_chord = assign.run.group, assign.run.in_chord
             run.group_index = assign.run.group_index + start
-        if assign.run.inputs or assign.retries:
+        if assign.run.inputs or assign.retries or assign.run.borrowed:
             self._complete(assign, run)
         return run
 
@@ -220,8 +220,8 @@ class WorkerStream(Stream):
             return
         room = values.Room(self._room - len(run.payloads[0]))
         try:
-            for edge in values.taken(assign.run, progress):
-                run.inputs.append(values.input_of(records, assign.graph, edge, room))
+            for graph, edge in values.inputs_of(records, assign.graph, assign.run, progress):
+                run.inputs.append(values.input_of(records, graph, edge, room))
         except values.TooLarge:
             del run.inputs[:]
             run.inputs_apart = True

@@ -62,6 +62,18 @@ def taken(run: Run, progress: Progress | None) -> Iterator[Edge]:
             yield edge
 
 
+def inputs_of(records: Records, graph: bytes, run: Run, progress: Progress | None) -> Iterator[tuple[bytes, Edge]]:
+    """Return the same edges with their graph; of a run that borrows its inputs: those of the lender."""
+    if run.borrowed:
+        graph, index = split_node(run.borrowed)
+        lender = records.run_of(graph, index)
+        if lender is None:
+            return
+        run, progress = lender, records.progress(graph, index)
+    for edge in taken(run, progress):
+        yield graph, edge
+
+
 def input_of(records: Records, graph: bytes, edge: Edge, room: Room) -> value_pb2.Value:
     """Return what enters a call along an edge.
 

@@ -27,7 +27,7 @@ from grpcflow_coordinator.core.model import (
 from grpcflow_coordinator.core.states import Trigger, transition
 
 #: What moves a node that waits for its replacement, by how that ended.
-_TRIGGERS = {
+TRIGGERS = {
     NodeState.SUCCESS: Trigger.COLLECTED,
     NodeState.FAILURE: Trigger.UPSTREAM,
     NodeState.REVOKED: Trigger.REVOKED,
@@ -140,9 +140,9 @@ def _resolve(step: Step, owner: Graph, replaced: int, graph: Graph, index: int, 
     if step.loaded.outcome(owner.id, replaced) is not None:
         return
     made = Outcome(
-        transition(NodeState.WAITING, _TRIGGERS[outcome.state]),
+        transition(NodeState.WAITING, TRIGGERS[outcome.state]),
         step.now.wall_ms,
-        failure=_relocated(outcome.failure, graph.id, index),
+        failure=relocated(outcome.failure, graph.id, index),
         worker=outcome.worker,
         retries=outcome.retries,
     )
@@ -164,7 +164,7 @@ def _member_ended(step: Step, attachment: Attachment, graph: Graph, index: int, 
             state = transition(NodeState.WAITING, Trigger.COLLECTED)
             settling.settle(step, owner, join, place, Outcome(state, step.now.wall_ms))
         return
-    failure = _relocated(outcome.failure, graph.id, index)
+    failure = relocated(outcome.failure, graph.id, index)
     if failure is None:
         failure = Failure(outcome.state.name.capitalize(), "", reason=outcome.state.name)
     if not failure.origin:
@@ -175,7 +175,7 @@ def _member_ended(step: Step, attachment: Attachment, graph: Graph, index: int, 
     settling.settle(step, owner, join, place, Outcome(state, step.now.wall_ms, failure=failure))
 
 
-def _relocated(failure: Failure | None, graph: bytes, index: int) -> Failure | None:
+def relocated(failure: Failure | None, graph: bytes, index: int) -> Failure | None:
     """Return a failure as a node of another graph keeps it: what it holds is read where it began.
 
     The new node is where it began for all that follow it there, so it has no origin of its own.

@@ -148,6 +148,8 @@ class Cluster:
     purging: dict[int, list[LineKey]] = field(default_factory=dict)
     #: Queues of which nothing is handed out.
     paused: set[str] = field(default_factory=set)
+    #: Nodes that settled and are followed by more than one step moves.
+    followed: dict[bytes, None] = field(default_factory=dict)
     #: How long, and how many, is kept of the ended graphs of tasks and queues, by scope and name.
     retention: dict[tuple[str, str], Retention] = field(default_factory=dict)
     #: How many of them are counted, by scope, name and kind, as far as that was needed.
@@ -171,6 +173,8 @@ class Step:
     counted: set[tuple[bytes, int]] = field(default_factory=set)
     #: Ends of attached graphs that are still to be told to the nodes that wait for them: (graph, index, outcome).
     handed_up: list[tuple[Graph, int, Outcome]] = field(default_factory=list)
+    #: Nodes with a unique key that settled in this step.
+    unlocked: list[tuple[Graph, Run, Outcome]] = field(default_factory=list)
 
     def graph(self, graph: bytes) -> Graph | None:
         """Return a graph, from memory where it was used lately."""

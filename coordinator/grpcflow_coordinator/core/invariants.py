@@ -13,7 +13,18 @@ from typing import Protocol
 from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.loaded import Loaded, Timer
-from grpcflow_coordinator.core.model import Entry, Graph, LineKey, NodeState, Run, Tally, TimerKind, split_node, text_id
+from grpcflow_coordinator.core.model import (
+    Entry,
+    Graph,
+    LineKey,
+    NodeState,
+    Run,
+    Tally,
+    TimerKind,
+    node_id,
+    split_node,
+    text_id,
+)
 from grpcflow_coordinator.core.states import FAILED, TERMINAL
 
 _EVERYTHING = 1 << 30
@@ -174,6 +185,13 @@ def _check_unsettled(
         stand_in, place = split_node(progress.replaced_by)
         if places or loaded.graph(stand_in) is None or loaded.outcome(stand_in, place) is not None:
             _fail(cluster, graph.id, index, "it was replaced, and is queued as well or waits for what has ended")
+        return
+    if progress is not None and progress.follows:
+        if places or node_id(graph.id, index) not in loaded.followers(progress.follows, _EVERYTHING):
+            _fail(cluster, graph.id, index, "it follows another node, which does not know, or is queued as well")
+        ended = loaded.outcome(*split_node(progress.follows)) is not None
+        if ended and progress.follows not in cluster.followed:
+            _fail(cluster, graph.id, index, "it follows a node that has ended, and did not settle with it")
         return
     waits = _waits(cluster, loaded, graph, run, index)
     if waits and places:

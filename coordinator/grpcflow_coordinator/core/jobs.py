@@ -38,15 +38,24 @@ def on_ask(step: Step, event: Asked) -> None:
     elif isinstance(event, RetryAsked):
         begun = retrying.begin(step, event)
     elif isinstance(event, PurgeAsked):
-        begun = matching.begin_purge(step, event)
+        begun = matching.begin_purge(step, event.queue)
     else:
         begun = matching.begin_match(event)
     if isinstance(begun, Answer):
         step.effects.sends.append(begun)
         return
+    _put(step, begun, event.client)
+
+
+def _put(step: Step, begun: Job, client: object) -> None:
     job = replace(begun, number=max(step.cluster.jobs, default=0) + 1)
-    step.cluster.jobs[job.number] = job, event.client
+    step.cluster.jobs[job.number] = job, client
     step.loaded.put_job(job)
+
+
+def purge(step: Step, queue: str) -> None:
+    """Begin to revoke what stands in a queue, for nobody who asked."""
+    _put(step, matching.begin_purge(step, queue), None)
 
 
 def resume(step: Step) -> None:

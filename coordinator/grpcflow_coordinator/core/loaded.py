@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 
-from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Outcome, Progress, Retention, Run, Tally
+from grpcflow_coordinator.core.model import Entry, Graph, Held, Job, LineKey, Outcome, Progress, Retention, Run, Tally
 from grpcflow_coordinator.core.presence import Limit, SessionFacts
 
 
@@ -274,6 +274,43 @@ class Loaded(Protocol):
 
     def put_rate(self, scope: str, name: str, spent_ms: int) -> None:
         """Write that."""
+        ...
+
+    # Unique keys
+    def held(self, key: str) -> Held | None:
+        """Return who holds a unique key."""
+        ...
+
+    def put_held(self, key: str, held: Held) -> bytes:
+        """Write who holds a unique key; return the 16 bytes that its timer names."""
+        ...
+
+    def drop_held(self, key: str) -> bytes:
+        """Let a unique key be free; return the 16 bytes that its timer names."""
+        ...
+
+    def held_by(self, timer: bytes) -> Held | None:
+        """Return who holds the unique key that a timer names."""
+        ...
+
+    def drop_held_by(self, timer: bytes) -> None:
+        """Let the unique key that a timer names be free."""
+        ...
+
+    def followers(self, holder: bytes, limit: int) -> list[bytes]:
+        """Return nodes that settle as the holder of their key does."""
+        ...
+
+    def put_follower(self, holder: bytes, node: bytes) -> None:
+        """Let a node settle as another one does."""
+        ...
+
+    def drop_follower(self, holder: bytes, node: bytes) -> None:
+        """Let a node settle by itself again."""
+        ...
+
+    def followed(self) -> list[bytes]:
+        """Return the nodes that others follow."""
         ...
 
     # What ended

@@ -24,6 +24,7 @@ from grpcflow_coordinator.core import (
     settling,
     submission,
     timers,
+    unique,
 )
 from grpcflow_coordinator.core.cluster import Cluster, Limits, Step
 from grpcflow_coordinator.core.effects import Effects, Wake
@@ -69,6 +70,14 @@ _KEEP: dict[type[Event], Callable[[Step, Any], None]] = {
 }
 
 
+def _conclude(step: Step) -> None:
+    """Tell whoever waits in other graphs for what settled, until nobody does; and write what was counted."""
+    while step.handed_up or step.unlocked:
+        attaching.hand_up(step)
+        unique.hand_on(step)
+    settling.flush(step)
+
+
 class Machine:
     """The state machine of the whole cluster."""
 
@@ -80,8 +89,7 @@ class Machine:
         step = Step(self.cluster, loaded, now, Effects())
         recovery.start(step)
         jobs.resume(step)
-        attaching.hand_up(step)
-        settling.flush(step)
+        _conclude(step)
         return step.effects
 
     def step(self, event: Event, loaded: Loaded, now: Now) -> Effects:
@@ -98,8 +106,7 @@ class Machine:
         step = Step(self.cluster, loaded, now, Effects())
         self.cluster.lines.now_ms = now.monotonic * 1000
         self._handle(step, event)
-        attaching.hand_up(step)
-        settling.flush(step)
+        _conclude(step)
         return step.effects
 
     def _handle(self, step: Step, event: Event) -> None:
@@ -133,6 +140,7 @@ class Machine:
         submission.sweep(step)
         submission.release_ready(step)
         jobs.work(step)
+        unique.work(step)
         timers.fire(step)
         if not timers.are_due(step):
             dispatch.dispatch(step)

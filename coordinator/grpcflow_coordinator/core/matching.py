@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from grpcflow_coordinator.core import revoking, settling
 from grpcflow_coordinator.core.cluster import Step
-from grpcflow_coordinator.core.events import MatchRevokeAsked, PurgeAsked
+from grpcflow_coordinator.core.events import MatchRevokeAsked
 from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Run, node_id
 
 #: Nodes that one step revokes; a graph that is only looked at weighs a tenth.
@@ -72,9 +72,9 @@ def _revoke(step: Step, job: Job, graph: Graph, run: Run, end: int, running: rev
     job.node = end
 
 
-def begin_purge(step: Step, event: PurgeAsked) -> Job:
+def begin_purge(step: Step, queue: str) -> Job:
     """Begin to revoke what stands in a queue now."""
-    lanes = {(key.queue, key.task) for key in step.cluster.lines.by_key if key.queue == event.queue}
+    lanes = {(key.queue, key.task) for key in step.cluster.lines.by_key if key.queue == queue}
     return Job(0, kind="purge", calls=tuple(sorted(lanes)), sequence=-1, until=step.cluster.lines.next_sequence)
 
 

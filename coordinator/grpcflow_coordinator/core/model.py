@@ -114,6 +114,8 @@ class Run:
     fairness_key: str = ""
     concurrency_key: str = ""
     unique_key: str = ""
+    #: The 16 bytes of the node whose payload and inputs these nodes take; empty: their own.
+    borrowed: bytes = b""
 
     @property
     def is_join(self) -> bool:
@@ -296,10 +298,27 @@ class Progress:
     meta_type: str = ""
     #: Unix milliseconds of its next attempt, where it waits for that.
     due_ms: int = 0
+    #: The 16 bytes of the node that holds its unique key; empty: none. Its `place` is FOLLOWING_PLACE then.
+    follows: bytes = b""
 
 
 #: Progress.place of a node that another one runs in place of.
 REPLACED_PLACE = -2
+
+#: Progress.place of a node that settles as another one with its unique key does.
+FOLLOWING_PLACE = -3
+
+
+@dataclass(slots=True, frozen=True)
+class Held:
+    """A unique key that is held."""
+
+    #: The 16 bytes of the node that holds it.
+    node: bytes
+    #: Unix milliseconds at which it is free again at the latest.
+    until_ms: int
+    #: True: it is held until then, also when the node has settled.
+    stays: bool
 
 
 @dataclass(slots=True, frozen=True)

@@ -6,7 +6,7 @@ every recorded session is back or its grace is over; everything above the marks 
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attempts, limits, retention, settling
+from grpcflow_coordinator.core import attempts, limits, retention, settling, unique
 from grpcflow_coordinator.core.cluster import Recovery, Step
 from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.model import Attempt, Entry, Failure, Graph, NodeState, Outcome
@@ -35,6 +35,7 @@ def start(step: Step) -> None:
         cluster.lines.activate(line)
     limits.begin(step)
     retention.start(step)
+    unique.start(step)
     for facts in loaded.sessions():
         limits.take_facts(step, facts)
     cluster.lines.retried = loaded.retried()

@@ -145,7 +145,8 @@ def _take(step: Step, job: Job, graph: Graph, run: Run, index: int, outcome: Out
     before = step.loaded.progress(graph.id, index) or Progress()
     # No attempt of before is the node's any more, whoever comes back and names one.
     anew = Progress(ended_by=max(before.ended_by, outcome.token))
-    if before.replaced_by and not waits_again and _retry_too(step, job, before.replaced_by):
+    spread = not run.is_join and graph.templates[run.template].broadcast  # it is spread anew, to those who are there
+    if before.replaced_by and not waits_again and not spread and _retry_too(step, job, before.replaced_by):
         anew.place, anew.replaced_by = REPLACED_PLACE, before.replaced_by
         step.loaded.put_progress(graph.id, index, anew)
         return

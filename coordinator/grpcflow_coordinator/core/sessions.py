@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grpcflow_coordinator.core import attempts, limits, recovery
+from grpcflow_coordinator.core import attempts, broadcast, limits, recovery
 from grpcflow_coordinator.core.cluster import Probing, Step
 from grpcflow_coordinator.core.effects import Acknowledge, CloseStream, Probe, Welcome
 from grpcflow_coordinator.core.events import Progressed, WorkerArrived, WorkerSpoke
@@ -281,6 +281,7 @@ def _forget(step: Step, session: Session) -> None:
     if session.stream is not None:
         cluster.by_stream.pop(id(session.stream), None)
     step.loaded.drop_session(session.id)
+    broadcast.unheard(step, session)
     recovery.is_gone(step, session)
 
 

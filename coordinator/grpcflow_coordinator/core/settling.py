@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from grpcflow_coordinator.core import retention
+from grpcflow_coordinator.core import broadcast, retention, unique
 from grpcflow_coordinator.core.cluster import WAITING_CACHE, Step, Waiting
 from grpcflow_coordinator.core.model import (
     AttachmentKind,
@@ -65,6 +65,8 @@ def settle(step: Step, graph: Graph, run: Run, index: int, outcome: Outcome, *, 
                 step.loaded.put_failed(graph.id, index)
             step.cluster.story.tell(step.now.wall_ms, outcome.state.name, graph.id, index)
         count_settled(step, graph, outcome.state)
+        if run.unique_key:
+            step.unlocked.append((graph, run, outcome))
         if graph.attachment is not None and index == graph.attachment.final:
             step.handed_up.append((graph, index, outcome))
         if graph.id in step.cluster.cancelling:
@@ -97,6 +99,8 @@ def settle_values(step: Step, graph: Graph, run: Run, index: int, data: bytes, o
     else:
         step.effects.values.append((graph.id, index, data))
     count_settled(step, graph, NodeState.SUCCESS)
+    if run.unique_key:
+        step.unlocked.append((graph, run, replace(outcome)))
     if graph.attachment is not None and index == graph.attachment.final:
         step.handed_up.append((graph, index, replace(outcome)))  # this object goes on to serve for others
     if run.children and graph.id not in step.cluster.cancelling:
@@ -315,6 +319,8 @@ def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> N
     if template.can_expire:
         expires = template.expires_at_ms or now + template.expires_in_ms
         step.set_timer(expires, TimerKind.EXPIRE, node_id(graph.id, index), count)
+    if run.unique_key and unique.follows(step, graph, run):
+        return
     due = max(template.eta_ms, now + template.countdown_ms if template.countdown_ms else 0)
     if due > now:
         transition(NodeState.WAITING, Trigger.DELAYED)
@@ -324,6 +330,9 @@ def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> N
                 progress.place = -1
                 step.loaded.put_progress(graph.id, delayed, progress)
         step.set_timer(due, TimerKind.READY, node_id(graph.id, index), count)
+        return
+    if template.broadcast:
+        broadcast.spread(step, graph, run, index, count)
         return
     transition(NodeState.WAITING, Trigger.RELEASED)
     step.cluster.lines.enqueue(step.loaded, line_of(template, run), graph.id, index, count)

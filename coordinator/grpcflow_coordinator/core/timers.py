@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attempts, recovery, settling
+from grpcflow_coordinator.core import attempts, broadcast, recovery, settling, unique
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.loaded import Timer
 from grpcflow_coordinator.core.model import (
@@ -65,7 +65,8 @@ def _ready(step: Step, graph: Graph, index: int, count: int) -> None:
     run = step.loaded.run_of(graph.id, index)
     if run is None:
         return
-    key = line_of(graph.templates[run.template], run)
+    template = graph.templates[run.template]
+    key = line_of(template, run)
     lines = step.cluster.lines
     if graph.id in lines.retried:
         # A timer from before the retry may name nodes that are elsewhere by now.
@@ -73,7 +74,9 @@ def _ready(step: Step, graph: Graph, index: int, count: int) -> None:
         settled |= {node for node, progress in nodes if progress is None or progress.place != -1}
     start = index
     for stop in (*sorted(settled), index + count):
-        if stop > start:
+        if stop > start and template.broadcast:
+            broadcast.spread(step, graph, run, start, stop - start)
+        elif stop > start:
             transition(NodeState.SCHEDULED, Trigger.DUE)
             entry = lines.enqueue(step.loaded, key, graph.id, start, stop - start)
             for node in range(start, stop if graph.id in lines.retried else start + 1):
@@ -113,9 +116,12 @@ def _expire(step: Step, graph: Graph, index: int, count: int, running: dict[tupl
 
 def revoke_unstarted(step: Step, graph: Graph, run: Run, index: int, trigger: Trigger) -> None:
     """Settle a node that is queued, scheduled or waiting as revoked."""
-    waits = settling.is_waiting(step, graph, run, index)
+    follows = bool(run.unique_key) and unique.leave(step, graph, index)
+    waits = follows or settling.is_waiting(step, graph, run, index)
     transition(NodeState.WAITING if waits else NodeState.QUEUED, trigger)
-    if waits:
+    if follows:
+        pass  # it stands in no queue, and nothing counts it
+    elif waits:
         settling.forget_waiting(step, graph, index)
     else:
         step.cluster.lines.gone.add((graph.id, index))
@@ -159,6 +165,11 @@ def _prune(step: Step) -> None:
         if timer.kind == TimerKind.SAVED:
             step.loaded.expire_saved(timer.node, step.now.wall_ms)
             step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+            continue
+        if timer.kind == TimerKind.UNIQUE:
+            unique.expire(step, timer.node)
+            step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+            left -= 1
             continue
         if timer.kind == TimerKind.ARGUMENTS:
             left -= _strip(step, timer, left)

@@ -106,6 +106,11 @@ class Explainer:
         if progress is not None and progress.replaced_by:
             self._replaced(answer, progress)
             return
+        if progress is not None and progress.follows:
+            holder = self._gallery.text(*split_node(progress.follows))
+            _say(answer, "FOLLOWS", f"Settles as {holder} does, which has the same unique key.")
+            answer.waits_for.append(holder)
+            return
         attempt = self._attempt(graph.id, index)
         if attempt is not None:
             self._running(answer, attempt, progress)

@@ -67,8 +67,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             raise Refusal("STALE_ATTEMPT", f"attempt {request.token} is no longer this session's: forget it")
         records = self._engine.committed
         progress = records.progress(attempt.graph, attempt.index)
-        for edge in values.taken(attempt.run, progress):
-            for page in values.paged(values.parts_of_input(records, attempt.graph, edge), limits.BATCH_BYTES):
+        for graph, edge in values.inputs_of(records, attempt.graph, attempt.run, progress):
+            for page in values.paged(values.parts_of_input(records, graph, edge), limits.BATCH_BYTES):
                 yield worker_service_pb2.InputsResponse(parts=page)
                 await asyncio.sleep(0)  # let others go on between the pages
 

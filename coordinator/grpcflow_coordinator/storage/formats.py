@@ -20,6 +20,7 @@ from grpcflow_coordinator.core.model import (
     Failure,
     FailureMode,
     Graph,
+    Held,
     Job,
     Keep,
     LineKey,
@@ -120,7 +121,7 @@ def read_graph(graph_id: bytes, data: bytes) -> tuple[Graph, list[tuple[Run, lis
 def run_head(run: Run) -> tuple[Any, ...]:
     """Return a run without its payloads as an array."""
     head = (run.first, run.count, run.template, run.inputs, run.children, run.own_id, run.members)
-    keys = (run.fairness_key, run.concurrency_key, run.unique_key)
+    keys = (run.fairness_key, run.concurrency_key, run.unique_key, run.borrowed)
     if any(keys):
         return (*head, run.group, run.group_index, run.in_chord, *keys)
     return (*head, run.group, run.group_index, run.in_chord) if run.group else head
@@ -131,7 +132,7 @@ def read_run_head(fields: list[Any]) -> Run:
     first, count, template, inputs, children, own_id, members = fields[:7]
     edges = tuple(Edge(parent, EdgeMode(mode), FailureMode(failure)) for parent, mode, failure in inputs)
     ranges = None if members is None else tuple((start, length) for start, length in members)
-    return Run(first, count, template, edges, tuple(children), own_id, ranges, *fields[7:13])
+    return Run(first, count, template, edges, tuple(children), own_id, ranges, *fields[7:14])
 
 
 def write_run(run: Run, payloads: list[bytes]) -> bytes:
@@ -226,6 +227,7 @@ def write_progress(progress: Progress) -> bytes:
             progress.meta,
             progress.meta_type,
             progress.due_ms,
+            *((progress.follows,) if progress.follows else ()),
         )
     )
 
@@ -234,7 +236,7 @@ def read_progress(data: bytes) -> Progress:
     """Read what a node went through."""
     fields = _read(data)
     fields[5] = _read_failure(fields[5])
-    return Progress(*fields[1:19])
+    return Progress(*fields[1:20])
 
 
 def write_job(job: Job) -> bytes:
@@ -358,6 +360,16 @@ def read_lane(data: bytes) -> Lane:
     fields = _read(data)
     names: Lane = tuple(fields[1:6])
     return names
+
+
+def write_held(held: Held) -> bytes:
+    """Write who holds a unique key."""
+    return _encode((VERSION, held.node, held.until_ms, held.stays))
+
+
+def read_held(data: bytes) -> Held:
+    """Read who holds a unique key."""
+    return Held(*_read(data)[1:4])
 
 
 def write_retention(scope: str, name: str, kept: Retention) -> bytes:

@@ -8,19 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Literal
 
-from grpcflow_coordinator.core.model import Job, Retention, Template
+from grpcflow_coordinator.core.model import Held, Job, Retention, Template
 from grpcflow_coordinator.core.presence import Limit
 from grpcflow_coordinator.storage import formats, keys
-from grpcflow_coordinator.storage.overlay import Overlay
+from grpcflow_coordinator.storage.numbers import Numbers
 
 
-class Keeping:
+class Keeping(Numbers):
     """Reads and writes of these nouns; mixed into `Records`."""
-
-    _overlay: Overlay
-
-    def _all(self, kind: bytes) -> list[tuple[bytes, bytes]]:
-        return self._overlay.scan(kind, keys.after(kind), 1 << 30)
 
     def extras(self, graph: bytes, join: int) -> list[bytes]:
         """See `Loaded`."""
@@ -94,6 +89,55 @@ class Keeping:
     def put_rate(self, scope: str, name: str, spent_ms: int) -> None:
         """See `Loaded`."""
         self._overlay.put(keys.RATE + keys.digest(scope, name), formats.write_number(spent_ms))
+
+    # Unique keys
+
+    def held(self, key: str) -> Held | None:
+        """See `Loaded`."""
+        return self.held_by(keys.digest(key))
+
+    def put_held(self, key: str, held: Held) -> bytes:
+        """See `Loaded`."""
+        digest = keys.digest(key)
+        self._overlay.put(keys.UNIQUE + digest, formats.write_held(held))
+        return digest
+
+    def drop_held(self, key: str) -> bytes:
+        """See `Loaded`."""
+        digest = keys.digest(key)
+        self.drop_held_by(digest)
+        return digest
+
+    def held_by(self, timer: bytes) -> Held | None:
+        """See `Loaded`."""
+        data = self._overlay.get(keys.UNIQUE + timer)
+        return None if data is None else formats.read_held(data)
+
+    def drop_held_by(self, timer: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.UNIQUE + timer)
+
+    def followers(self, holder: bytes, limit: int) -> list[bytes]:
+        """See `Loaded`."""
+        prefix = keys.FOLLOWER + holder
+        return [key[len(prefix) :] for key in self._overlay.keys(prefix, keys.after(prefix), limit)]
+
+    def put_follower(self, holder: bytes, node: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.FOLLOWER + holder + node, formats.write_number(0))
+
+    def drop_follower(self, holder: bytes, node: bytes) -> None:
+        """See `Loaded`."""
+        self._overlay.delete(keys.FOLLOWER + holder + node)
+
+    def followed(self) -> list[bytes]:
+        """See `Loaded`."""
+        found: list[bytes] = []
+        start = keys.FOLLOWER
+        while page := self._overlay.keys(start, keys.after(keys.FOLLOWER), 1):
+            found.append(page[0][len(keys.FOLLOWER) : len(keys.FOLLOWER) + 16])
+            start = keys.after(keys.FOLLOWER + found[-1])
+        return found
 
     # What ended
 

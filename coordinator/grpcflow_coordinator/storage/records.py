@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grpcflow_coordinator.core.model import Entry, Graph, LineKey, Outcome, Progress, Run, Tally, TimerKind, node_id
+from grpcflow_coordinator.core.model import Graph, Outcome, Progress, Run, Tally, TimerKind, node_id, split_node
 from grpcflow_coordinator.core.presence import SessionFacts
 from grpcflow_coordinator.storage import formats, keys
-from grpcflow_coordinator.storage.formats import Lane
 from grpcflow_coordinator.storage.keeping import Keeping, stamps_of
 from grpcflow_coordinator.storage.overlay import Overlay
+from grpcflow_coordinator.storage.queueing import Queueing
 
 #: A graph that came in one piece of at most this many bytes and runs is one record.
 SMALL_GRAPH_BYTES = 64 * 1024
@@ -36,18 +36,14 @@ class TimerRecord:
     count: int
 
 
-class Records(Keeping):
+class Records(Keeping, Queueing):
     """Reads and writes of nouns through an overlay."""
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
         self._small: dict[bytes, list[Run] | None] = {}
         self._payloads: dict[tuple[bytes, int], list[bytes]] = {}
-        self._lanes: dict[Lane, int] = {}
-        for key, data in self._all(keys.LANE):
-            self._lanes[formats.read_lane(data)] = int.from_bytes(key[4:8], "big")
-        self._free_lanes: list[int] = []
-        self._last_lane = max(self._lanes.values(), default=0)
+        self._read_lanes()
 
     # Graphs
 
@@ -145,6 +141,11 @@ class Records(Keeping):
         return kept
 
     def _read_payloads(self, graph: bytes, run: Run) -> list[bytes]:
+        if run.borrowed:
+            owner, index = split_node(run.borrowed)
+            lender = self.run_of(owner, index)
+            found = [] if lender is None else self.payloads(owner, lender)
+            return found[index - lender.first : index - lender.first + 1] if lender is not None else []
         if self._small_runs(graph) is None:
             data = self._run_record(graph, run.first)
             return [] if data is None else formats.read_payloads(data)
@@ -218,7 +219,7 @@ class Records(Keeping):
             if limit <= 0:
                 return 0
         for run in self._small_runs(graph) or ():
-            self._drop_alias(graph, run)
+            self._drop_names(graph, run)
         root = self.graph(graph)
         for stamp in stamps_of(root.templates) if root is not None else ():
             self._overlay.delete(keys.STAMP + keys.digest(*stamp) + graph)
@@ -230,11 +231,15 @@ class Records(Keeping):
         """Delete run records of a graph with the ids of their users; return how many."""
         found = self._overlay.scan(keys.RUN + graph, keys.after(keys.RUN + graph), limit)
         for key, data in found:
-            self._drop_alias(graph, formats.read_run(data))
+            self._drop_names(graph, formats.read_run(data))
             self._overlay.delete(key)
         return len(found)
 
-    def _drop_alias(self, graph: bytes, run: Run) -> None:
+    def _drop_names(self, graph: bytes, run: Run) -> None:
+        """Forget the id and the unique key of a run, where they are still its own."""
+        held = self.held(run.unique_key) if run.unique_key else None
+        if held is not None and held.node == node_id(graph, run.first):
+            self.drop_held(run.unique_key)
         if run.own_id and self.alias(run.own_id) == node_id(graph, run.first):
             self._overlay.delete(_alias_key(run.own_id))
 
@@ -316,88 +321,6 @@ class Records(Keeping):
         """See `Loaded`."""
         self._overlay.put(_alias_key(own_id), node)
 
-    # Queues
-
-    def _lane(self, line: LineKey) -> int:
-        names = formats.lane_of(line)
-        lane = self._lanes.get(names)
-        if lane is None:
-            if self._free_lanes:
-                lane = self._free_lanes.pop()
-            else:
-                lane = self._last_lane = self._last_lane + 1
-            self._lanes[names] = lane
-            self._overlay.put(keys.LANE + lane.to_bytes(4, "big"), formats.write_lane(names))
-        return lane
-
-    def lines(self) -> list[LineKey]:
-        """See `Loaded`."""
-        names = {lane: found for found, lane in self._lanes.items()}
-        found: set[tuple[int, int]] = set()
-        for kind in (keys.ENTRY, keys.MARK):
-            start = kind
-            while page := self._overlay.keys(start, keys.after(kind), 1):
-                lane, priority = keys.split_line(page[0])
-                found.add((lane, priority))
-                start = keys.after(keys.line(kind, lane, priority))
-        return [formats.line_in(names[lane], priority) for lane, priority in sorted(found) if lane in names]
-
-    def drop_line(self, line: LineKey) -> None:
-        """See `Loaded`."""
-        lane = self._lane(line)
-        self._overlay.delete(keys.line(keys.MARK, lane, line.priority))
-        for kind in (keys.ENTRY, keys.MARK):
-            prefix = kind + lane.to_bytes(4, "big")
-            if self._overlay.keys(prefix, keys.after(prefix), 1):
-                return
-        self._overlay.delete(keys.LANE + lane.to_bytes(4, "big"))
-        del self._lanes[formats.lane_of(line)]
-        self._free_lanes.append(lane)
-
-    def entries(self, line: LineKey, after: int, before: int, limit: int) -> list[Entry]:
-        """See `Loaded`."""
-        prefix = keys.line(keys.ENTRY, self._lane(line), line.priority)
-        start = prefix + (after + 1).to_bytes(8, "big")
-        found = self._overlay.scan(start, prefix + before.to_bytes(8, "big"), limit)
-        entries = []
-        for key, data in found:
-            sequence, count = keys.split_entry(key)
-            first = int.from_bytes(data[12:16], "big")
-            entries.append(Entry(line, sequence, data[:12], first, count, remaining=count))
-        return entries
-
-    def line_count(self, line: LineKey) -> tuple[int, int, int]:
-        """See `Loaded`."""
-        prefix = keys.line(keys.ENTRY, self._lane(line), line.priority)
-        start, end, total, behind, entries = prefix, keys.after(prefix), 0, 0, 0
-        while page := self._overlay.keys(start, end, 10_000):
-            for key in page:
-                total += int.from_bytes(key[17:21], "big")
-            sequence, count = keys.split_entry(page[-1])
-            behind = sequence + count
-            start = page[-1] + b"\x00"
-            entries += len(page)
-        return total, behind, entries
-
-    def put_entry(self, entry: Entry) -> None:
-        """See `Loaded`."""
-        self._overlay.put(self._entry_key(entry), entry.graph + entry.first.to_bytes(4, "big"))
-
-    def drop_entry(self, entry: Entry) -> None:
-        """See `Loaded`."""
-        self._overlay.delete(self._entry_key(entry))
-
-    def _entry_key(self, entry: Entry) -> bytes:
-        return keys.entry(self._lane(entry.line), entry.line.priority, entry.sequence, entry.count)
-
-    def mark(self, line: LineKey) -> int:
-        """See `Loaded`."""
-        return self._number(keys.line(keys.MARK, self._lane(line), line.priority)) or 0
-
-    def put_mark(self, line: LineKey, sequence: int) -> None:
-        """See `Loaded`."""
-        self._put_number(keys.line(keys.MARK, self._lane(line), line.priority), sequence)
-
     # Timers
 
     def timers(self, until_ms: int, limit: int) -> list[TimerRecord]:
@@ -469,16 +392,6 @@ class Records(Keeping):
         """Return all timers: for checks of small stores."""
         found = self._all(keys.TIMER) + self._all(keys.PRUNE)
         return [TimerRecord(*keys.split_timer(key), formats.read_number(data)) for key, data in found]
-
-    def _number(self, key: bytes) -> int | None:
-        data = self._overlay.get(key)
-        return None if data is None else formats.read_number(data)
-
-    def _put_number(self, key: bytes, number: int | None) -> None:
-        if number is None:
-            self._overlay.delete(key)
-        else:
-            self._overlay.put(key, formats.write_number(number))
 
 
 def _size(runs: Sequence[tuple[Run, list[bytes]]]) -> int:
