@@ -177,9 +177,7 @@ def test_thousands_of_followers_settle_in_short_steps_also_over_a_restart(
     bench.sent.clear()
 
 
-def _value(worker: Puppet, bench: Bench) -> object:
-    from grpcflow_coordinator.core.events import WorkerSpoke
-
+def _value(worker: Puppet) -> WorkerSpoke:
     return WorkerSpoke(worker.stream, 2, tokens=list(worker.held), values=[b"1"])
 
 
