@@ -101,9 +101,9 @@ def checked_size(size: Any) -> int:
     Raises:
         ValueError: It is no whole number above 0.
     """
-    if not 0 < checked_count("the size of batches", size) <= _LARGEST_BATCH:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= _LARGEST_BATCH:
         raise ValueError(f"the size of batches is {size!r}; it must be a whole number from 1 to {_LARGEST_BATCH:,}")
-    return int(size)
+    return size
 
 
 def checked_length(what: str, value: Any) -> timedelta | None:

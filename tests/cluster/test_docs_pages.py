@@ -39,8 +39,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     names = [name.removesuffix(".py") for name, _ in modules]
     (folder / "every_page.py").write_text(f"from tasks import app\n\napp.conf.include = {names}\n")
     with cluster(folder, "every_page:app", folder, concurrency=2) as made:
-        made.start_worker("w1", "default,urgent")
-        made.start_worker("w2", "coroutines", "-P", "asyncio", "-c", "1000")
+        made.start_worker("w1", "default,urgent,news")
+        made.start_worker("w2", "coroutines,news", "-P", "asyncio", "-c", "1000")
         made.wait_until_online(Grpcflow("probe", coordinator=made.address, set_as_current=False), ["w1", "w2"])
         yield made
 
