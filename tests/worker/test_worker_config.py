@@ -51,7 +51,7 @@ def test_addresses_are_a_list_without_repeats() -> None:
         ({"concurrency": 0}, "at least 1"),
         ({"concurrency": 4, "pool": "solo"}, "one task at a time"),
         ({"queues": ("q" * 256,)}, "255"),
-        ({"time_limit": 5, "soft_time_limit": 5}, "must be below the time limit"),
+        ({"time_limit": 5, "soft_time_limit": 6}, "is above the time limit"),
         ({"threads": 4}, "for the asyncio pool only"),
         ({"blocked_after": 1.0, "pool": "threads"}, "--blocked-after is for the asyncio pool only"),
         ({"threads": 0, "pool": "asyncio"}, "at least 1"),

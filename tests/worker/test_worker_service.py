@@ -96,7 +96,7 @@ def test_the_folder_is_entered_before_all_else(
         (["--pidfile", "%x.pid"], "the path '%x.pid' holds %x"),
         (["-Q", "a:0"], "the weight of a queue must be a whole number from 1 to 100, not 0, in 'a:0'"),
         (["-Q", "q" * 256], "a queue name must have 1 to 255 bytes"),
-        (["--soft-time-limit", "9", "--time-limit", "5"], "must be below the time limit (5 s)"),
+        (["--soft-time-limit", "9", "--time-limit", "5"], "is above the time limit (5 s)"),
         (["--autoscale", "2,10"], "--autoscale is MAX,MIN"),
         (["-c", "many"], "many"),
     ],

@@ -192,9 +192,9 @@ def _check_limit(seconds: float | None, what: str) -> float | None:
 
 
 def _check_limits(hard: float | None, soft: float | None) -> None:
-    if hard is not None and soft is not None and soft >= hard:
-        text = f"the soft time limit ({soft:g} s) must be below the time limit ({hard:g} s)"
-        raise ConfigError(f"{text}, or nothing could clean up in between")
+    if hard is not None and soft is not None and soft > hard:
+        text = f"the soft time limit ({soft:g} s) is above the time limit ({hard:g} s)"
+        raise ConfigError(f"{text}, so it would never be reached; make it smaller")
 
 
 def _choose_concurrency(asked: int | None, pool: str, children: PoolOptions, count_cpus: Callable[[], int]) -> int:
