@@ -313,12 +313,10 @@ def _info(message: "schedule_service_pb2.ScheduleInfo") -> ScheduleInfo:
         fired=message.fired,
         passed=message.passed,
         history=tuple(
-            PastTick(
-                moment_of(tick.time_ms, zone), _OUTCOMES[tick.outcome if tick.outcome < len(_OUTCOMES) else 0], tick.id
-            )
+            PastTick(moment_of(tick.time_ms, zone), _OUTCOMES.get(tick.outcome, "unknown"), tick.id)
             for tick in message.history
         ),
-        overlap=OVERLAPS[max(told.overlap, 1) - 1],
+        overlap=dict(enumerate(OVERLAPS, 1)).get(told.overlap or 1, "unknown"),
         catch_up=told.catch_up.ToTimedelta() if told.HasField("catch_up") else None,
         catch_up_all=told.catch_up_all,
         jitter=told.jitter.ToTimedelta(),

@@ -150,7 +150,7 @@ class schedule(BaseSchedule):  # noqa: N801 - Celery's name
         self.run_every = as_timedelta("run_every", run_every)
         self.relative = relative
         if not SHORTEST <= self.run_every <= LONGEST:
-            raise ValueError(f"run_every is {run_every!r}: give 0.1 s to 100 years")
+            raise ValueError(f"every {length_text(self.run_every)} cannot be: give 0.1 s to 100 years")
 
     @property
     def seconds(self) -> float:

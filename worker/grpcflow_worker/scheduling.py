@@ -89,4 +89,4 @@ async def put_declared(
 def _tell(request: pb.PutSchedulesRequest, answer: pb.PutSchedulesResponse) -> None:
     changes = (("added", answer.added), ("changed", answer.changed), ("removed", answer.removed))
     said = "; ".join(f"{word}: {', '.join(names)}" for word, names in changes if names)
-    _log.info("%d schedules of %s%s", len(request.schedules), request.owner, f"; {said}" if said else ", as before")
+    _log.info("schedules of %s: %d%s", request.owner, len(request.schedules), f"; {said}" if said else ", as before")

@@ -114,6 +114,8 @@ def show(name: str, count: int) -> None:
 @reach_options
 def add(name: str, task: str, args: list[Any], kwargs: dict[str, Any], tz: str | None, **options: Any) -> None:
     """Call TASK whenever its time comes, as the schedule NAME; change it where there is one."""
+    from grpcflow.cli import schedule_screen
+
     times = _times(options)
     said = invocation()
     app = said.app_or_plain()
@@ -135,7 +137,8 @@ def add(name: str, task: str, args: list[Any], kwargs: dict[str, Any], tz: str |
         echo_json({**_plain(done), "next": info.next[0] if info.next else None})
         return
     what = "is added" if done.added else "is changed" if done.changed else "stays as it was"
-    click.echo(f"Schedule {name} {what}; " + (f"it fires next at {info.next[0]}." if info.next else "it never fires."))
+    coming = f"it fires next at {schedule_screen.moment(info.next[0])}" if info.next else "it never fires"
+    click.echo(f"Schedule {name} {what}; {coming}.")
 
 
 @schedule.command("pause")
