@@ -241,6 +241,10 @@ class CoroutineRun(Bound):
 def bind_coroutines(invoker: Invoker, task: Task[..., Any], run: CallRun) -> "CoroutineRun | Invoke":
     """Prepare a run of an `async def` task; where its headers cannot be read, what says so for each attempt."""
     try:
+        if task.batch_size:
+            from grpcflow_worker.batch_attempts import BatchCoroutineRun
+
+            return BatchCoroutineRun(invoker, task, run)
         return CoroutineRun(invoker, task, run)
     except BaseException:  # noqa: BLE001 - `bind` meets the same error, and says how the attempts end by it
         return invoker.bind(run)

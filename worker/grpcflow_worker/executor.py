@@ -15,7 +15,7 @@ import msgspec
 from grpcflow_protos.limits import PAYLOAD_LIMIT
 
 #: How an attempt can end; see `Ended`.
-Kind = Literal["value", "failure", "retry", "ignored", "rejected", "lost", "returned", "revoked"]
+Kind = Literal["value", "failure", "retry", "ignored", "rejected", "lost", "returned", "revoked", "batch"]
 
 
 #: A worker that a signal stops at once exits with its number and so much more.
@@ -84,6 +84,8 @@ class CallRun(msgspec.Struct):
         group_index: place of the first node in that join's list; the others follow by one.
         in_chord: True where that join is the header of a chord.
         inputs_apart: True: the inputs are still with the coordinator; no executor is given such a run.
+        batch: number of the batch that the attempts belong to; 0: each runs by itself. An executor is given a batch as
+            one attempt with this token, whose payload holds the members; see `batches`.
     """
 
     call: Call
@@ -100,6 +102,7 @@ class CallRun(msgspec.Struct):
     group_index: int = 0
     in_chord: bool = False
     inputs_apart: bool = False
+    batch: int = 0
 
     def part(self, start: int, stop: int) -> "CallRun":
         """The attempts from `start` up to, not including, `stop`, as a run of their own."""
@@ -120,6 +123,7 @@ class CallRun(msgspec.Struct):
             group_index=self.group_index + start,
             in_chord=self.in_chord,
             inputs_apart=self.inputs_apart,
+            batch=self.batch,
         )
 
 
@@ -130,7 +134,8 @@ class Ended(msgspec.Struct, array_like=True, omit_defaults=True):
         token: token of the attempt.
         kind: "value" (data, content_type), "failure" (failure), "retry" (countdown_ms, failure; data holds the new
             [args, kwargs] or is b""), "ignored", "rejected" (requeue, failure), "lost" (message: its process died
-            under it), "returned" (it never started and never will), "revoked" (stopped on request).
+            under it), "returned" (it never started and never will), "revoked" (stopped on request); of a batch that
+            ran "batch" (data holds the ends of its members), which goes no further than `batches`.
         data: the encoded value, or the new payload of a retry.
         content_type: of data; "" means application/json.
         failure: a serialized `grpcflow.v1.Failure`, or b"".

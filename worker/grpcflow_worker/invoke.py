@@ -69,6 +69,15 @@ class Invoker:
     def bind(self, run: CallRun) -> Invoke:
         """Prepare what the attempts of a run share; the function returned runs the one at an offset."""
         task = self.tasks.get(run.call.task)
+        if task is not None and (task.batch_size or run.batch):
+            from grpcflow_worker.batch_runs import BatchRun
+
+            return BatchRun(self, task, run).invoke
+        return self.bind_single(run)
+
+    def bind_single(self, run: CallRun) -> Invoke:
+        """The same, whatever the task says of batches."""
+        task = self.tasks.get(run.call.task)
         if task is None:
             return lambda offset: self._unregistered(run, offset)
         try:
@@ -285,6 +294,12 @@ class Bound:
             failure=capture(retry.exc or retry),
             countdown_ms=max(0, math.ceil(retry.countdown * _MS)),
         )
+
+
+def call_function(task: Task[..., Any], *arguments: Any) -> Any:
+    """Call a task's function, and have a coroutine run to its end. Raises what it raises."""
+    function = task.run if type(task).__call__ is Task.__call__ else task
+    return completed(function(*arguments))
 
 
 def request_of(app: "Grpcflow", run: CallRun, hostname: str) -> Context:

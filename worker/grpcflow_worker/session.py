@@ -115,6 +115,8 @@ class Session:
         self.payload_limit = limits.PAYLOAD_LIMIT
         self._queues = _weighted(queues)
         self._open: dict[int, CallRun] = {}
+        #: True once a batch came.
+        self._batched = False
         self._told: dict[int, bytes] = {}
         self._outbox = Outbox()
         self._progress = Progress()
@@ -261,7 +263,8 @@ class Session:
                 effects.forget.append(token)
 
     def _assigned(self, runs: list[CallRun], effects: Effects, now: float) -> None:
-        if runs and len(self._open) < self.identity.concurrency:
+        self._batched = self._batched or any(run.batch for run in runs)
+        if runs and self._taken() < self.identity.concurrency:
             self.capacity.progress(now)
         for run in runs:
             tokens = range(run.token, run.token + len(run.payloads))
@@ -352,7 +355,13 @@ class Session:
 
     def surplus(self, now: float) -> int | None:
         """How many unstarted attempts may stay, where some should be handed back now; None where all may stay."""
-        return None if self.draining else self.capacity.surplus(len(self._open), now)
+        return None if self.draining else self.capacity.surplus(self._taken(), now)
+
+    def _taken(self) -> int:
+        """How many places what is open takes, here or in the line: all of a batch takes one."""
+        if not self._batched:
+            return len(self._open)
+        return len({run.batch or token for token, run in self._open.items()})
 
     # What the worker wants to tell.
 

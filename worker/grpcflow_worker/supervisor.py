@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from grpcflow.queues import worker_direct
 from grpcflow_protos import limits
+from grpcflow_worker.batches import Batching
 from grpcflow_worker.changes import Changed, Changes
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
@@ -91,7 +92,7 @@ class Supervisor:
         show: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
-        self._executor = executor
+        self._executor = Batching(executor)
         self._secret = secret or os.urandom(16)
         self._connect = connect
         self._fetch = fetch

@@ -59,6 +59,7 @@ def _run_of(run: pb.AssignedRun, calls: Sequence[Call]) -> CallRun:
         group_index=run.group_index,
         in_chord=run.in_chord,
         inputs_apart=run.inputs_apart,
+        batch=run.batch,
     )
 
 

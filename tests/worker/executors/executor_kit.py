@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grpcflow_protos.v1 import value_pb2
+from grpcflow_worker.batches import Batching
 from grpcflow_worker.executor import Call, CallRun, Ended, Executor, ExecutorSettings, Registered
 from grpcflow_worker.executors import create
 
@@ -134,10 +135,12 @@ class Running:
         await self.executor.close(drain=drain, deadline=deadline)
 
 
-async def start_one(kind: str, **settings: Any) -> Running:
-    """Starts an executor of a kind."""
+async def start_one(kind: str, *, batching: bool = False, **settings: Any) -> Running:
+    """Starts an executor of a kind; with `batching` one that takes batches apart, as a worker has it."""
     values: dict[str, Any] = {"app": "executor_sample", "hostname": "w@test", "start_timeout": 30.0, **settings}
-    executor = create(kind, ExecutorSettings(**values))
+    executor: Executor = create(kind, ExecutorSettings(**values))
+    if batching:
+        executor = Batching(executor)
     recorder = Recorder()
     return Running(executor, recorder, await executor.start(recorder), values["app"])
 

@@ -186,6 +186,7 @@ class Child:
                 group=batch.group,
                 group_index=batch.group_index,
                 in_chord=batch.in_chord,
+                batch=batch.batch,
             )
         )
         self._title.show(call.task)

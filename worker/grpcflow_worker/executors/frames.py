@@ -8,6 +8,7 @@ asyncio, processes or tasks: it turns structs into bytes and bytes into frames.
 import signal
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -74,6 +75,7 @@ class Batch(msgspec.Struct, array_like=True):
     group: bytes = b""
     group_index: int = 0
     in_chord: bool = False
+    batch: int = 0
 
 
 class TakeBack(msgspec.Struct, array_like=True):
@@ -213,6 +215,20 @@ def large_frame(content: msgspec.Struct) -> bytearray:
     _encoder.encode_into(content, buffer, PREFIX.size)
     PREFIX.pack_into(buffer, 0, len(buffer) - PREFIX.size)
     return buffer
+
+
+def encode_members(runs: Sequence[CallRun]) -> bytes:
+    """The payload of a batch: its members."""
+    return _encoder.encode(runs)
+
+
+def encode_ends(ends: Sequence[Ended]) -> bytes:
+    """How the members of a batch ended."""
+    return _encoder.encode(ends)
+
+
+decode_members: Final = msgspec.msgpack.Decoder(list[CallRun]).decode
+decode_ends: Final = msgspec.msgpack.Decoder(list[Ended]).decode
 
 
 def read_preload(connection: socket.socket) -> Preload | None:

@@ -131,6 +131,7 @@ class ChildProcess:
             run.group,
             run.group_index,
             run.in_chord,
+            run.batch,
         )
         self._out.write(frames.large_frame(batch) if run.inputs else frames.frame(batch))
 
