@@ -1,17 +1,15 @@
-"""When schedules fire: crontabs over changes of the clocks, intervals, the sun, and what is refused."""
+"""When schedules fire: crontabs over changes of the clocks, intervals, spans, and what is refused."""
 
 import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from grpcflow_coordinator.core import sun as the_sun
 from grpcflow_coordinator.core.ticks import (
     BadTimes,
     Times,
@@ -384,95 +382,6 @@ def test_a_message_about_a_long_name_is_short() -> None:
     assert len(str(caught.value)) < 300
 
 
-# ----------------------------------------------------------------------------------- the sun
-
-# What Celery's solar schedules (through ephem) gave for the same place and start.
-EPHEM = [
-    ("dawn_astronomical", 52.5, 13.4, "2026-03-01", "2026-03-01T03:59:42"),
-    ("dawn_astronomical", -37.8, 145.0, "2026-06-21", "2026-06-21T20:01:15"),
-    ("dawn_astronomical", 64.1, -21.9, "2026-12-21", "2026-12-21T07:53:33"),
-    ("dawn_astronomical", 21.3, -157.8, "2026-10-10", "2026-10-10T15:11:20"),
-    ("dawn_nautical", 52.5, 13.4, "2026-03-01", "2026-03-01T04:39:25"),
-    ("dawn_nautical", -37.8, 145.0, "2026-06-21", "2026-06-21T20:33:15"),
-    ("dawn_nautical", 64.1, -21.9, "2026-12-21", "2026-12-21T08:53:28"),
-    ("dawn_nautical", 69.65, 18.96, "2026-05-01", "2026-09-01T23:27:20"),
-    ("dawn_nautical", 21.3, -157.8, "2026-10-10", "2026-10-10T15:37:07"),
-    ("dawn_civil", 52.5, 13.4, "2026-03-01", "2026-03-01T05:18:48"),
-    ("dawn_civil", -37.8, 145.0, "2026-06-21", "2026-06-21T21:06:12"),
-    ("dawn_civil", 64.1, -21.9, "2026-12-21", "2026-12-21T10:02:25"),
-    ("dawn_civil", 69.65, 18.96, "2026-05-01", "2026-08-14T23:24:39"),
-    ("dawn_civil", 21.3, -157.8, "2026-10-10", "2026-10-10T16:02:56"),
-    ("sunrise", 52.5, 13.4, "2026-03-01", "2026-03-01T05:53:03"),
-    ("sunrise", -37.8, 145.0, "2026-06-21", "2026-06-21T21:35:40"),
-    ("sunrise", 64.1, -21.9, "2026-12-21", "2026-12-21T11:21:18"),
-    ("sunrise", 69.65, 18.96, "2026-05-01", "2026-05-01T01:20:53"),
-    ("sunrise", 21.3, -157.8, "2026-10-10", "2026-10-10T16:25:15"),
-    ("solar_noon", 52.5, 13.4, "2026-03-01", "2026-03-01T11:18:41"),
-    ("solar_noon", -37.8, 145.0, "2026-06-21", "2026-06-21T02:21:43"),
-    ("solar_noon", 64.1, -21.9, "2026-12-21", "2026-12-21T13:25:41"),
-    ("solar_noon", 69.65, 18.96, "2026-05-01", "2026-05-01T10:41:14"),
-    ("solar_noon", 21.3, -157.8, "2026-10-10", "2026-10-10T22:18:05"),
-    ("sunset", 52.5, 13.4, "2026-03-01", "2026-03-01T16:45:15"),
-    ("sunset", -37.8, 145.0, "2026-06-21", "2026-06-21T07:07:59"),
-    ("sunset", 64.1, -21.9, "2026-12-21", "2026-12-21T15:30:04"),
-    ("sunset", 69.65, 18.96, "2026-05-01", "2026-05-01T20:05:54"),
-    ("sunset", 21.3, -157.8, "2026-10-10", "2026-10-10T04:11:29"),
-    ("dusk_civil", 52.5, 13.4, "2026-03-01", "2026-03-01T17:19:34"),
-    ("dusk_civil", -37.8, 145.0, "2026-06-21", "2026-06-21T07:37:27"),
-    ("dusk_civil", 64.1, -21.9, "2026-12-21", "2026-12-21T16:48:57"),
-    ("dusk_civil", 69.65, 18.96, "2026-05-01", "2026-08-14T22:14:04"),
-    ("dusk_civil", 21.3, -157.8, "2026-10-10", "2026-10-10T04:33:46"),
-    ("dusk_nautical", 52.5, 13.4, "2026-03-01", "2026-03-01T17:59:04"),
-    ("dusk_nautical", -37.8, 145.0, "2026-06-21", "2026-06-21T08:10:25"),
-    ("dusk_nautical", 64.1, -21.9, "2026-12-21", "2026-12-21T17:57:54"),
-    ("dusk_nautical", 69.65, 18.96, "2026-05-01", "2026-09-01T22:02:01"),
-    ("dusk_nautical", 21.3, -157.8, "2026-10-10", "2026-10-10T04:59:33"),
-    ("dusk_astronomical", 52.5, 13.4, "2026-03-01", "2026-03-01T18:38:55"),
-    ("dusk_astronomical", -37.8, 145.0, "2026-06-21", "2026-06-21T08:42:25"),
-    ("dusk_astronomical", 64.1, -21.9, "2026-12-21", "2026-12-21T18:57:49"),
-    ("dusk_astronomical", 21.3, -157.8, "2026-10-10", "2026-10-10T05:25:19"),
-]
-
-
-def sun(event: str, latitude: float, longitude: float) -> Times:
-    times = Times("solar", event=event, latitude=latitude, longitude=longitude)
-    check(times)
-    return times
-
-
-@pytest.mark.parametrize(("event", "latitude", "longitude", "start", "expected"), EPHEM)
-def test_the_sun_is_where_celery_has_it(
-    event: str, latitude: float, longitude: float, start: str, expected: str
-) -> None:
-    tick = next_tick(sun(event, latitude, longitude), ms(start), 0)
-    assert tick is not None
-    assert abs(tick - ms(expected)) < 60_000
-
-
-def test_where_the_sun_does_not_rise_the_next_day_that_it_does_counts() -> None:
-    tick = next_tick(sun("sunrise", 69.65, 18.96), ms("2026-12-01"), 0)
-    assert (shown(tick) or "")[:10] == "2027-01-15"
-
-
-def test_the_search_for_the_sun_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(the_sun, "LONGEST_SEARCH_DAYS", 30)
-    assert next_tick(sun("sunrise", 78.2, 15.6), ms("2026-12-01"), 0) is None
-    assert next_tick(sun("solar_noon", 90, 0), ms("2026-12-01"), 0) is not None
-
-
-@pytest.mark.parametrize("place", [(52.5, 13.4), (-37.8, 145.0), (0.0, 179.9), (69.65, 18.96), (-16.5, -180.0)])
-@pytest.mark.parametrize("event", ["sunrise", "solar_noon", "sunset", "dusk_civil", "dawn_astronomical"])
-def test_the_sun_does_everything_once_a_day_or_not_at_all(event: str, place: tuple[float, float]) -> None:
-    times = sun(event, *place)
-    found = ticks_between(times, ms("2026-01-01"), ms("2027-01-01"), 0, 1_000)
-    gaps = [later - earlier for earlier, later in pairwise(found)]
-    assert min(gaps) > 22 * 3_600_000, "never twice for one event"
-    assert len(found) > 90
-    if abs(place[0]) < 50:
-        assert max(gaps) < 26 * 3_600_000, "and none is left out"
-    assert all(next_tick(times, tick - 1, 0) == tick for tick in found[::7]), "whenever it is worked out"
-
-
 # ----------------------------------------------------------------------------- jitter, spans
 
 
@@ -515,7 +424,7 @@ def test_the_latest_tick_of_a_span_is_found_without_listing_them(times: Times, u
 
 
 def test_nothing_is_worked_out_past_the_end_of_the_calendar() -> None:
-    for times in (cron("0 0 29 2 *"), every(100), sun("sunset", 0, 0), Times("once", once_ms=5)):
+    for times in (cron("0 0 29 2 *"), every(100), Times("solar", event="sunset"), Times("once", once_ms=5)):
         assert (next_tick(times, ms("9899-12-31"), 0) is None) == (times.kind == "once")
         assert next_tick(times, ms("9900-01-01"), 0) is None
         assert next_tick(times, 10**18, 0) is None
@@ -530,7 +439,10 @@ def test_a_thousand_schedules_take_well_under_a_second() -> None:
         )
         for _ in range(800)
     ]
-    all_of_them += [sun("sunset", chance.uniform(-60, 60), chance.uniform(-180, 180)) for _ in range(200)]
+    all_of_them += [
+        Times("solar", event="sunset", latitude=chance.uniform(-60, 60), longitude=chance.uniform(-180, 180))
+        for _ in range(200)
+    ]
     now = ms("2026-06-01")
     began = time.process_time()
     assert all(next_tick(times, now, 0) for times in all_of_them)
