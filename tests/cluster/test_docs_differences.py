@@ -47,7 +47,7 @@ def revoked(sender=None, request=None, signal=None, **how):
 MISSING = {
     "task": "send_event",
     "control": "rate_limit time_limit pool_grow pool_shrink election",
-    "app": "add_periodic_task events",
+    "app": "events",
 }
 
 
@@ -141,7 +141,7 @@ def test_what_is_not_there_yet_is_an_error(app: Grpcflow, of: str, names: str) -
     with pytest.raises(TypeError, match="there is no option"):
         app.tasks["tasks.echo"].apply_async((1,), rate_limit="10/s")
     with pytest.raises(ImproperlyConfigured):
-        app.conf.update(beat_schedule={})
+        app.conf.update(worker_send_task_events=True)
 
 
 def page_of_differences() -> list[str]:

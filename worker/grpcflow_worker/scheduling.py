@@ -76,7 +76,9 @@ async def put_declared(
             answer = await put(address(), request)
         except grpc.aio.AioRpcError as error:
             if error.code() not in _PASSING:
-                _log.error("the schedules of %s are not put: %s", request.owner, error.details())
+                older = error.code() is grpc.StatusCode.UNIMPLEMENTED
+                said = "this coordinator is older and keeps none; upgrade it" if older else error.details()
+                _log.error("the schedules of %s are not put: %s", request.owner, said)
                 return
             _log.debug("the schedules of %s are not put yet: %s", request.owner, error.details())
         else:
