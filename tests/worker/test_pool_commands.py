@@ -139,3 +139,13 @@ def test_stats_show_the_bounds_where_there_are_any(pool: Pool, monkeypatch: pyte
     shown = pool.ask("stats")
     assert shown["autoscaler"] == figures["autoscale"]
     assert shown["pool"]["max-tasks-per-child"] == 7
+
+
+def test_the_coordinator_is_told_of_a_new_size_also_where_as_much_is_offered_as_before(pool: Pool) -> None:
+    pool.session.capacity.want(16)
+    assert pool.said().capacity_plus_one == 17
+    pool.session.resize(3)
+    pool.session.capacity.want(16)
+    message = pool.said()
+    assert (message.concurrency, message.capacity_plus_one) == (3, 0)
+    assert pool.session.next_message() is None

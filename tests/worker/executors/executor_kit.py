@@ -155,9 +155,11 @@ async def finish(running: Running) -> None:
 
 async def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
     """Waits for what no report tells of; looks again and again."""
+    pause = asyncio.Event()  # never set: a wait on it is a pause
     async with asyncio.timeout(seconds):
         while not condition():
-            await asyncio.sleep(0.005)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(pause.wait(), 0.005)
 
 
 def failure_of(end: Ended) -> value_pb2.Failure:

@@ -143,7 +143,7 @@ def endless(calls: list[BatchCall]) -> Any:
 @app.batch_task(size=100, within=0.5)
 async def endless_async(calls: list[BatchCall]) -> Any:
     try:
-        await asyncio.sleep(20)
+        await asyncio.sleep(20)  # in a task
     except SoftTimeLimitExceeded:
         return ["softly"] * len(calls)
     return None
