@@ -148,6 +148,21 @@ async def test_hangup_finishes_what_runs_and_asks_for_a_new_start() -> None:
         assert (await it.code(), it.supervisor.leaving.restarts) == (0, True)
 
 
+@pytest.mark.parametrize(("handler", "drains"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+async def test_a_hangup_that_whoever_started_it_had_ignored_stays_ignored(
+    handler: signal.Handlers, drains: bool
+) -> None:
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        async with house() as it:
+            await it.service.greeted()
+            signal.raise_signal(signal.SIGHUP)
+            await settle()
+            assert it.supervisor.leaving.step.value == ("warm" if drains else "working")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 async def test_a_changed_file_finishes_what_runs_hands_back_the_rest_and_asks_for_a_new_start() -> None:
     async with house(reloads=True) as it:
         stream, _ = await it.service.greeted()

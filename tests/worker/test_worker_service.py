@@ -1,5 +1,6 @@
 """Options of the worker's surroundings: log file, pid file, folder, reload; each error at once."""
 
+import asyncio
 import logging
 import os
 import sys
@@ -137,23 +138,41 @@ def test_reload_without_its_library_says_how_to_get_it(
     assert "pip install 'grpcflow[reload]'" in capsys.readouterr().err
 
 
-async def test_only_python_files_of_the_project_are_watched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    import asyncio
+class Heard(logging.Handler):
+    """Keeps what is logged, and tells when a text was."""
 
-    caplog.set_level(logging.INFO, "grpcflow.worker")
+    def __init__(self, wanted: str) -> None:
+        super().__init__()
+        self.wanted = wanted
+        self.came = asyncio.Event()
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text += record.getMessage() + "\n"
+        if self.wanted in self.text:
+            self.came.set()
+
+
+async def test_only_python_files_of_the_project_are_watched(tmp_path: Path) -> None:
     for name in ("tasks.py", "pack/more.py", "notes.txt", "__pycache__/tasks.py", "node_modules/x.py", ".venv/y.py"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("")
-    changing = asyncio.ensure_future(reloading.changed(tmp_path))
-    async with asyncio.timeout(20):
-        while "watching 2 Python files" not in caplog.text:
-            await asyncio.sleep(0.02)
-        (tmp_path / "notes.txt").write_text("changed")
-        (tmp_path / "pack" / "more.py").write_text("changed = 1")
-        await changing
-    assert "changed: " + str(tmp_path / "pack" / "more.py") in caplog.text
-    assert "notes.txt" not in caplog.text
+    heard = Heard("watching 2 Python files under")
+    logger = logging.getLogger("grpcflow.worker")
+    logger.addHandler(heard)
+    logger.setLevel(logging.INFO)
+    try:
+        changing = asyncio.ensure_future(reloading.changed(tmp_path))
+        async with asyncio.timeout(20):
+            await heard.came.wait()
+            (tmp_path / "notes.txt").write_text("changed")
+            (tmp_path / "pack" / "more.py").write_text("changed = 1")
+            await changing
+    finally:
+        logger.removeHandler(heard)
+        logger.setLevel(logging.NOTSET)
+    assert heard.text.endswith(f"changed: {tmp_path / 'pack' / 'more.py'}\n")
 
 
 def test_a_new_start_is_the_same_command_line_in_the_folder_it_was_called_in(

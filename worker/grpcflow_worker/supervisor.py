@@ -21,7 +21,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -41,7 +40,7 @@ from grpcflow_worker.session import Effects, Identity, Session
 from grpcflow_worker.stories import log_end, log_start
 from grpcflow_worker.stream import Connect, Refused, StreamDriver, Timing, connect
 from grpcflow_worker.subscription import ConfigError, served
-from grpcflow_worker.taking import signal_handlers
+from grpcflow_worker.taking import in_terminal, signal_handlers
 from grpcflow_worker.wire import ProtocolError, id_of
 
 #: Exit codes, as in sysexits.h but for the first: the app cannot be loaded, the app and an option do not go together,
@@ -100,7 +99,7 @@ class Supervisor:
         self._started_at = time.time()
         self._changes = Changes(changed)
         self._told, self._show = told, show
-        self.leaving = Leaving(os.environ, terminal=sys.stdin is not None and sys.stdin.isatty())
+        self.leaving = Leaving(os.environ, terminal=in_terminal())
         self._softly: asyncio.Task[None] | None = None
         self._asked_to_leave = asyncio.Event()
         self._over: asyncio.Future[int] | None = None

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -18,6 +19,9 @@ from grpcflow_worker.logs import log_stream
 
 #: Asks for the stacks of all threads, in the log.
 DUMP: Final = int(getattr(signal, "SIGUSR1", 0))
+
+#: What the end of a terminal sends.
+HANGUP: Final = int(getattr(signal, "SIGHUP", 0))
 
 _log = logging.getLogger("grpcflow.worker")
 
@@ -33,6 +37,8 @@ def signal_handlers(signalled: Callable[[int], None], dump_children: Callable[[]
     loop = asyncio.get_running_loop()
     taken: list[int] = []
     for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN and number == HANGUP:
+            continue  # whoever started us, nohup for one, wants us to outlive the terminal
         if _take(loop, number, signalled, number):
             taken.append(number)
     dumps = bool(DUMP) and _take(loop, DUMP, dump_children)
@@ -47,6 +53,14 @@ def signal_handlers(signalled: Callable[[int], None], dump_children: Callable[[]
             taken.append(DUMP)
         for number in taken:
             loop.remove_signal_handler(number)
+
+
+def in_terminal() -> bool:
+    """True where this process reads from a terminal, whose end will send it SIGHUP."""
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False  # it has no standard input at all
 
 
 def _take(loop: asyncio.AbstractEventLoop, number: int, handler: Callable[..., None], *arguments: int) -> bool:
