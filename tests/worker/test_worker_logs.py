@@ -100,10 +100,10 @@ def test_formats_dates_and_colours_of_the_app_hold(capsys: pytest.CaptureFixture
         "worker_log_color": True,
     }
     set_up_app_log(LogOptions("INFO", "w1"), settings)
-    logging.getLogger("shop").warning("late")
+    logging.getLogger("warehouse").warning("late")
     get_task_logger("shop.tasks").info("sold")
     begin_child(3)
-    logging.getLogger("shop").info("from a child")
+    logging.getLogger("warehouse").info("from a child")
     assert capsys.readouterr().err.splitlines() == [
         "\x1b[33mnow MainProcess late\x1b[0m",
         "??? sold",
@@ -113,7 +113,7 @@ def test_formats_dates_and_colours_of_the_app_hold(capsys: pytest.CaptureFixture
 
 def test_no_colour_is_stronger_than_the_app(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_app_log(LogOptions("INFO", "w1", color=False), {**PLAIN, "worker_log_color": True})
-    logging.getLogger("shop").error("late")
+    logging.getLogger("warehouse").error("late")
     assert "\x1b" not in capsys.readouterr().err
 
 
@@ -125,7 +125,7 @@ def test_handlers_of_the_app_on_the_root_are_removed_unless_it_keeps_them(
     own.setFormatter(logging.Formatter("own %(message)s"))
     logging.getLogger().handlers = [own]
     set_up_app_log(LogOptions("INFO", "w1"), {**PLAIN, "worker_hijack_root_logger": hijacks})
-    logging.getLogger("shop").info("hello")
+    logging.getLogger("warehouse").info("hello")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("w1: hello") if hijacks else line == "own hello"
 
@@ -134,11 +134,11 @@ def test_a_file_has_all_lines_and_each_child_its_own_where_the_name_says_so(tmp_
     options = LogOptions("INFO", "w1@box.example", file=str(tmp_path / "%n%I-%h.log"))
     set_up_log(options)
     logging.getLogger("grpcflow.worker").info("starts")
-    logging.getLogger("shop").warning("the app is not there yet, so this is not ours")
+    logging.getLogger("warehouse").warning("the app is not there yet, so this is not ours")
     set_up_app_log(options, PLAIN)
-    logging.getLogger("shop").info("imported")
+    logging.getLogger("warehouse").info("imported")
     begin_child(2)
-    logging.getLogger("shop").info("in a child")
+    logging.getLogger("warehouse").info("in a child")
     get_task_logger("shop.tasks").info("in a task")
     assert log_stream().name == str(tmp_path / "w1-2-box.example.log")
     written = {
@@ -154,7 +154,7 @@ def test_one_file_for_all_stays_one_in_a_child(tmp_path: Path) -> None:
     options = LogOptions("INFO", "w1", file=str(tmp_path / "%p.log"))
     set_up_app_log(options, PLAIN)
     begin_child(2)
-    logging.getLogger("shop").info("in a child")
+    logging.getLogger("warehouse").info("in a child")
     assert [path.name for path in tmp_path.iterdir()] == ["w1.log"]
 
 

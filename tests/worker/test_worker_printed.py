@@ -167,6 +167,6 @@ def test_in_a_task_all_but_our_own_lines_name_it() -> None:
 
     with Running("id-1"):
         assert state.current_request() is not None
-        assert line("shop.models") == "shop.sell[id-1]: hello"
+        assert line("warehouse.models") == "shop.sell[id-1]: hello"
         assert line("grpcflow.worker") == "hello"
-    assert line("shop.models") == "hello"
+    assert line("warehouse.models") == "hello"
