@@ -56,6 +56,13 @@ def nap_once(seconds, text="once"):
     return text
 
 
+@app.batch_task(name="t.gathered", size=50, within=0.2)
+def gathered(calls):
+    """Take many calls at once; note how often."""
+    note("gathered")
+    return [ValueError("bad is bad") if call.args == ["bad"] else f"{call.args[0]}!" for call in calls]
+
+
 @app.task(name="t.gate")
 def gate(path, text="gate"):
     """Run until a file is there."""
