@@ -126,6 +126,8 @@ def test_unique_may_be_said_by_the_call() -> None:
     graph = lowered(pay.s(1), unique_for=5, unique_on="amount", unique_stays=True)
     assert graph.runs[0].keys.unique == lowered(pay.s(2), unique_for=5, unique_on=["amount"]).runs[0].keys.unique
     assert graph.templates[0].unique_stays
+    with pytest.raises(ValueError, match="say nothing without unique_for"):
+        key(plain.s(1), unique_stays=True)
     with pytest.raises(ValueError, match="unique_for is 0"):
         key(plain.s(1), unique_for=0)
 

@@ -44,6 +44,9 @@ _options_of: Final = attrgetter(*_OF_TASKS)
 _CACHED: Final = 10_000
 
 _TOP_PRIORITY: Final = 9
+
+#: Gives the value of an option by its name, or the setting that is its second argument.
+_Choose = Callable[[str, Any], Any]
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
@@ -156,8 +159,6 @@ class Calls:
         )
         headers = _headers(name, given, via, stamps)
         queue, broadcast = conf.queues.find(choose("queue", conf.task_default_queue))
-        unique_for = checked_length(f"{name}: unique_for", choose("unique_for", None))
-        per_key = checked_count(f"{name}: concurrency_per_key", choose("concurrency_per_key", 1))
         return TemplateSpec(
             task=checked_name("name of the task", name),
             queue=checked_name("queue", queue),
@@ -178,15 +179,10 @@ class Calls:
             replaced_nesting=given.get("replaced_task_nesting", 0),
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
-            unique_for=unique_for,
-            unique_stays=unique_for is not None and bool(choose("unique_stays", False)),
             broadcast=broadcast,
-            concurrency_per_key=0 if per_key == 1 else per_key,
-            result_expires=checked_length(f"{name}: result_expires", choose("result_expires", conf.result_expires)),
-            failure_expires=checked_length(
-                f"{name}: result_failure_expires", choose("result_failure_expires", conf.result_failure_expires)
-            ),
-            keys=_plan(name, task, given, unique_for is not None, via),
+            result_expires=_length(name, "result_expires", choose, conf.result_expires),
+            failure_expires=_length(name, "result_failure_expires", choose, conf.result_failure_expires),
+            **_limited(name, task, choose, given, via),
         )
 
     def payload(self, template: TemplateSpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
@@ -215,7 +211,7 @@ class Calls:
             raise ValueError(f"{name}: countdown={countdown!r} and eta={eta!r} name two starts; give one of them")
         return length_of("countdown", countdown) or None, None if eta is None else self._time("eta", eta)
 
-    def _limits(self, name: str, choose: Callable[[str, Any], Any]) -> tuple[timedelta | None, timedelta | None]:
+    def _limits(self, name: str, choose: _Choose) -> tuple[timedelta | None, timedelta | None]:
         """Return the time limits; a soft one that only a setting names never stands above the hard one."""
         conf = self._app.conf
         hard, soft = choose("time_limit", conf.task_time_limit), choose("soft_time_limit", None)
@@ -247,18 +243,33 @@ class Calls:
             raise ValueError(f"{option} is {aware.isoformat()}, which is before or after all times in UTC") from None
 
 
-def _plan(name: str, task: "Task[..., Any] | None", given: Mapping[str, Any], unique: bool, via: str) -> KeyPlan | None:
-    """Return how keys of calls are made: of arguments, as the task says, or as the route says; None: of none."""
+def _length(name: str, option: str, choose: _Choose, setting: Any = None) -> timedelta | None:
+    """Return an option that is a length of time above 0; None where nobody says it."""
+    return checked_length(f"{name}: {option}", choose(option, setting))
+
+
+def _limited(
+    name: str, task: "Task[..., Any] | None", choose: _Choose, given: Mapping[str, Any], via: str
+) -> dict[str, Any]:
+    """Return what is said of running once and of running at once: parts of a template."""
+    per_key = checked_count(f"{name}: concurrency_per_key", choose("concurrency_per_key", 1))
+    unique_for = _length(name, "unique_for", choose)
+    if unique_for is None and (given.get("unique_on") or given.get("unique_stays")):
+        raise ValueError(f"{name}: unique_on and unique_stays say nothing without unique_for: say for how long")
+    unique = None if unique_for is None else checked_names(f"{name}: unique_on", choose("unique_on", None))
+    # Of arguments, as the task says; or the key itself, as the route says.
     fairness, concurrency = (
         checked_names(option, getattr(task, option, None)) or literal_key(name, option, given.get(option))
         for option in ("fairness_key", "concurrency_key")
     )
-    if not (fairness or concurrency or unique):
-        return None
-    on = checked_names(f"{name}: unique_on", given.get("unique_on", getattr(task, "unique_on", None)))
-    # What the batches of a task take says nothing of its calls.
-    signature = None if task is None or task.batch_size else parameters_of(task.run)
-    return KeyPlan(name, fairness, concurrency, on if unique else None, bool(via), signature)
+    said: dict[str, Any] = {"unique_for": unique_for, "concurrency_per_key": 0 if per_key == 1 else per_key}
+    if unique is not None:
+        said["unique_stays"] = bool(choose("unique_stays", False))
+    if fairness or concurrency or unique is not None:
+        # What the batches of a task take says nothing of its calls.
+        signature = None if task is None or task.batch_size else parameters_of(task.run)
+        said["keys"] = KeyPlan(name, fairness, concurrency, unique, bool(via), signature)
+    return said
 
 
 def _headers(name: str, given: Mapping[str, Any], via: str, stamps: Mapping[str, list[Any]]) -> dict[str, Any]:
