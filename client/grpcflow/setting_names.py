@@ -173,6 +173,9 @@ def unknown(name: str, known: Collection[str]) -> str:
     """
     if reason := ELSEWHERE.get(name):
         return f"grpcflow has no setting {name!r}: {reason}."
+    if name.startswith(OLD_STARTS):
+        now = new_name(name, known)
+        return f"{name} is an old name of {now!r}." if now in known else unknown(now, known)
     meant = difflib.get_close_matches(name.lower(), [*known, *ELSEWHERE], n=1, cutoff=_NEAR)
     if meant and (reason := ELSEWHERE.get(meant[0])):
         return f"grpcflow has no setting {name!r}, nor Celery's {meant[0]!r}: {reason}."

@@ -17,7 +17,7 @@ def test_a_setting_that_only_celery_has_is_refused_with_what_to_use_instead(name
     assert raised.value.code == "UNKNOWN_SETTING"
 
 
-@pytest.mark.parametrize("written", ["broker_ur", "BROKER_URL", "brokerurl"])
+@pytest.mark.parametrize("written", ["broker_ur", "Broker_Url", "brokerurl"])
 def test_a_slip_in_such_a_name_is_answered_as_the_name_would_be(written: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="nor Celery's 'broker_url': there is no broker"):
         Settings().update({written: "redis://"})
@@ -49,3 +49,17 @@ def test_a_module_may_hold_names_of_its_own_that_only_begin_like_a_setting() -> 
 )
 def test_an_upper_case_name_leads_to_the_name_of_today(old: str, new: str) -> None:
     assert new_name(old, tuple(TESTS)) == new
+
+
+@pytest.mark.parametrize(
+    ("old", "says"),
+    [
+        ("CELERY_ACKS_LATE", "is an old name of 'task_acks_late'"),
+        ("CELERYD_CONCURRENCY", "no setting 'worker_concurrency': it is the option -c"),
+        ("BROKER_URL", "no setting 'broker_url': there is no broker"),
+        ("CELERY_CHRISTMAS", "no setting 'christmas'"),
+    ],
+)
+def test_an_upper_case_name_in_a_mapping_is_answered_by_the_name_of_today(old: str, says: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=says):
+        Settings().update({old: True})
