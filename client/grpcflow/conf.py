@@ -91,6 +91,9 @@ class Settings:
         task_publish_retry_policy: How: ``max_retries`` (None: without end), ``interval_start``, ``interval_step``,
             ``interval_max`` in seconds, and ``retry_errors``, classes of exceptions.
         task_remote_tracebacks: True always: failures bring the worker's traceback.
+        worker_max_tasks_per_child: How many tasks a child process runs before it is replaced; None: any number.
+        worker_max_memory_per_child: KiB that it may take after a task before it is replaced; None: any.
+        worker_autoscale_keepalive: Seconds without work after which a child process that autoscale made may go.
         beat_schedule: The app's schedules by name; see docs/schedules.md.
         beat_sync: True: workers put them into the coordinator when they start. False: ``grpcflow schedule sync`` does.
     """
@@ -131,6 +134,9 @@ class Settings:
     task_publish_retry: bool = True
     task_publish_retry_policy: Mapping[str, Any] = field(default_factory=lambda: dict(POLICY))
     task_remote_tracebacks: bool = True
+    worker_max_tasks_per_child: int | None = None
+    worker_max_memory_per_child: int | None = None
+    worker_autoscale_keepalive: float = 30.0
     beat_schedule: Mapping[str, Any] = field(default_factory=dict)
     beat_sync: bool = True
 

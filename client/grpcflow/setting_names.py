@@ -32,7 +32,6 @@ _ENDED: Final = "a failed or stopped task has ended and does not run again; retr
 _RUNS_ON: Final = "tasks run on while the coordinator is away, and report then"
 _NO_CONTROL_QUEUES: Final = "remote control needs no queues"
 _NOT_SIGNED: Final = "messages are not signed yet"
-_NO_RECYCLING: Final = "children are not replaced yet because of what they have run or of the memory they take"
 
 #: Where settings of Celery went that have a reason of their own.
 _SINGLE: Final[Mapping[str, str]] = {
@@ -68,8 +67,6 @@ _SINGLE: Final[Mapping[str, str]] = {
     "worker_disable_prefetch": _NO_COUNT,
     "worker_enable_prefetch_count_reduction": _NO_COUNT,
     "worker_eta_task_limit": "tasks with an ETA wait in the coordinator, not in a worker",
-    "worker_max_tasks_per_child": _NO_RECYCLING,
-    "worker_max_memory_per_child": _NO_RECYCLING,
     "worker_soft_shutdown_timeout": _STOPPING,
     "worker_enable_soft_shutdown_on_idle": _STOPPING,
     "worker_cancel_long_running_tasks_on_connection_loss": _RUNS_ON,
@@ -94,7 +91,7 @@ _SINGLE: Final[Mapping[str, str]] = {
     "worker_timer_precision": _OWN_PARTS,
     "worker_lost_wait": "a child that died is seen at once",
     "worker_pool_putlocks": _NO_COUNT,
-    "worker_pool_restarts": "start the worker anew; what it holds goes to others or waits",
+    "worker_pool_restarts": "the command pool_restart is always there",
     "worker_pool_start_method": "children are forked from a process of their own that never runs tasks",
     "worker_proc_alive_timeout": "how long children may take to come up is fixed; one that ends is seen at once",
 }

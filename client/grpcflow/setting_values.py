@@ -199,4 +199,13 @@ TESTS: Final[Mapping[str, Test]] = {
         _is_policy,
         "a mapping with max_retries (or None), interval_start, interval_step, interval_max and retry_errors",
     ),
+    "worker_max_tasks_per_child": (lambda value: value is None or _is_count(value), "a whole number above 0, or None"),
+    "worker_max_memory_per_child": (
+        lambda value: value is None or _is_count(value),
+        "a whole number of KiB above 0, or None",
+    ),
+    "worker_autoscale_keepalive": (
+        lambda value: value is not None and _is_seconds(value),
+        "a number of seconds above 0",
+    ),
 }
