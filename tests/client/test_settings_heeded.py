@@ -136,7 +136,7 @@ def test_the_page_of_settings_names_them_all_and_those_alone() -> None:
 
 
 def test_a_refused_setting_promises_no_option_that_the_worker_has_not() -> None:
-    for name in ("worker_lost_wait", "worker_soft_shutdown_timeout", "worker_proc_alive_timeout"):
+    for name in ("worker_lost_wait", "worker_enable_soft_shutdown_on_idle", "worker_proc_alive_timeout"):
         with pytest.raises(ImproperlyConfigured) as refused:
             Settings().update({name: 5})
         assert "option" not in str(refused.value)

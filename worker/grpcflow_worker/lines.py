@@ -88,10 +88,9 @@ class LineFormatter(TaskFormatter):
         self._tasks_only = of_tasks
         self._plain_chosen = bool(own)
         self._task_style = logging.PercentStyle(self.of_task)
+        dates, dates_of_task = settings.get("worker_log_datefmt"), settings.get("worker_task_log_datefmt")
         chosen = own_of_task if of_tasks else own
-        self.datefmt = settings.get("worker_task_log_datefmt" if of_tasks else "worker_log_datefmt") or (
-            None if chosen else _DATES
-        )
+        self.datefmt = (dates_of_task if of_tasks else dates) or (None if chosen else _DATES)
         self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
