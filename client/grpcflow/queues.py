@@ -11,7 +11,7 @@ from typing import Any, Final
 from grpcflow.errors import ImproperlyConfigured, QueueNotFound
 from grpcflow.limits import checked_count, parse_rate
 
-__all__ = ["Broadcast", "Queue", "Queues", "is_queue", "worker_direct"]
+__all__ = ["DIRECT", "Broadcast", "Queue", "Queues", "is_queue", "worker_direct"]
 
 #: What the name of a queue that one worker alone serves ends with.
 DIRECT: Final = ".dq"

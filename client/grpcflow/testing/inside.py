@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from grpcflow.queues import DIRECT
 from grpcflow.testing.calls import CallLog
 from grpcflow.testing.clock import Clock
 from grpcflow.testing.loop import BackgroundLoop
@@ -181,9 +182,10 @@ class Inside:
         return len(self.app.tasks) if self.app.finalized else 0, len(self.engine.machine.cluster.lines.by_key)
 
     def queues(self) -> tuple[str, ...]:
-        """All queues that there are."""
+        """All queues that there are, but those that one worker alone serves."""
         lines = self.engine.machine.cluster.lines.by_key
-        return tuple(dict.fromkeys([self.app.conf.task_default_queue, *(key.queue for key in list(lines))]))
+        named = [key.queue for key in list(lines) if not key.queue.endswith(DIRECT)]
+        return tuple(dict.fromkeys([self.app.conf.task_default_queue, *named]))
 
     def _tell(self) -> None:
         """Let sessions know of tasks and queues that were not there when their workers said hello.
