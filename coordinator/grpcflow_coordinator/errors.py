@@ -36,6 +36,8 @@ STATUS_OF: Final[dict[str, grpc.StatusCode]] = {
     "UNKNOWN_COMMAND": _INVALID,
     "UNKNOWN_SIGNAL": _INVALID,
     "BAD_STATE": _INVALID,
+    "BAD_SCHEDULE": _INVALID,
+    "UNKNOWN_SCHEDULE": grpc.StatusCode.NOT_FOUND,
     "NO_GROUP": grpc.StatusCode.FAILED_PRECONDITION,
     "STALE_ATTEMPT": grpc.StatusCode.FAILED_PRECONDITION,
     "SETTLED": grpc.StatusCode.FAILED_PRECONDITION,

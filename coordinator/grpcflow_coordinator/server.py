@@ -24,6 +24,7 @@ from grpcflow_coordinator.rpc.control import ControlService
 from grpcflow_coordinator.rpc.desk import ControlDesk
 from grpcflow_coordinator.rpc.graphs import GraphService
 from grpcflow_coordinator.rpc.interceptors import RoleInterceptor, StatusInterceptor
+from grpcflow_coordinator.rpc.schedules import ScheduleService
 from grpcflow_coordinator.rpc.worker import WorkerService
 from grpcflow_coordinator.storage.contract import Store
 from grpcflow_coordinator.storage.lmdb import LmdbStore
@@ -37,6 +38,8 @@ from grpcflow_protos.v1 import (
     control_service_pb2_grpc,
     graph_service_pb2,
     graph_service_pb2_grpc,
+    schedule_service_pb2,
+    schedule_service_pb2_grpc,
     worker_service_pb2,
     worker_service_pb2_grpc,
 )
@@ -53,6 +56,7 @@ _SERVICES: Final = tuple(
         (worker_service_pb2, "WorkerService"),
         (control_service_pb2, "ControlService"),
         (graph_service_pb2, "GraphService"),
+        (schedule_service_pb2, "ScheduleService"),
     )
 )
 
@@ -147,6 +151,8 @@ class Coordinator:
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(workers, server)
         control_service_pb2_grpc.add_ControlServiceServicer_to_server(ControlService(engine, desk), server)
         graph_service_pb2_grpc.add_GraphServiceServicer_to_server(GraphService(engine), server)
+        schedules = ScheduleService(engine, config.payload_limit)
+        schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server(schedules, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 

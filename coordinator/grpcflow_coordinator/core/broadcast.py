@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import blake2b
 
-from grpcflow_coordinator.core import jobs, settling
+from grpcflow_coordinator.core import settling
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.model import (
     GRAPH_ID_BYTES,
@@ -81,11 +81,3 @@ def timed_id(wall_ms: int, chance: bytes) -> bytes:
     """Return the first 12 bytes of a UUID of version 7 of this time, with 6 bytes in the place of chance."""
     marked = bytes((0x70 | chance[0] & 0x0F, chance[1], 0x80 | chance[2] & 0x3F, *chance[3:6]))
     return max(0, wall_ms).to_bytes(6, "big") + marked
-
-
-def unheard(step: Step, session: Session) -> None:
-    """Revoke what a worker whose session ended has not run of its shares of broadcasts."""
-    for queue in session.queues:
-        share = member_queue(queue, session.name)
-        if share in step.cluster.lines.ready:
-            jobs.purge(step, share)

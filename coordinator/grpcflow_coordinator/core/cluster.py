@@ -27,6 +27,7 @@ from grpcflow_coordinator.core.model import (
     Template,
     TimerKind,
 )
+from grpcflow_coordinator.core.planning import Schedule
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.core.story import Story
 
@@ -150,6 +151,11 @@ class Cluster:
     paused: set[str] = field(default_factory=set)
     #: Nodes that settled and are followed by more than one step moves.
     followed: dict[bytes, None] = field(default_factory=dict)
+    schedules: dict[str, Schedule] = field(default_factory=dict)
+    #: A heap of what comes next of them: (Unix milliseconds, name, tick); some of it is no longer so.
+    alarms: list[tuple[int, str, int]] = field(default_factory=list)
+    #: Names of schedules with a tick that waits for the end of the one before.
+    queueing: set[str] = field(default_factory=set)
     #: How long, and how many, is kept of the ended graphs of tasks and queues, by scope and name.
     retention: dict[tuple[str, str], Retention] = field(default_factory=dict)
     #: How many of them are counted, by scope, name and kind, as far as that was needed.

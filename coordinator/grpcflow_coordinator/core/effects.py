@@ -49,6 +49,8 @@ class Answer:
     #: Of a cancelled graph: how many nodes run, and were told; and whether there was nothing left to cancel.
     running: int = 0
     had_ended: bool = False
+    #: Of schedules: names that were added, changed, removed; of one that was run: the text id of what it submitted.
+    names: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

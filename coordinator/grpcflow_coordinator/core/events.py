@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from grpcflow_coordinator.core.model import Attachment, Failure, Retention, Run, Template
+from grpcflow_coordinator.core.planning import Plan
 from grpcflow_coordinator.core.presence import Limit, SessionFacts
 
 
@@ -179,6 +180,40 @@ class FailedPurgeAsked:
 
 
 @dataclass(slots=True, frozen=True)
+class SchedulesPut:
+    """Someone adds or changes schedules; with an owner: these are all that it has."""
+
+    client: object
+    plans: tuple[Plan, ...]
+    owner: str
+
+
+@dataclass(slots=True, frozen=True)
+class SchedulesPauseAsked:
+    """Someone lets no tick of some schedules come any more, or again."""
+
+    client: object
+    names: tuple[str, ...]
+    paused: bool
+
+
+@dataclass(slots=True, frozen=True)
+class ScheduleRunAsked:
+    """Someone wants what a schedule submits now."""
+
+    client: object
+    name: str
+
+
+@dataclass(slots=True, frozen=True)
+class SchedulesRemoveAsked:
+    """Someone wants schedules forgotten."""
+
+    client: object
+    names: tuple[str, ...]
+
+
+@dataclass(slots=True, frozen=True)
 class ItemsEmitted:
     """A running task appends items to its stream."""
 
@@ -310,6 +345,10 @@ Event: TypeAlias = (
     | PurgeAsked
     | PauseAsked
     | LimitAsked
+    | SchedulesPut
+    | SchedulesPauseAsked
+    | ScheduleRunAsked
+    | SchedulesRemoveAsked
     | RetentionAsked
     | FailedPurgeAsked
     | ItemsEmitted

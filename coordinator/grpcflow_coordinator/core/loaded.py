@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 
 from grpcflow_coordinator.core.model import Entry, Graph, Held, Job, LineKey, Outcome, Progress, Retention, Run, Tally
+from grpcflow_coordinator.core.planning import Plan, Schedule
 from grpcflow_coordinator.core.presence import Limit, SessionFacts
 
 
@@ -274,6 +275,23 @@ class Loaded(Protocol):
 
     def put_rate(self, scope: str, name: str, spent_ms: int) -> None:
         """Write that."""
+        ...
+
+    # Schedules
+    def schedules(self) -> Sequence[tuple[Plan, Schedule | None]]:
+        """Return all schedules, each with how it stands."""
+        ...
+
+    def put_plan(self, plan: Plan) -> None:
+        """Write what was put of a schedule."""
+        ...
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Write how a schedule stands."""
+        ...
+
+    def drop_schedule(self, name: str) -> None:
+        """Forget a schedule."""
         ...
 
     # Unique keys

@@ -20,6 +20,7 @@ from grpcflow_coordinator.core import (
     recovery,
     retention,
     revoking,
+    schedules,
     sessions,
     settling,
     submission,
@@ -45,6 +46,10 @@ from grpcflow_coordinator.core.events import (
     RetentionAsked,
     RetryAsked,
     RevokeAsked,
+    ScheduleRunAsked,
+    SchedulesPauseAsked,
+    SchedulesPut,
+    SchedulesRemoveAsked,
     StampRevokeAsked,
     StateUpdateAsked,
     StreamBroke,
@@ -67,6 +72,10 @@ _KEEP: dict[type[Event], Callable[[Step, Any], None]] = {
     LimitAsked: limits.on_ask,
     RetentionAsked: retention.on_ask,
     FailedPurgeAsked: keeping.on_failed_purge,
+    SchedulesPut: schedules.on_put,
+    SchedulesPauseAsked: schedules.on_pause,
+    ScheduleRunAsked: schedules.on_run,
+    SchedulesRemoveAsked: schedules.on_remove,
 }
 
 
@@ -88,6 +97,7 @@ class Machine:
         """Begin a new epoch on what the records hold; to be called once, before any step."""
         step = Step(self.cluster, loaded, now, Effects())
         recovery.start(step)
+        schedules.start(step)
         jobs.resume(step)
         _conclude(step)
         return step.effects
@@ -141,6 +151,7 @@ class Machine:
         submission.release_ready(step)
         jobs.work(step)
         unique.work(step)
+        schedules.work(step)
         timers.fire(step)
         if not timers.are_due(step):
             dispatch.dispatch(step)
@@ -162,4 +173,5 @@ class Machine:
             deadlines.append(cluster.gates.wake_at / 1000)
         deadlines += [probing.asked_at + cluster.limits.probe for probing in cluster.probing.values()]
         timers_due = [due for due in (cluster.next_timer, cluster.next_prune) if due is not None]
+        timers_due += [alarm for alarm, _, _ in cluster.alarms[:1]]
         return Wake(min(timers_due, default=None), min(deadlines, default=None))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grpcflow_coordinator.core import attempts, broadcast, limits, recovery
+from grpcflow_coordinator.core import attempts, jobs, limits, recovery
 from grpcflow_coordinator.core.cluster import Probing, Step
 from grpcflow_coordinator.core.effects import Acknowledge, CloseStream, Probe, Welcome
 from grpcflow_coordinator.core.events import Progressed, WorkerArrived, WorkerSpoke
 from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, split_node
 from grpcflow_coordinator.core.presence import Session, SessionFacts
+from grpcflow_coordinator.core.turns import member_queue
 
 
 def on_arrived(step: Step, event: WorkerArrived) -> None:
@@ -177,6 +178,9 @@ def on_spoke(step: Step, event: WorkerSpoke) -> None:
     if event.capacity is not None:
         session.capacity = event.capacity
     if event.queues is not None:
+        for queue in set(session.queues) - set(event.queues):
+            if member_queue(queue, session.name) in cluster.lines.ready:
+                jobs.purge(step, member_queue(queue, session.name))
         session.serve(event.queues, event.weights)
         session.facts = replace(session.facts, queues=event.queues, weights=event.weights)
         step.loaded.put_session(session.facts)
@@ -281,7 +285,10 @@ def _forget(step: Step, session: Session) -> None:
     if session.stream is not None:
         cluster.by_stream.pop(id(session.stream), None)
     step.loaded.drop_session(session.id)
-    broadcast.unheard(step, session)
+    for queue in session.queues:
+        share = member_queue(queue, session.name)
+        if share in cluster.lines.ready:
+            jobs.purge(step, share)  # what it has not run of its shares of broadcasts
     recovery.is_gone(step, session)
 
 

@@ -6,6 +6,8 @@ the edges.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from grpcflow_coordinator.core import attaching, settling, stamping
 from grpcflow_coordinator.core.cluster import Staging, Step
 from grpcflow_coordinator.core.effects import Accepted, Refused
@@ -177,22 +179,43 @@ def _accept(step: Step, staging: Staging, event: ChunkArrived) -> None:
     for own_id, index in staging.own_ids:
         step.loaded.put_alias(own_id, node_id(graph.id, index))
     step.effects.sends.append(Accepted(event.client, graph.id))
+    if event.sequence == 0:
+        put_whole(step, graph, event.runs)
+        return
+    _announce(step, graph)
+    step.loaded.put_root(graph)
+    step.loaded.put_release_cursor(graph.id, 0)
+    step.cluster.releasing = True
+    for index in staging.empty_joins:
+        _settle_empty_join(step, graph, index)
+
+
+def _announce(step: Step, graph: Graph) -> None:
+    """Do what belongs to every graph that becomes real."""
     step.keep_graph(graph)
     step.cluster.story.tell(step.now.wall_ms, "submitted", graph.id, 0, graph.node_count)
     stamping.note(step, graph)
     if graph.attachment is not None:
         attaching.attach(step, graph, graph.attachment)
-    if event.sequence == 0:
-        step.loaded.put_graph(graph, event.runs)
-        for run, _ in event.runs:
-            if not run.is_join and not run.inputs:
-                settling.release(step, graph, run, run.first, run.count)
-    else:
-        step.loaded.put_root(graph)
-        step.loaded.put_release_cursor(graph.id, 0)
-        step.cluster.releasing = True
-    for index in staging.empty_joins:
-        _settle_empty_join(step, graph, index)
+
+
+def problem_of(step: Step, graph: Graph, runs: Sequence[tuple[Run, list[bytes]]]) -> tuple[str, str] | None:
+    """Return what is wrong with a graph of which all is there, or None where nothing is."""
+    event = ChunkArrived(None, graph.id, 0, True, graph.node_count, graph.templates, runs)
+    staging = Staging(None, graph.node_count, graph, 0, 0, 0, 0, [], [])
+    return _add(step, staging, event) or _complete(step, staging, event)
+
+
+def put_whole(step: Step, graph: Graph, runs: Sequence[tuple[Run, list[bytes]]]) -> None:
+    """Make a graph real of which all is there, and queue what is ready."""
+    _announce(step, graph)
+    step.loaded.put_graph(graph, runs)
+    for run, _ in runs:
+        if not run.is_join and not run.inputs:
+            settling.release(step, graph, run, run.first, run.count)
+    for run, _ in runs:
+        if run.is_join and run.parents() == 0:
+            _settle_empty_join(step, graph, run.first)
 
 
 def _settle_empty_join(step: Step, graph: Graph, index: int) -> None:

@@ -36,7 +36,7 @@ from grpcflow_coordinator.core.presence import Limit, SessionFacts, TaskFacts
 
 VERSION = 1
 
-_encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
@@ -44,7 +44,12 @@ class UnknownVersion(Exception):
     """A record was written by a newer coordinator than this one; start that one again."""
 
 
-def _read(data: bytes) -> list[Any]:
+def read(data: bytes) -> list[Any]:
+    """Read the array of a record.
+
+    Raises:
+        UnknownVersion: a newer coordinator wrote it.
+    """
     fields: list[Any] = _decode(data)
     if fields[0] > VERSION:
         raise UnknownVersion(
@@ -55,24 +60,24 @@ def _read(data: bytes) -> list[Any]:
 
 def write_number(number: int) -> bytes:
     """Write one number."""
-    return _encode((VERSION, number))
+    return encode((VERSION, number))
 
 
 def read_number(data: bytes) -> int:
     """Read one number."""
-    number: int = _read(data)[1]
+    number: int = read(data)[1]
     return number
 
 
 def write_tally(tally: Tally) -> bytes:
     """Write how the nodes of a graph stand; where all that settled succeeded it is one number."""
     others = (tally.failed, tally.revoked, tally.ignored, tally.rejected)
-    return _encode((VERSION, tally.unsettled, *(others if any(others) else ())))
+    return encode((VERSION, tally.unsettled, *(others if any(others) else ())))
 
 
 def read_tally(data: bytes) -> Tally:
     """Read how the nodes of a graph stand."""
-    return Tally(*_read(data)[1:6])
+    return Tally(*read(data)[1:6])
 
 
 def write_template(template: Template) -> tuple[Any, ...]:
@@ -104,12 +109,12 @@ def _read_template(fields: list[Any]) -> Template:
 def write_graph(graph: Graph, inline: list[tuple[tuple[Any, ...], list[bytes]]] | None) -> bytes:
     """Write a root; a small graph's runs stand in it."""
     templates = [write_template(template) for template in graph.templates]
-    return _encode((VERSION, graph.node_count, graph.created_ms, templates, inline, graph.attachment, graph.outcome))
+    return encode((VERSION, graph.node_count, graph.created_ms, templates, inline, graph.attachment, graph.outcome))
 
 
 def read_graph(graph_id: bytes, data: bytes) -> tuple[Graph, list[tuple[Run, list[bytes]]] | None]:
     """Read a root and the runs that stand in it."""
-    _, node_count, created_ms, templates, inline, attached, outcome = [*_read(data), None, None][:7]
+    _, node_count, created_ms, templates, inline, attached, outcome = [*read(data), None, None][:7]
     attachment = None if attached is None else Attachment(AttachmentKind(attached[0]), *attached[1:4])
     graph = Graph(graph_id, node_count, tuple(map(_read_template, templates)), created_ms, attachment)
     graph.outcome = node_count - 1 if outcome is None else outcome
@@ -137,14 +142,14 @@ def read_run_head(fields: list[Any]) -> Run:
 
 def write_run(run: Run, payloads: list[bytes]) -> bytes:
     """Write a run: the length of its head, the head, the payloads; so that the head reads alone."""
-    head = _encode((VERSION, run_head(run)))
-    return len(head).to_bytes(4, "big") + head + _encode(payloads)
+    head = encode((VERSION, run_head(run)))
+    return len(head).to_bytes(4, "big") + head + encode(payloads)
 
 
 def read_run(data: bytes) -> Run:
     """Read the head of a run."""
     length = int.from_bytes(data[:4], "big")
-    return read_run_head(_read(data[4 : 4 + length])[1])
+    return read_run_head(read(data[4 : 4 + length])[1])
 
 
 def read_payloads(data: bytes) -> list[bytes]:
@@ -179,7 +184,7 @@ def _read_failure(fields: list[Any] | None) -> Failure | None:
 
 def write_outcome(outcome: Outcome) -> bytes:
     """Write how a node settled."""
-    return _encode(
+    return encode(
         (
             VERSION,
             int(outcome.state),
@@ -197,7 +202,7 @@ def write_outcome(outcome: Outcome) -> bytes:
 
 def read_outcome(data: bytes) -> Outcome:
     """Read how a node settled."""
-    fields = _read(data)
+    fields = read(data)
     _, state, settled_ms, value, content_type, failure, token, worker, retries = fields[:9]
     return Outcome(
         NodeState(state), settled_ms, value, content_type, _read_failure(failure), token, worker, retries, *fields[9:11]
@@ -206,7 +211,7 @@ def read_outcome(data: bytes) -> Outcome:
 
 def write_progress(progress: Progress) -> bytes:
     """Write what a node went through."""
-    return _encode(
+    return encode(
         (
             VERSION,
             progress.retries,
@@ -234,7 +239,7 @@ def write_progress(progress: Progress) -> bytes:
 
 def read_progress(data: bytes) -> Progress:
     """Read what a node went through."""
-    fields = _read(data)
+    fields = read(data)
     fields[5] = _read_failure(fields[5])
     return Progress(*fields[1:20])
 
@@ -243,12 +248,12 @@ def write_job(job: Job) -> bytes:
     """Write work on many nodes that is under way."""
     stamped = (job.stamps, job.terminate, job.signal, job.stamp, job.graph, job.node, job.done)
     work = (job.kind, job.graphs, job.running, job.ready, job.releasing, job.calls)
-    return _encode((VERSION, *stamped, *work, job.priority, job.sequence, job.until))
+    return encode((VERSION, *stamped, *work, job.priority, job.sequence, job.until))
 
 
 def read_job(number: int, data: bytes) -> Job:
     """Read such work."""
-    fields = _read(data)[1:17]
+    fields = read(data)[1:17]
     for at in (0, 12):
         fields[at : at + 1] = [tuple((name, value) for name, value in found) for found in fields[at : at + 1]]
     for at in (8, 10):
@@ -258,40 +263,40 @@ def read_job(number: int, data: bytes) -> Job:
 
 def write_name(name: str) -> bytes:
     """Write one name."""
-    return _encode((VERSION, name))
+    return encode((VERSION, name))
 
 
 def read_name(data: bytes) -> str:
     """Read one name."""
-    name: str = _read(data)[1]
+    name: str = read(data)[1]
     return name
 
 
 def write_item(data: bytes, content_type: str) -> bytes:
     """Write an item that a task emitted."""
-    return _encode((VERSION, data, content_type))
+    return encode((VERSION, data, content_type))
 
 
 def read_item(data: bytes) -> tuple[bytes, str]:
     """Read such an item."""
-    _, item, content_type = _read(data)[:3]
+    _, item, content_type = read(data)[:3]
     return item, content_type
 
 
 def write_saved(own_id: str, data: bytes, expires_ms: int) -> bytes:
     """Write the description of a group, with its id and when it is deleted."""
-    return _encode((VERSION, own_id, data, expires_ms))
+    return encode((VERSION, own_id, data, expires_ms))
 
 
 def read_saved(data: bytes) -> tuple[str, bytes, int]:
     """Read such a description."""
-    _, own_id, saved, expires_ms = _read(data)[:4]
+    _, own_id, saved, expires_ms = read(data)[:4]
     return own_id, saved, expires_ms
 
 
 def write_session(facts: SessionFacts) -> bytes:
     """Write what a worker said of itself."""
-    return _encode(
+    return encode(
         (
             VERSION,
             facts.name,
@@ -311,7 +316,7 @@ def write_session(facts: SessionFacts) -> bytes:
 
 def read_session(session: bytes, data: bytes) -> SessionFacts:
     """Read what a worker said of itself."""
-    fields = _read(data)
+    fields = read(data)
     _, name, queues, tasks, host, process_id, concurrency, executor, version = fields[:9]
     tasks_said, queues_said, weights = [*fields[9:12], (), (), ()][:3]
     return SessionFacts(
@@ -352,44 +357,44 @@ def line_in(lane: Lane, priority: int) -> LineKey:
 
 def write_lane(lane: Lane) -> bytes:
     """Write the names of a lane."""
-    return _encode((VERSION, *lane))
+    return encode((VERSION, *lane))
 
 
 def read_lane(data: bytes) -> Lane:
     """Read the names of a lane."""
-    fields = _read(data)
+    fields = read(data)
     names: Lane = tuple(fields[1:6])
     return names
 
 
 def write_held(held: Held) -> bytes:
     """Write who holds a unique key."""
-    return _encode((VERSION, held.node, held.until_ms, held.stays))
+    return encode((VERSION, held.node, held.until_ms, held.stays))
 
 
 def read_held(data: bytes) -> Held:
     """Read who holds a unique key."""
-    return Held(*_read(data)[1:4])
+    return Held(*read(data)[1:4])
 
 
 def write_retention(scope: str, name: str, kept: Retention) -> bytes:
     """Write a retention that was set."""
     keeps = [(keep.age_ms, keep.count) for keep in (kept.results, kept.failures, kept.arguments)]
-    return _encode((VERSION, scope, name, *keeps))
+    return encode((VERSION, scope, name, *keeps))
 
 
 def read_retention(data: bytes) -> tuple[tuple[str, str], Retention]:
     """Read such a retention."""
-    _, scope, name, *keeps = _read(data)[:6]
+    _, scope, name, *keeps = read(data)[:6]
     return (scope, name), Retention(*(Keep(*keep) for keep in keeps))
 
 
 def write_limit(scope: str, name: str, limit: Limit) -> bytes:
     """Write a limit that was set."""
-    return _encode((VERSION, scope, name, limit.rate_count, limit.rate_period_ms, limit.concurrency))
+    return encode((VERSION, scope, name, limit.rate_count, limit.rate_period_ms, limit.concurrency))
 
 
 def read_limit(data: bytes) -> tuple[tuple[Literal["task", "queue"], str], Limit]:
     """Read such a limit."""
-    _, scope, name, *numbers = _read(data)[:6]
+    _, scope, name, *numbers = read(data)[:6]
     return (scope, name), Limit(*numbers)

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable
 from typing import Literal
 
 from grpcflow_coordinator.core.model import Held, Job, Retention, Template
+from grpcflow_coordinator.core.planning import Plan, Schedule
 from grpcflow_coordinator.core.presence import Limit
-from grpcflow_coordinator.storage import formats, keys
+from grpcflow_coordinator.storage import formats, keys, schedule_formats
 from grpcflow_coordinator.storage.numbers import Numbers
 
 
@@ -89,6 +90,31 @@ class Keeping(Numbers):
     def put_rate(self, scope: str, name: str, spent_ms: int) -> None:
         """See `Loaded`."""
         self._overlay.put(keys.RATE + keys.digest(scope, name), formats.write_number(spent_ms))
+
+    # Schedules
+
+    def schedules(self) -> list[tuple[Plan, Schedule | None]]:
+        """See `Loaded`."""
+        found: list[tuple[Plan, Schedule | None]] = []
+        for key, data in self._all(keys.PLAN):
+            plan = schedule_formats.read_plan(data)
+            stands = self._overlay.get(keys.SCHEDULE + key[len(keys.PLAN) :])
+            found.append((plan, None if stands is None else schedule_formats.read_schedule(plan, stands)))
+        return found
+
+    def put_plan(self, plan: Plan) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.PLAN + keys.digest(plan.name), schedule_formats.write_plan(plan))
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """See `Loaded`."""
+        key = keys.SCHEDULE + keys.digest(schedule.plan.name)
+        self._overlay.put(key, schedule_formats.write_schedule(schedule))
+
+    def drop_schedule(self, name: str) -> None:
+        """See `Loaded`."""
+        for kind in (keys.PLAN, keys.SCHEDULE):
+            self._overlay.delete(kind + keys.digest(name))
 
     # Unique keys
 

@@ -65,8 +65,6 @@ class _TickOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TickOutco
     """TICK_OUTCOME_SKIPPED: what the tick before it submitted had not ended."""
     TICK_OUTCOME_MISSED: _TickOutcome.ValueType  # 3
     """TICK_OUTCOME_MISSED: the coordinator was down for too long."""
-    TICK_OUTCOME_PAUSED: _TickOutcome.ValueType  # 4
-    """TICK_OUTCOME_PAUSED: the schedule was paused."""
     TICK_OUTCOME_QUEUED: _TickOutcome.ValueType  # 5
     """TICK_OUTCOME_QUEUED: it waits until what the tick before it submitted has ended."""
 
@@ -81,8 +79,6 @@ TICK_OUTCOME_SKIPPED: TickOutcome.ValueType  # 2
 """TICK_OUTCOME_SKIPPED: what the tick before it submitted had not ended."""
 TICK_OUTCOME_MISSED: TickOutcome.ValueType  # 3
 """TICK_OUTCOME_MISSED: the coordinator was down for too long."""
-TICK_OUTCOME_PAUSED: TickOutcome.ValueType  # 4
-"""TICK_OUTCOME_PAUSED: the schedule was paused."""
 TICK_OUTCOME_QUEUED: TickOutcome.ValueType  # 5
 """TICK_OUTCOME_QUEUED: it waits until what the tick before it submitted has ended."""
 Global___TickOutcome: _TypeAlias = TickOutcome  # noqa: Y015
@@ -408,7 +404,7 @@ class ScheduleInfo(_message.Message):
     PASSED_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     paused: _builtins.bool
-    """True: its ticks pass without firing."""
+    """True: no tick of it comes."""
     fired: _builtins.int
     """How many ticks fired since it was added, runs by hand included."""
     passed: _builtins.int

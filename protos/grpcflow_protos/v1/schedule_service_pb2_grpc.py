@@ -91,7 +91,7 @@ class ScheduleServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PauseSchedules(self, request, context):
-        """PauseSchedules lets ticks of schedules pass without firing, durably; or fire again.
+        """PauseSchedules lets no tick of schedules come any more, durably; or again, from now on.
 
         Statuses: NOT_FOUND (UNKNOWN_SCHEDULE): none is changed. RESOURCE_EXHAUSTED (STORE_FULL).
         """

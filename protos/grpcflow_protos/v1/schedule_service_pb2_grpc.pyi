@@ -47,7 +47,7 @@ class ScheduleServiceStub:
     ListSchedules: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.ListSchedulesRequest, _schedule_service_pb2.ListSchedulesResponse]
     """ListSchedules tells all, by name."""
     PauseSchedules: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.PauseSchedulesRequest, _schedule_service_pb2.PauseSchedulesResponse]
-    """PauseSchedules lets ticks of schedules pass without firing, durably; or fire again.
+    """PauseSchedules lets no tick of schedules come any more, durably; or again, from now on.
 
     Statuses: NOT_FOUND (UNKNOWN_SCHEDULE): none is changed. RESOURCE_EXHAUSTED (STORE_FULL).
     """
@@ -80,7 +80,7 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     ListSchedules: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.ListSchedulesRequest, _schedule_service_pb2.ListSchedulesResponse]  # type: ignore[assignment]
     """ListSchedules tells all, by name."""
     PauseSchedules: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.PauseSchedulesRequest, _schedule_service_pb2.PauseSchedulesResponse]  # type: ignore[assignment]
-    """PauseSchedules lets ticks of schedules pass without firing, durably; or fire again.
+    """PauseSchedules lets no tick of schedules come any more, durably; or again, from now on.
 
     Statuses: NOT_FOUND (UNKNOWN_SCHEDULE): none is changed. RESOURCE_EXHAUSTED (STORE_FULL).
     """
@@ -128,7 +128,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.PauseSchedulesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedule_service_pb2.PauseSchedulesResponse, _abc.Awaitable[_schedule_service_pb2.PauseSchedulesResponse]]:
-        """PauseSchedules lets ticks of schedules pass without firing, durably; or fire again.
+        """PauseSchedules lets no tick of schedules come any more, durably; or again, from now on.
 
         Statuses: NOT_FOUND (UNKNOWN_SCHEDULE): none is changed. RESOURCE_EXHAUSTED (STORE_FULL).
         """
