@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from grpcflow_worker import __main__ as program
 from grpcflow_worker import reloading
 from grpcflow_worker.config import WorkerConfig
+from grpcflow_worker.executor import ExecutorError, ExecutorSettings
+from grpcflow_worker.executors import create
 from grpcflow_worker.names import expand
 from grpcflow_worker.subscription import ConfigError
 
@@ -188,3 +191,34 @@ def test_a_new_start_is_the_same_command_line_in_the_folder_it_was_called_in(
         assert Path.cwd() == tmp_path / "site"
         program._start_anew()
     assert done == [(sys.executable, [sys.executable, "-m", "grpcflow_worker", "--workdir", "site"], tmp_path)]
+
+
+def test_modules_and_queues_are_taken_from_lists(seen: list[tuple[WorkerConfig, Path, list[str]]]) -> None:
+    assert program.main(["-A", "proj", "-I", "one,two", "-I", "three", "-X", "a,b", "-n", "w1@%n.%d"]) == 0
+    config = seen[0][0]
+    assert (config.includes, config.exclude_queues) == (("one", "two", "three"), ("a", "b"))
+
+
+class Nobody:
+    """Hears nothing."""
+
+    def __getattr__(self, _: str) -> object:
+        return lambda *_: None
+
+
+async def test_what_is_included_is_imported_and_what_does_not_import_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "including_app.py").write_text("from grpcflow import Grpcflow\napp = Grpcflow(set_as_current=False)\n")
+    (tmp_path / "including_more.py").write_text(
+        "from including_app import app\n@app.task(name='more')\ndef more():\n    return 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    listener: Any = Nobody()
+    solo = create("solo", ExecutorSettings(app="including_app", includes=("including_more",)))
+    registered = await solo.start(listener)
+    await solo.close(drain=False, deadline=1.0)
+    assert "more" in registered.tasks
+    broken = create("solo", ExecutorSettings(app="including_app", includes=("including_nothing",)))
+    with pytest.raises(ExecutorError, match="No module named 'including_nothing'"):
+        await broken.start(listener)
