@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from grpcflow.testing.stillness import next_due
 from grpcflow_coordinator.core.events import Tick
 from grpcflow_coordinator.core.model import Now
 
@@ -90,7 +91,7 @@ class Time:
         target = self._clock().wall_ms + length_ms
         arrived = False
         while not arrived:
-            now, due = self._clock().wall_ms, engine.machine.cluster.next_timer
+            now, due = self._clock().wall_ms, next_due(engine.machine.cluster)
             arrived = not settle or due is None or due >= target
             self._clock.ahead_ms += max(0, (target if arrived or due is None else due) - now)
             engine.post(Tick())

@@ -12,7 +12,7 @@ from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.model import LineKey
 from grpcflow_coordinator.engine import Engine
 
-__all__ = ["Stillness"]
+__all__ = ["Stillness", "next_due"]
 
 #: Real seconds between two looks where nothing was written; hand-outs write nothing.
 _LOOK: Final = 0.02
@@ -81,10 +81,20 @@ class Stillness:
             left.append("a graph is being submitted")
         if cluster.releasing or cluster.jobs or cluster.abandoned:
             left.append("a large graph is being worked on")
-        due = cluster.next_timer
+        due = next_due(cluster)
         if due is not None and due <= self._engine.now().wall_ms:
             left.append("a time has come")
         return left
+
+
+def next_due(cluster: Cluster) -> int | None:
+    """When the next thing is due, as Unix time in milliseconds: a timer, or a tick of a schedule; None: nothing is.
+
+    Args:
+        cluster: The coordinator's memory.
+    """
+    due = [alarm for alarm, _, _ in cluster.alarms[:1]]
+    return min([*due, *([] if cluster.next_timer is None else [cluster.next_timer])], default=None)
 
 
 def _running(cluster: Cluster) -> list[str]:
