@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from grpcflow.aio.control import AwaitableControl, AwaitableInspect
+from grpcflow.pool_control import PoolControl
 from grpcflow.queue_control import QueueControl
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Revoked:
     unknown: tuple[str, ...] = ()
 
 
-class Control(QueueControl, AwaitableControl):
+class Control(QueueControl, PoolControl, AwaitableControl):
     """Commands for one worker, some, or all.
 
     Args:

@@ -46,7 +46,7 @@ def revoked(sender=None, request=None, signal=None, **how):
 #: Names of Celery that must not be there as if they worked.
 MISSING = {
     "task": "send_event",
-    "control": "rate_limit time_limit pool_grow pool_shrink election",
+    "control": "rate_limit time_limit election",
     "app": "events",
 }
 

@@ -17,6 +17,7 @@ from grpcflow.cli.control import control
 from grpcflow.cli.graph import explain_task, graph
 from grpcflow.cli.inspect import inspect
 from grpcflow.cli.invocation import EXIT_INTERRUPTED, Program, reach_options
+from grpcflow.cli.pool import autoscale, pool_grow, pool_restart, pool_shrink
 from grpcflow.cli.queues import pause, purge, resume, revoke_matching
 from grpcflow.cli.result import result
 from grpcflow.cli.schedule import beat, schedule
@@ -61,6 +62,8 @@ def ctl() -> None:
 
 
 for _command in (pause, purge, resume, revoke_matching):
+    control.add_command(_command)
+for _command in (autoscale, pool_grow, pool_restart, pool_shrink):
     control.add_command(_command)
 for _command in (inspect, control, status):
     ctl.add_command(_command)
