@@ -18,6 +18,7 @@ from grpcflow.task import Task
 if TYPE_CHECKING:
     from grpcflow import canvas
     from grpcflow.app import Grpcflow
+    from grpcflow.failed_control import FailedControl
     from grpcflow.graph import Explanation, GraphView, Summary
     from grpcflow.task_makers import MakesBatchTask, MakesBoundBatchTask
 
@@ -31,6 +32,7 @@ class AppShortcuts(AppSetup):
     """The app's shorter ways to canvases, to the task that runs, and to what is known of the app."""
 
     _task_base: type[_Task] | None = None
+    _failed: "FailedControl | None" = None
 
     @property
     def Task(self) -> type[_Task]:  # noqa: N802 - Celery's name
@@ -134,6 +136,8 @@ class AppShortcuts(AppSetup):
         limit: int | None = None,
         *,
         attached: bool = False,
+        unfinished: bool = False,
+        oldest_first: bool = False,
     ) -> "Iterator[Summary]":
         """Yield the submitted graphs in short, the newest first; parameters and errors as in ``grpcflow.graph.view``.
 
@@ -144,6 +148,8 @@ class AppShortcuts(AppSetup):
             until: Only graphs submitted before, with a time zone.
             limit: Most graphs; None: all, page by page.
             attached: True: also graphs that run in place of a task of another one.
+            unfinished: True: only graphs of which some call has not ended.
+            oldest_first: True: the oldest first; with ``unfinished``, the one that takes longest.
 
         Raises:
             ValueError: There is no such state, or a moment has no time zone.
@@ -151,8 +157,26 @@ class AppShortcuts(AppSetup):
         """
         from grpcflow.graph.view import graphs
 
-        asked = cast("Grpcflow", self)
-        return graphs(asked, states=states, task=task, since=since, until=until, limit=limit, attached=attached)
+        return graphs(
+            cast("Grpcflow", self),
+            states=states,
+            task=task,
+            since=since,
+            until=until,
+            limit=limit,
+            attached=attached,
+            unfinished=unfinished,
+            oldest_first=oldest_first,
+        )
+
+    @property
+    def failed(self) -> "FailedControl":
+        """The calls that failed for good: list them, retry them, take them off the list."""
+        if self._failed is None:
+            from grpcflow.failed_control import FailedControl
+
+            self._failed = FailedControl(cast("Grpcflow", self))
+        return self._failed
 
     def explain(self, id: str) -> "Explanation":
         """Say why a task is where it is: ``str()`` of the answer is a sentence.

@@ -83,6 +83,12 @@ class Connection(Exchange):
     pause_queue = blocking(Exchange.apause_queue)
     resume_queue = blocking(Exchange.aresume_queue)
     revoke_matching = blocking(Exchange.arevoke_matching)
+    list_limits = blocking(Exchange.alist_limits)
+    change_limit = blocking(Exchange.achange_limit)
+    clear_limit = blocking(Exchange.aclear_limit)
+    list_retention = blocking(Exchange.alist_retention)
+    change_retention = blocking(Exchange.achange_retention)
+    clear_retention = blocking(Exchange.aclear_retention)
     put_schedules = blocking(Exchange.aput_schedules)
     list_schedules = blocking(Exchange.alist_schedules)
     pause_schedules = blocking(Exchange.apause_schedules)
@@ -95,6 +101,9 @@ class Connection(Exchange):
     cancel_graph = blocking(Exchange.acancel_graph)
     retry_graph = blocking(Exchange.aretry_graph)
     explain = blocking(Exchange.aexplain)
+    list_failed = blocking_each(Exchange.alist_failed)
+    purge_failed = blocking(Exchange.apurge_failed)
+    retry_failed = blocking(Exchange.aretry_failed)
 
     def when_settled(
         self, ids: Sequence[str], call: Callable[[Exception | None], None], *, wait_for_submit: bool = False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from grpcflow.aio.control import AwaitableControl, AwaitableInspect
+from grpcflow.limit_control import LimitControl
 from grpcflow.pool_control import PoolControl
 from grpcflow.queue_control import QueueControl
 
@@ -102,7 +103,7 @@ class Revoked:
     unknown: tuple[str, ...] = ()
 
 
-class Control(QueueControl, PoolControl, AwaitableControl):
+class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
     """Commands for one worker, some, or all.
 
     Args:

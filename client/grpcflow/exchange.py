@@ -13,9 +13,10 @@ from typing import Final
 from grpcflow import errors, ids
 from grpcflow.calls import Calls
 from grpcflow.commands import Commands
-from grpcflow.graph.calls import GraphCalls
+from grpcflow.failed_calls import FailedCalls
 from grpcflow.items import Items
 from grpcflow.kept import VALUES_PAGE, Kept
+from grpcflow.limit_calls import LimitCalls
 from grpcflow.news import News
 from grpcflow.queue_calls import QueueCalls
 from grpcflow.schedule_calls import ScheduleCalls
@@ -32,7 +33,7 @@ __all__ = ["Exchange"]
 ACKNOWLEDGE_TIME: Final = 60.0
 
 
-class Exchange(Kept, Commands, QueueCalls, ScheduleCalls, Items, GraphCalls):
+class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, FailedCalls):
     """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it.
 
     Args:

@@ -43,7 +43,7 @@ _LONGEST_WAIT: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many starts in each period.
+    """So many starts in each period; ``str()`` gives it as it is written, such as ``10/s``.
 
     Attributes:
         count: How many.
@@ -52,6 +52,15 @@ class Rate:
 
     count: int
     period_ms: int
+
+    def __str__(self) -> str:
+        """Return it as ``parse_rate`` takes it, or in words where no such text says it exactly."""
+        own = [unit for unit, period_ms in _PERIODS_MS.items() if period_ms == self.period_ms]
+        for unit in own or _PERIODS_MS:
+            count, rest = divmod(self.count * _PERIODS_MS[unit], self.period_ms)
+            if not rest:
+                return f"{count}/{unit}"
+        return f"{self.count} in {self.period_ms / 1000:g} s"
 
 
 def parse_rate(value: Any) -> Rate | None:

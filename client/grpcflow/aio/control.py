@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from grpcflow.aio.connection import LoopConnection
     from grpcflow.control import Connected, HasId, Replies, Revoked
 
-__all__ = ["AwaitableControl", "AwaitableInspect"]
+__all__ = ["AwaitableControl", "AwaitableInspect", "on_loop"]
 
 
-def _on_loop(app: "Connected") -> "LoopConnection":
+def on_loop(app: "Connected") -> "LoopConnection":
     """Return the running event loop's connection of an app."""
     return cast("LoopConnection", cast("Any", app).loop_connection)
 
@@ -36,7 +36,7 @@ class AwaitableControl:
 
         names = names_of(destination)
         check_timeout(timeout)
-        return Replies(await _on_loop(self._app).acontrol(name, dict(arguments or {}), names, timeout))
+        return Replies(await on_loop(self._app).acontrol(name, dict(arguments or {}), names, timeout))
 
     async def arevoke(
         self, task_id: "str | HasId | Iterable[str | HasId]", terminate: bool = False, signal: str = "SIGTERM"
@@ -48,7 +48,7 @@ class AwaitableControl:
         revoked = 0
         unknown: list[str] = []
         for start in range(0, len(ids), REVOKE_BATCH):
-            answer = await _on_loop(self._app).arevoke(ids[start : start + REVOKE_BATCH], terminate, signal)
+            answer = await on_loop(self._app).arevoke(ids[start : start + REVOKE_BATCH], terminate, signal)
             revoked += answer.revoked
             unknown.extend(answer.unknown)
         return Revoked(revoked, tuple(unknown))
@@ -59,7 +59,7 @@ class AwaitableControl:
         """Give up all tasks that bear one of these stamps; see ``revoke_by_stamped_headers``."""
         from grpcflow.control import Revoked, stamps_of
 
-        return Revoked(await _on_loop(self._app).arevoke_by_stamp(stamps_of(headers), terminate, signal))
+        return Revoked(await on_loop(self._app).arevoke_by_stamp(stamps_of(headers), terminate, signal))
 
     async def arevoke_matching(
         self, task: str | None = None, *, queue: str | None = None, terminate: bool = False, signal: str = "SIGTERM"
@@ -67,11 +67,11 @@ class AwaitableControl:
         """Revoke every call that has not ended and matches; see ``revoke_matching``."""
         if not (task or queue):
             raise ValueError("name a task or a queue: to revoke everything say task='*'")
-        return await _on_loop(self._app).arevoke_matching(task or "", queue or "", terminate, signal)
+        return await on_loop(self._app).arevoke_matching(task or "", queue or "", terminate, signal)
 
     async def apurge(self, queues: str | Iterable[str] | None = None) -> int:
         """Revoke all calls that stand in queues now; see ``purge``."""
-        connection = _on_loop(self._app)
+        connection = on_loop(self._app)
         if queues is None:
             queues = sorted({lane.queue for lane in (await connection.alist_queues()).lanes})
         names = [queues] if isinstance(queues, str) else list(queues)
@@ -79,11 +79,11 @@ class AwaitableControl:
 
     async def apause_queue(self, queue: str) -> None:
         """Let nothing of a queue be handed out until it is resumed; see ``pause_queue``."""
-        await _on_loop(self._app).apause_queue(queue)
+        await on_loop(self._app).apause_queue(queue)
 
     async def aresume_queue(self, queue: str) -> None:
         """Hand out again what waits in a queue; see ``resume_queue``."""
-        await _on_loop(self._app).aresume_queue(queue)
+        await on_loop(self._app).aresume_queue(queue)
 
 
 class AwaitableInspect:
@@ -97,5 +97,5 @@ class AwaitableInspect:
         """Ask any question by its name: ``await app.control.inspect().aask("active")``; see ``ask``."""
         from grpcflow.control import Replies
 
-        answers = await _on_loop(self._app).ainspect(command, dict(arguments or {}), self.destination, self.timeout)
+        answers = await on_loop(self._app).ainspect(command, dict(arguments or {}), self.destination, self.timeout)
         return Replies(answers)

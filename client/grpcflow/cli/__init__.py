@@ -14,12 +14,15 @@ import click
 from grpcflow import __version__
 from grpcflow.cli.call import call
 from grpcflow.cli.control import control
+from grpcflow.cli.failed import failed
 from grpcflow.cli.graph import explain_task, graph
 from grpcflow.cli.inspect import inspect
 from grpcflow.cli.invocation import EXIT_INTERRUPTED, Program, reach_options
+from grpcflow.cli.limits import limit, rate_limit
 from grpcflow.cli.pool import autoscale, pool_grow, pool_restart, pool_shrink
 from grpcflow.cli.queues import pause, purge, resume, revoke_matching
 from grpcflow.cli.result import result
+from grpcflow.cli.retention import retention
 from grpcflow.cli.schedule import beat, schedule
 from grpcflow.cli.status import status
 from grpcflow.cli.worker import worker
@@ -36,6 +39,7 @@ grpcflow ctl status                 who is there
 grpcflow ctl inspect                what they do, and what waits
 grpcflow -A proj call proj.tasks.add --args '[2, 3]' --wait
 grpcflow graph ID                   a submitted graph: its tasks and where they stand
+grpcflow failed list                what failed for good
 """
 
 
@@ -61,14 +65,14 @@ def ctl() -> None:
     """Ask and steer workers; needs no app."""
 
 
-for _command in (pause, purge, resume, revoke_matching):
+for _command in (pause, purge, rate_limit, resume, revoke_matching):
     control.add_command(_command)
 for _command in (autoscale, pool_grow, pool_restart, pool_shrink):
     control.add_command(_command)
 for _command in (inspect, control, status):
     ctl.add_command(_command)
     command_line.add_command(_command)
-for _command in (ctl, call, result, worker, graph, explain_task, schedule, beat):
+for _command in (ctl, call, result, worker, graph, explain_task, failed, limit, retention, schedule, beat):
     command_line.add_command(_command)
 
 

@@ -3,10 +3,9 @@
 Asks and chooses the exit code. What is drawn on a screen is built in `graph_screen`, pictures in `grpcflow.graph`.
 """
 
-import re
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
@@ -15,6 +14,7 @@ from grpcflow import errors
 from grpcflow.cli.control import check_signal
 from grpcflow.cli.invocation import EXIT_FAILED, EXIT_NOT_SETTLED, Invocation, invocation, json_option, reach_options
 from grpcflow.cli.printing import echo_json
+from grpcflow.cli.times import since_option
 from grpcflow.graph.boxes import LIMIT
 from grpcflow.graph.view import GraphView, explain, graphs
 
@@ -32,9 +32,6 @@ _LISTED: Final = 20
 #: Seconds between two looks, and for which a lost coordinator is waited for.
 _INTERVAL: Final = 1.0
 _PATIENCE: Final = 60.0
-
-_AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_AGE: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 class _ShowByDefault(click.Group):
@@ -59,21 +56,6 @@ def graph() -> None:
 
     ID is that of any task of the graph, or the graph's own 24 hexadecimal digits.
     """
-
-
-def _moment(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
-    """Read a moment, ISO 8601, or an age such as 2h."""
-    if text is None:
-        return None
-    age = _AGE.fullmatch(text)
-    if age is not None:
-        return datetime.now(UTC) - timedelta(**{_AGES[age[2]]: float(age[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        message = f"{text!r} is neither an age such as 90s, 15m, 2h or 7d, nor a moment such as 2030-01-31T12:00."
-        raise click.BadParameter(message) from None
-    return moment if moment.tzinfo is not None else moment.astimezone()
 
 
 def _view(id: str) -> tuple[Invocation, GraphView]:
@@ -178,11 +160,15 @@ def _end_for(summary: "Summary") -> None:
 @graph.command("list")
 @click.option("--state", "states", metavar="STATE", multiple=True, help="Only these; may be given several times.")
 @click.option("--task", metavar="PATTERN", default="", help="Only graphs that call this task; * and ? as in a shell.")
-@click.option("--since", metavar="AGE|MOMENT", callback=_moment, help="Submitted then or later: 2h, 7d, 2030-01-31.")
-@click.option("--until", metavar="AGE|MOMENT", callback=_moment, help="Submitted before.")
+@click.option(
+    "--since", metavar="AGE|MOMENT", callback=since_option, help="Submitted then or later: 2h, 7d, 2030-01-31."
+)
+@click.option("--until", metavar="AGE|MOMENT", callback=since_option, help="Submitted before.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help=f"How many. Default {_LISTED}.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
 @click.option("--attached", is_flag=True, help="Also those that run in place of a task of another one.")
+@click.option("--unfinished", is_flag=True, help="Only those of which some task has not ended.")
+@click.option("--oldest", is_flag=True, help="The oldest first; with --unfinished, what takes longest.")
 @json_option
 @reach_options
 def list_graphs(
@@ -193,6 +179,8 @@ def list_graphs(
     limit: int | None,
     everything: bool,
     attached: bool,
+    unfinished: bool,
+    oldest: bool,
 ) -> None:
     """List submitted graphs, the newest first."""
     if everything and limit is not None:
@@ -200,7 +188,17 @@ def list_graphs(
     said = invocation()
     most = None if everything else limit or _LISTED
     try:
-        found = graphs(said, states=states, task=task, since=since, until=until, limit=most, attached=attached)
+        found = graphs(
+            said,
+            states=states,
+            task=task,
+            since=since,
+            until=until,
+            limit=most,
+            attached=attached,
+            unfinished=unfinished,
+            oldest_first=oldest,
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if said.as_json:
@@ -208,7 +206,7 @@ def list_graphs(
         return
     from grpcflow.cli.graph_screen import console, listed
 
-    listed(console(), found, datetime.now(UTC), most)
+    listed(console(), found, datetime.now(UTC), most, oldest=oldest)
 
 
 def _echo_list(found: Any) -> None:

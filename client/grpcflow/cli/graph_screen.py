@@ -107,7 +107,9 @@ def _line(row: Row, width: int, *, ids: bool) -> "Text":
     return line
 
 
-def listed(screen: "Console", found: "Iterable[Summary]", now: datetime, most: int | None) -> None:
+def listed(
+    screen: "Console", found: "Iterable[Summary]", now: datetime, most: int | None, *, oldest: bool = False
+) -> None:
     """Print graphs as a table, as many as there are.
 
     Args:
@@ -115,6 +117,7 @@ def listed(screen: "Console", found: "Iterable[Summary]", now: datetime, most: i
         found: The graphs.
         now: What ages are counted to.
         most: How many were asked for; None: all.
+        oldest: True: the oldest come first.
     """
     count = 0
     graphs = iter(found)
@@ -124,7 +127,9 @@ def listed(screen: "Console", found: "Iterable[Summary]", now: datetime, most: i
     if not count:
         screen.print("No graphs.")
     elif count == most:
-        screen.print(f"The newest {count:,}; --limit or --all for more.", style="bright_black")
+        screen.print(
+            f"The {'oldest' if oldest else 'newest'} {count:,}; --limit or --all for more.", style="bright_black"
+        )
 
 
 def _table(screen: "Console", part: "list[Summary]", now: datetime, *, head: bool) -> None:

@@ -3,8 +3,7 @@
 Reads options and asks ``app.schedules``; how it looks is in ``schedule_screen``.
 """
 
-import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,6 +11,7 @@ import click
 from grpcflow.cli.call import json_of, moment_option
 from grpcflow.cli.invocation import Failed, invocation, json_option, reach_options
 from grpcflow.cli.printing import echo_json
+from grpcflow.cli.times import length_option
 from grpcflow.errors import ContentDisallowed, ImproperlyConfigured
 
 if TYPE_CHECKING:
@@ -21,27 +21,11 @@ if TYPE_CHECKING:
 #: How many of the next times `show` tells.
 _NEXT: Final = 5
 
-_LENGTH: Final = re.compile(r"(?:([0-9.]+)d)?(?:([0-9.]+)h)?(?:([0-9.]+)m)?(?:([0-9.]+)s?)?")
-
 
 @click.group("schedule")
 @reach_options
 def schedule() -> None:
     """Schedules: what the coordinator calls when its time comes."""
-
-
-def length_option(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> timedelta | None:
-    """Read a length of time: seconds, or `1d2h3m4s`."""
-    if text is None:
-        return None
-    found = _LENGTH.fullmatch(text)
-    try:
-        if not text or found is None:
-            raise ValueError
-        days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is no length of time; write seconds, or 90s, 5m, 1h30m, 2d.") from None
 
 
 @schedule.command("list")

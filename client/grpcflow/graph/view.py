@@ -134,6 +134,14 @@ class GraphView:
                 run = self._run_at(run.first, every=True)
             yield from (node for node in run.nodes if node.state in wanted)
 
+    def node(self) -> Node:
+        """Return how the node stands whose id the view was made of; of a graph's own id: the one that counts."""
+        wanted = self.id if self._asked == self.summary.graph else self._asked
+        place = ids.parse(wanted)
+        if place is None:
+            return next(run.nodes[0] for run in self.runs() if run.id == wanted)
+        return next(node for node in self._run_at(place[1], every=True).nodes if node.index == place[1])
+
     def edges(self) -> Iterator[Edge]:
         """Yield what waits for what, folded: the members of a group are one edge."""
         for run in self.runs():
@@ -275,6 +283,8 @@ def graphs(
     until: datetime | None = None,
     limit: int | None = None,
     attached: bool = False,
+    unfinished: bool = False,
+    oldest_first: bool = False,
 ) -> Iterator[Summary]:
     """Yield the graphs that the coordinator knows, the newest first; pages are asked for as they are needed.
 
@@ -286,6 +296,8 @@ def graphs(
         until: Only graphs submitted before, with a time zone.
         limit: Most graphs; None: all.
         attached: True: also graphs that run in place of a task of another one.
+        unfinished: True: only graphs of which some node has not settled.
+        oldest_first: True: the oldest first.
 
     Raises:
         ValueError: There is no such state, or a moment has no time zone.
@@ -301,6 +313,8 @@ def graphs(
         since_ms=_milliseconds(since, "since"),
         until_ms=_milliseconds(until, "until"),
         attached=attached,
+        unfinished=unfinished,
+        oldest_first=oldest_first,
     )
     return _listed(app, request, limit)
 
