@@ -117,6 +117,7 @@ def test_unique_calls_are_alike_in_all_arguments_or_in_those_that_are_named() ->
     assert key(once.s(1, a=2)).unique == key(once.s(1, a=2)).unique
     for other in (once.s(2, a=2), once.s(1, a=3), once.s(1), once.s("1", a=2), once.s(True, a=2)):
         assert key(other).unique != key(once.s(1, a=2)).unique
+    assert key(once.s({"x": 1, "y": 2}, a=1, b=2)).unique == key(once.s({"y": 2, "x": 1}, b=2, a=1)).unique
     assert key(user.s(1, "now")).unique == key(user.s(1, when="later")).unique != key(user.s(2)).unique
     assert key(plain.s(1), unique_for=5).unique != key(once.s(1)).unique  # the task is part of it
     assert key(plain.s(1)) is NO_KEYS
