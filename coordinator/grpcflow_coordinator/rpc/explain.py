@@ -18,6 +18,7 @@ from grpcflow_coordinator.core.model import (
 )
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.rpc import limit_views
 from grpcflow_coordinator.rpc.views import Gallery, shown_failure
 from grpcflow_protos.v1 import graph_service_pb2 as pb
 from grpcflow_protos.v1 import value_pb2
@@ -216,12 +217,22 @@ class Explainer:
                 "UNKNOWN_TASK",
                 f"Waits in queue {queue!r}: its workers ({names}) do not know the task {task!r}.",
             )
+        elif shut := self._shut(run, queue, task):
+            _say(answer, "LIMITED", f"Waits in queue {queue!r}: {shut}.")
         elif all(one.free <= 0 for one in able):
             behind = f", behind up to {answer.ahead} others" if answer.ahead else ""
             text = f"Waits in queue {queue!r}{behind}: all that can run it ({_names(able)}) have as much as they take."
             _say(answer, "WORKERS_FULL", text)
         else:
             _say(answer, "NEXT", f"Is about to be handed out from queue {queue!r}.")
+
+    def _shut(self, run: Run, queue: str, task: str) -> str:
+        """Say which limit holds a queued node back; empty: none."""
+        gates = self._cluster.gates
+        gate = gates.keys.get(run.concurrency_key) if run.concurrency_key else None
+        if gate is not None and gate.waiting:
+            return f"{gate.running} with its concurrency key {run.concurrency_key!r} run, and no more may"
+        return limit_views.why_shut(self._cluster, queue, task)
 
 
 def _names(sessions: list[Session]) -> str:
