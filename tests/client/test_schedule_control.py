@@ -233,7 +233,7 @@ def test_all_options_of_add_travel(kept: FakeSchedules, shell: Shell) -> None:
         (["--cron", "61 * * * *"], "minute '61' is out of bounds: write 0 to 59"),
         (["--cron", "* * *"], "has 3 fields: write five"),
         (["--cron", "0 0 30 2 *"], "no year has such a day"),
-        (["--every", "5x"], "no length of time; write seconds, or 90s, 5m, 1h30m, 2d"),
+        (["--every", "5x"], "no length of time; write 90s, 5m, 1h30m, 2d"),
         (["--every", ""], "no length of time"),
         (["--every", "1e99d"], "no length of time"),
         (["--every", "0.01"], "every 0.01 s cannot be: give 0.1 s to 100 years"),
