@@ -84,9 +84,9 @@ def parse_rate(value: Any) -> Rate | None:
         raise ValueError(
             f'the rate limit {value!r} is none: write "10/s", "100/m" or "3/h", a number for so many a second, or None'
         )
-    number = number.limit_denominator(_FINEST)
-    rate = Rate(number.numerator, period * number.denominator)
-    if rate.count > _MOST or rate.period_ms > _LONGEST_PERIOD_MS:
+    near = number.limit_denominator(_FINEST)
+    rate = Rate(near.numerator, period * near.denominator)
+    if rate.count > _MOST or rate.period_ms > _LONGEST_PERIOD_MS or (number and not rate.count):
         raise ValueError(f"the rate limit {value!r} cannot be kept: one start a week to {_MOST:,} a second can be")
     return rate if rate.count else None
 

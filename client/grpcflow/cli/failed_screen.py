@@ -115,7 +115,7 @@ def draw_one(story: "Story", now: datetime, console: "Console | None" = None) ->
 def _facts(story: "Story", now: datetime) -> Iterator[tuple[str, str]]:
     """Yield what is told of a call, a line or some each."""
     node, graph = story.node, story.graph
-    yield "error", story.error or "none: its task rejected it"
+    yield "error", story.error or "none was told"
     if story.origin:
         yield "because of", f"{story.origin}  (grpcflow failed show {story.origin})"
     if story.failed_at is not None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from grpcflow import ids
+from grpcflow.errors import NotFound
 from grpcflow.graph.boxes import LIMIT, Picture, fold
 from grpcflow.graph.model import Cancelled, Edge, Explanation, Node, Retried, Run, Summary
 
@@ -138,9 +139,16 @@ class GraphView:
         """Return how the node stands whose id the view was made of; of a graph's own id: the one that counts."""
         wanted = self.id if self._asked == self.summary.graph else self._asked
         place = ids.parse(wanted)
-        if place is None:
-            return next(run.nodes[0] for run in self.runs() if run.id == wanted)
-        return next(node for node in self._run_at(place[1], every=True).nodes if node.index == place[1])
+        if place is not None:
+            for run in self._runs_of(self._calls.graph_run(self._asked, place[1], every_node=True)):
+                if run.first == place[1]:  # else it stands within a run that begins before it
+                    return run.nodes[0]
+        for run in self.runs():
+            if run.id == wanted:
+                return run.nodes[0]
+            if place is not None and run.first <= place[1] < run.first + run.count:
+                return self._run_at(run.first, every=True).nodes[place[1] - run.first]
+        raise NotFound(f"there is no task {wanted!r} in its graph, or it has expired", code="UNKNOWN_NODE")
 
     def edges(self) -> Iterator[Edge]:
         """Yield what waits for what, folded: the members of a group are one edge."""

@@ -166,7 +166,8 @@ class Lookup:
         details.headers, details.headers_content_type = template.headers, template.headers_content_type
         details.parent_id, details.root_id = template.parent_id, template.root_id
         payloads = records.payloads(graph_id, run)
-        details.payload, details.content_type = payloads[index - run.first], template.content_type
+        if payloads:  # else the arguments were kept for a shorter time than the rest
+            details.payload, details.content_type = payloads[index - run.first], template.content_type
 
 
 def made_by_a_client(text: str) -> bytes | None:

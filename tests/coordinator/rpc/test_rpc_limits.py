@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -152,6 +153,23 @@ async def test_retention_is_told_as_it_was_set_until_it_is_cleared() -> None:
         await ask(wire, "SetRetention", scope=pb.SCOPE_QUEUE, name="mail", clear=True)
         await ask(wire, "SetRetention", scope=pb.SCOPE_QUEUE, name="nobody", clear=True)
         assert [one.name for one in (await ask(wire, "ListRetention")).retention] == ["t"]
+
+
+async def test_a_call_whose_arguments_are_gone_is_told_without_them() -> None:
+    arguments = pb.Retention(arguments=pb.Keep(age=Duration(nanos=1_000_000)))
+    nodes = client_service_pb2.NodeSet(ids=["mine"])
+    wanted = client_service_pb2.GetResultsRequest(nodes=nodes, details=True)
+    async with serving() as wire:
+        await ask(wire, "SetRetention", **TASK, retention=arguments)
+        await wire.submit(call(id="mine"))
+        worker = await wire.work()
+        await worker.run(1)
+        async with asyncio.timeout(BOUND):
+            while True:
+                [result] = (await wire.client.GetResults(wanted, timeout=BOUND)).results
+                if not result.details.payload:
+                    break
+        assert (result.value.data, result.details.task, result.details.payload) == (b"1", "t", b"")
 
 
 async def test_of_a_task_with_a_count_older_graphs_are_gone() -> None:
