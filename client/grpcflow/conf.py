@@ -91,11 +91,20 @@ class Settings:
         task_publish_retry_policy: How: ``max_retries`` (None: without end), ``interval_start``, ``interval_step``,
             ``interval_max`` in seconds, and ``retry_errors``, classes of exceptions.
         task_remote_tracebacks: True always: failures bring the worker's traceback.
+        beat_schedule: The app's schedules by name; see docs/schedules.md.
+        beat_sync: True: workers put them into the coordinator when they start. False: ``grpcflow schedule sync`` does.
+        worker_log_format: Format of the worker's lines, with the fields of ``logging``; None: its own.
+        worker_log_datefmt: Format of their time, which is UTC.
+        worker_task_log_format: Format of lines that tasks write and print; ``task_name`` and ``task_id`` are fields.
+        worker_task_log_datefmt: Format of their time.
+        worker_log_color: True or False: lines are coloured or not; None: where they go to a terminal.
+        worker_hijack_root_logger: True: what the app attached to the root logger while it was imported is removed.
+        worker_redirect_stdouts: True: what tasks print goes to the log, with the task's name and id.
+        worker_redirect_stdouts_level: Level that it has there.
         worker_max_tasks_per_child: How many tasks a child process runs before it is replaced; None: any number.
         worker_max_memory_per_child: KiB that it may take after a task before it is replaced; None: any.
         worker_autoscale_keepalive: Seconds without work after which a child process that autoscale made may go.
-        beat_schedule: The app's schedules by name; see docs/schedules.md.
-        beat_sync: True: workers put them into the coordinator when they start. False: ``grpcflow schedule sync`` does.
+        worker_soft_shutdown_timeout: Seconds that running tasks get before a cold stop; 0: none.
     """
 
     coordinator: str | Sequence[str] | None = None
@@ -134,11 +143,20 @@ class Settings:
     task_publish_retry: bool = True
     task_publish_retry_policy: Mapping[str, Any] = field(default_factory=lambda: dict(POLICY))
     task_remote_tracebacks: bool = True
+    beat_schedule: Mapping[str, Any] = field(default_factory=dict)
+    beat_sync: bool = True
+    worker_log_format: str | None = None
+    worker_log_datefmt: str | None = None
+    worker_task_log_format: str | None = None
+    worker_task_log_datefmt: str | None = None
+    worker_log_color: bool | None = None
+    worker_hijack_root_logger: bool = True
+    worker_redirect_stdouts: bool = True
+    worker_redirect_stdouts_level: str = "WARNING"
     worker_max_tasks_per_child: int | None = None
     worker_max_memory_per_child: int | None = None
     worker_autoscale_keepalive: float = 30.0
-    beat_schedule: Mapping[str, Any] = field(default_factory=dict)
-    beat_sync: bool = True
+    worker_soft_shutdown_timeout: float = 0.0
 
     def __post_init__(self) -> None:
         self._router: Router | None = None

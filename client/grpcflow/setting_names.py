@@ -17,17 +17,9 @@ _NO_BEAT: Final = "the coordinator keeps the schedules and fires them: there is 
 _NO_EVENTS: Final = "there are no task events yet; ask app.control.inspect()"
 _NO_LIMIT: Final = "limits hold for the whole cluster, whichever worker runs a task: take the rate_limit from the task"
 _NO_COUNT: Final = "there is nothing to set: how much a worker holds adapts to how long its tasks take"
-_LOGGING: Final = (
-    "the worker has a log format of its own; connect a receiver to grpcflow.signals.setup_logging, "
-    "after_setup_logger or after_setup_task_logger to change it"
-)
 _LATE: Final = "a lost task runs again unless task_acks_late is False, and at most task_max_deliveries times"
 _OWN_PARTS: Final = "the parts of a worker cannot be replaced by a setting"
 _OF_CORE: Final = "the coordinator knows what has run, so a task that has succeeded is never handed out again"
-_STOPPING: Final = (
-    "a worker that is told to stop lets what runs finish, however long that takes; a second signal stops it at once, "
-    "and what it stopped runs again"
-)
 _ENDED: Final = "a failed or stopped task has ended and does not run again; retry it with autoretry_for"
 _RUNS_ON: Final = "tasks run on while the coordinator is away, and report then"
 _NO_CONTROL_QUEUES: Final = "remote control needs no queues"
@@ -67,21 +59,13 @@ _SINGLE: Final[Mapping[str, str]] = {
     "worker_disable_prefetch": _NO_COUNT,
     "worker_enable_prefetch_count_reduction": _NO_COUNT,
     "worker_eta_task_limit": "tasks with an ETA wait in the coordinator, not in a worker",
-    "worker_soft_shutdown_timeout": _STOPPING,
-    "worker_enable_soft_shutdown_on_idle": _STOPPING,
+    "worker_enable_soft_shutdown_on_idle": "a worker that runs nothing has nothing to wait for: calls with an ETA "
+    "wait in the coordinator",
     "worker_cancel_long_running_tasks_on_connection_loss": _RUNS_ON,
     "worker_deduplicate_successful_tasks": _OF_CORE,
     "worker_state_db": "revokes are kept by the coordinator, for good",
     "worker_disable_rate_limits": _NO_LIMIT,
     "worker_enable_remote_control": "remote control is always there; the supervisor answers, not the tasks",
-    "worker_hijack_root_logger": _LOGGING,
-    "worker_log_color": _LOGGING,
-    "worker_log_datefmt": _LOGGING,
-    "worker_log_format": _LOGGING,
-    "worker_task_log_datefmt": _LOGGING,
-    "worker_task_log_format": _LOGGING,
-    "worker_redirect_stdouts": "what tasks print stays on the worker's own output",
-    "worker_redirect_stdouts_level": "what tasks print stays on the worker's own output",
     "worker_detect_quorum_queues": _NO_BROKER,
     "worker_direct": "every worker has a queue of its own: call with queue=grpcflow.worker_direct(NAME)",
     "worker_autoscaler": _OWN_PARTS,

@@ -3,6 +3,8 @@
 Pure. It may import nothing of grpcflow but its routes, queues, limits and entries of schedules.
 """
 
+import logging
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -135,6 +137,18 @@ def _is_policy(value: Any) -> bool:
     )
 
 
+def _is_format(value: Any) -> bool:
+    """Return True for None and for a format that logging takes."""
+    if value is None:
+        return True
+    try:
+        logging.Formatter(value)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+_FORMAT: Final[Test] = (_is_format, 'a format of logging with fields such as "%(message)s", or None')
 _FLAG: Final[Test] = (lambda value: isinstance(value, bool), "True or False")
 _SERIALIZER: Final[Test] = (lambda value: value in SERIALIZERS, "json, msgpack, yaml or pickle")
 _COMPRESSION: Final[Test] = (
@@ -199,6 +213,20 @@ TESTS: Final[Mapping[str, Test]] = {
         _is_policy,
         "a mapping with max_retries (or None), interval_start, interval_step, interval_max and retry_errors",
     ),
+    "worker_log_format": _FORMAT,
+    "worker_log_datefmt": (lambda value: value is None or isinstance(value, str), "a format of time.strftime, or None"),
+    "worker_task_log_format": _FORMAT,
+    "worker_task_log_datefmt": (
+        lambda value: value is None or isinstance(value, str),
+        "a format of time.strftime, or None",
+    ),
+    "worker_log_color": (lambda value: value is None or isinstance(value, bool), "True, False or None"),
+    "worker_hijack_root_logger": _FLAG,
+    "worker_redirect_stdouts": _FLAG,
+    "worker_redirect_stdouts_level": (
+        lambda value: value in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        "DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    ),
     "worker_max_tasks_per_child": (lambda value: value is None or _is_count(value), "a whole number above 0, or None"),
     "worker_max_memory_per_child": (
         lambda value: value is None or _is_count(value),
@@ -207,5 +235,9 @@ TESTS: Final[Mapping[str, Test]] = {
     "worker_autoscale_keepalive": (
         lambda value: value is not None and _is_seconds(value),
         "a number of seconds above 0",
+    ),
+    "worker_soft_shutdown_timeout": (
+        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf,
+        "a number of seconds, or 0 for none",
     ),
 }

@@ -11,7 +11,8 @@ from typing import Any, Final
 from tests.support.acting import Actor, Attempt, Done, Finished
 
 from grpcflow_coordinator.core.events import Report, WorkerArrived, WorkerSpoke
-from grpcflow_coordinator.core.model import SessionFacts, node_id
+from grpcflow_coordinator.core.model import node_id
+from grpcflow_coordinator.core.presence import SessionFacts
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.streams import WorkerStream
 from grpcflow_protos import limits

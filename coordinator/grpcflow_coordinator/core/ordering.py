@@ -109,7 +109,7 @@ class Level:
                 gates.hold(line)
             elif not lines.look_ahead(loaded, line):
                 raise OutOfPatience
-            else:
+            elif line.slot is not None:  # else all that was left of it had settled, and it is gone
                 slot = (self.served[line.key.fairness], line.head())
                 if slot[1] == NO_LIMIT:
                     heapq.heappop(heap)

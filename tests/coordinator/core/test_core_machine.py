@@ -14,8 +14,26 @@ from tests.coordinator.support.graphs import PLAIN, Sketch
 
 from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.core.effects import Accepted, RevokeDone, StopAttempt
-from grpcflow_coordinator.core.events import Ended, Raised, Report, Retried, RevokeAsked, Value
+from grpcflow_coordinator.core.events import (
+    CancelAsked,
+    Ended,
+    LimitAsked,
+    PauseAsked,
+    Raised,
+    Report,
+    Retried,
+    RetryAsked,
+    RevokeAsked,
+    Value,
+)
 from grpcflow_coordinator.core.model import Edge, EdgeMode, FailureMode, Template, text_id
+from grpcflow_coordinator.core.presence import Limit, TaskFacts
+
+#: What the code of two of the workers says of their tasks.
+FACTS = (
+    (TaskFacts("t", Limit(concurrency=3)),),
+    (TaskFacts("u", batch_size=3, batch_within_ms=1_000), TaskFacts("t", Limit(rate_count=2, rate_period_ms=1_000))),
+)
 
 LIMITS = Limits(grace=10.0, silence=1e9, batch=7, result_expires_ms=3_600_000)
 
@@ -28,7 +46,14 @@ TEMPLATES: list[Template] = [
     replace(PLAIN, expires_in_ms=4_000),
     replace(PLAIN, countdown_ms=2_000, expires_in_ms=6_000, max_deliveries=1),
     replace(PLAIN, ignore_result=True, track_started=True),
+    replace(PLAIN, task="u", per_key=2, unique_for_ms=3_000),
+    replace(PLAIN, unique_for_ms=8_000, unique_stays=True),
+    replace(PLAIN, broadcast=True),
+    replace(PLAIN, queue="other", broadcast=True, countdown_ms=1_000),
 ]
+
+#: What bounds the hand-outs; None: what the workers say.
+BOUNDS = [None, Limit(), Limit(concurrency=1), Limit(concurrency=2), Limit(rate_count=1, rate_period_ms=1_000)]
 
 ENDS = ["value", "plain", "raised", "retry", "again", "ignored", "rejected", "requeued", "lost", "returned", "revoked"]
 
@@ -52,6 +77,11 @@ def sketches(draw: st.DrawFn) -> Sketch:
         else:
             parents = draw(st.lists(st.sampled_from(singles), max_size=2, unique=True)) if singles else []
             sketch.task(*(draw(_edges(one)) for one in parents), template=template)
+    for run, _ in sketch.runs:
+        if not run.is_join and draw(st.booleans()):
+            run.fairness_key = draw(st.sampled_from(["", "x", "y"]))
+            run.concurrency_key = draw(st.sampled_from(["", "k", "l"]))
+            run.unique_key = draw(st.sampled_from(["", "only", "one"])) if run.count == 1 else ""
     return sketch
 
 
@@ -68,9 +98,9 @@ class CoreMachine(RuleBasedStateMachine):
         self.bench = Bench(LIMITS)
         self.sketches: list[Sketch] = []
         self.workers = [
-            Puppet("a@host", ("default", "other"), frozenset({"t", "u"}), capacity=3),
-            Puppet("b@host", ("default",), frozenset({"t"}), capacity=50, concurrency=4),
-            Puppet("c@host", ("other", "default"), frozenset({"u", "t"}), capacity=1),
+            Puppet("a@host", ("default", "other"), frozenset({"t", "u"}), capacity=3, weights=(2, 1)),
+            Puppet("b@host", ("default",), frozenset({"t"}), capacity=50, concurrency=4, task_facts=FACTS[0]),
+            Puppet("c@host", ("other", "default"), frozenset({"u", "t"}), capacity=1, task_facts=FACTS[1]),
         ]
 
     def _pick(self, index: int) -> Puppet | None:
@@ -113,14 +143,14 @@ class CoreMachine(RuleBasedStateMachine):
         if worker := self._pick(index):
             self.bench.break_stream(worker)
         old = self.workers[index]
-        self.workers[index] = Puppet(old.name, old.queues, old.tasks, old.capacity, old.concurrency)
+        self.workers[index] = replace(old, session=b"", stream=None, held={}, given=[], welcome=None)
 
     @rule(index=st.integers(0, 2))
     def leave(self, index: int) -> None:
         if worker := self._pick(index):
             self.bench.speak(worker, drain=True)
             self.bench.speak(worker, goodbye=True)
-            self.workers[index] = Puppet(worker.name, worker.queues, worker.tasks, worker.capacity)
+            self.workers[index] = replace(worker, session=b"", stream=None, held={}, given=[], welcome=None)
 
     @rule(index=st.integers(0, 2), how=st.sampled_from(ENDS), which=st.integers(0, 5))
     def report(self, index: int, how: str, which: int) -> None:
@@ -178,14 +208,36 @@ class CoreMachine(RuleBasedStateMachine):
         assert len(self.bench.take(RevokeDone)) == 1
         self._tidy()
 
+    @rule(scope=st.sampled_from(["task", "queue"]), bound=st.sampled_from(BOUNDS))
+    def bound(self, scope: Any, bound: Limit | None) -> None:
+        self.bench.step(LimitAsked(None, scope, "t" if scope == "task" else "default", bound))
+        self._tidy()
+
+    @rule(paused=st.booleans())
+    def pause(self, paused: bool) -> None:
+        self.bench.step(PauseAsked(None, "default", paused))
+        self._tidy()
+
+    @rule(data=st.data(), retries=st.booleans())
+    def cancel_or_retry(self, data: st.DataObject, retries: bool) -> None:
+        if self.sketches:
+            graph = data.draw(st.sampled_from(self.sketches)).id
+            if retries:
+                self.bench.settled.clear()
+            self.bench.step(RetryAsked(None, graph) if retries else CancelAsked(None, graph, True, "SIGTERM"))
+            self._tidy()
+
     @invariant()
     def nobody_has_more_than_he_takes(self) -> None:
         assert not self.bench.take(Accepted)
         for session in self.bench.machine.cluster.sessions.values():
-            assert session.stream is None or len(session.attempts) <= session.capacity
+            assert session.stream is None or session.free >= 0
 
     def teardown(self) -> None:
         """When all is well again, every graph ends."""
+        for scope, name in (("task", "t"), ("queue", "default")):
+            self.bench.step(LimitAsked(None, scope, name, None))  # type: ignore[arg-type]
+        self.bench.step(PauseAsked(None, "default", False))
         for worker in self.workers:
             self.bench.arrive(worker)
         self._tidy()

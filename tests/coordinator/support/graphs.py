@@ -27,6 +27,9 @@ class Sketch:
         self.runs: list[tuple[Run, list[bytes]]] = []
         self.count = 0
 
+    def __repr__(self) -> str:
+        return f"Sketch({', '.join(repr(run) for run, _ in self.runs)})"
+
     def _add(self, run: Run, payloads: list[bytes]) -> int:
         self.runs.append((run, payloads))
         self.count += run.count
