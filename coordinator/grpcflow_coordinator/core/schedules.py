@@ -23,7 +23,7 @@ from grpcflow_coordinator.core.events import (
 )
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, Graph, Run, node_id, text_id
 from grpcflow_coordinator.core.planning import HISTORY, PastTick, Plan, Schedule, TickOutcome
-from grpcflow_coordinator.core.ticks import fire_time, latest_tick, next_tick, ticks_between
+from grpcflow_coordinator.core.ticks import BadTimes, fire_time, latest_tick, next_tick, ticks_between
 
 #: Ticks that one step takes.
 _BATCH = 100
@@ -41,7 +41,10 @@ def start(step: Step) -> None:
         step.cluster.schedules[plan.name] = schedule
         if schedule.waiting_ms:
             step.cluster.queueing.add(plan.name)
-        _set_alarm(step, schedule)
+        try:
+            _set_alarm(step, schedule)
+        except BadTimes:
+            continue  # a newer database of time zones does not know its zone any more: it is listed without a next time
 
 
 def _set_alarm(step: Step, schedule: Schedule) -> None:
@@ -101,7 +104,7 @@ def _come(step: Step, schedule: Schedule, tick: int) -> None:
         schedule.waiting_ms = tick
         step.cluster.queueing.add(plan.name)
         _note(schedule, tick, TickOutcome.QUEUED)
-    if plan.times.kind == "once" and schedule.history[0].outcome is TickOutcome.FIRED:
+    if plan.times.kind == "once" and not plan.owner and schedule.history[0].outcome is TickOutcome.FIRED:
         _remove(step, plan.name)
         return
     step.loaded.put_schedule(schedule)
@@ -173,6 +176,7 @@ def _put(step: Step, plan: Plan, found: Schedule | None) -> None:
     if found is None:
         found = Schedule(plan, put_ms=now, last_ms=now)
         if plan.times.kind == "once":
+            # One that code declares stays known when it has fired, so that it does not fire again at the next put.
             found.last_ms = 0  # one that is late by no more than it may be still fires
     elif found.plan.times != plan.times:
         found.put_ms = found.last_ms = now

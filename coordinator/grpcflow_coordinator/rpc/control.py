@@ -48,7 +48,17 @@ INSPECT_COMMANDS: Final = frozenset(
 )
 
 #: Changes that workers carry out.
-CONTROL_COMMANDS: Final = frozenset(["add_consumer", "cancel_consumer", "shutdown"])
+CONTROL_COMMANDS: Final = frozenset(
+    [
+        "add_consumer",
+        "cancel_consumer",
+        "shutdown",
+        "pool_grow",
+        "pool_shrink",
+        "pool_restart",
+        "autoscale",
+    ]
+)
 
 #: Most values of stamps that one revoke names.
 STAMPS_LIMIT: Final = 1_000

@@ -85,7 +85,9 @@ Global___TickOutcome: _TypeAlias = TickOutcome  # noqa: Y015
 
 @_typing.final
 class Crontab(_message.Message):
-    """Crontab names minutes, each field as in cron: "*", "*/5", "1-5", "mon,wed", "L"."""
+    """Crontab names minutes, each field as in cron: "*", "*/5", "1-5", "mon,wed", "L". Unlike in cron, and as in Celery, a day
+    must agree with both day_of_month and day_of_week.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -226,7 +228,7 @@ class Schedule(_message.Message):
 
     @_builtins.property
     def once(self) -> _timestamp_pb2.Timestamp:
-        """Once; the schedule is removed when it has fired."""
+        """Once; the schedule is removed when it has fired, unless it has an owner: then it stays, without a next time."""
 
     @_builtins.property
     def catch_up(self) -> _duration_pb2.Duration:

@@ -108,6 +108,19 @@ def test_one_that_is_for_once_fires_once_and_is_gone(bench: Bench) -> None:
     assert len(fired(bench)) == 1
 
 
+def test_one_for_once_that_code_declares_fires_once_however_often_it_is_put(bench: Bench) -> None:
+    once = plan(times=Times("once", once_ms=bench.wall_ms + 5000), owner="app")
+    put(bench, once, owner="app")
+    bench.pass_time(6)
+    bench.values_of(bench.worker())
+    bench.pass_time(100_000)
+    assert not fired(bench)
+    assert put(bench, once, owner="app").names == ((), (), ())
+    bench.pass_time(60)
+    assert not fired(bench)
+    assert put(bench, owner="app").names == ((), (), ("job",))
+
+
 def test_one_for_a_moment_that_has_just_passed_fires_at_once_and_one_long_ago_is_missed(bench: Bench) -> None:
     put(bench, plan("just", Times("once", once_ms=bench.wall_ms - 1000)))
     put(bench, plan("long", Times("once", once_ms=bench.wall_ms - 90_000_000)))
