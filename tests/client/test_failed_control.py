@@ -79,10 +79,10 @@ def test_the_list_is_filtered_and_is_cut(cluster: Cluster) -> None:
 
 
 def test_a_list_of_more_than_a_page_is_whole(cluster: Cluster) -> None:
-    ended(group(add.s(-1 - number) for number in range(1_100)).delay())
-    assert len({one.id for one in app.failed.list()}) == 1_100
+    ended(group(add.s(-1 - number) for number in range(600)).delay())
+    assert len({one.id for one in app.failed.list()}) == 600
     assert len(list(app.failed.list(limit=501))) == 501
-    assert app.failed.purge(task="*") == 1_100
+    assert app.failed.purge(task="*") == 600
     assert list(app.failed.list()) == []
 
 
@@ -91,7 +91,9 @@ def test_a_retry_runs_each_graph_once_and_empties_the_list(cluster: Cluster, mon
     own = add.apply_async((-4,), task_id="my own id")
     ended(result, own)
     monkeypatch.setattr(f"{__name__}.GOOD", True)
+    app.control.pause_queue("default")  # so that no graph ends before it could be asked for twice
     done = app.failed.retry([*(one.id for one in app.failed.list())])
+    app.control.resume_queue("default")
     # Both members, the join that collects them, and what is behind it; and the call on its own.
     assert (done.retried, done.graphs, done.refused) == (5, 2, ())
     assert str(done) == "Runs again: 5 tasks of 2 graphs."
@@ -120,14 +122,11 @@ def test_what_cannot_be_retried_is_told_and_the_rest_is_retried(
     stripped = look.delay("x")
     ended(fine, gone, stripped)
     cluster.time.advance(5)
-    first = next(app.failed.list(task="letters.add", queue="default"), None)
-    assert first is not None
-    member = app.graph(waits.id).node().id
     monkeypatch.setattr(f"{__name__}.GOOD", True)
-    done = app.failed.retry(["nobody", member, stripped.id, fine.id])
+    done = app.failed.retry(["nobody", waits.id, stripped.id, fine.id])
     assert [(one.id, one.error.code) for one in done.refused] == [
         ("nobody", "UNKNOWN_GRAPH"),
-        (member, "STILL_RUNNING"),
+        (waits.id, "STILL_RUNNING"),
         (stripped.id, "ARGUMENTS_GONE"),
     ]
     assert (done.retried, done.graphs) == (1, 1)

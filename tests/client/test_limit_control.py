@@ -63,13 +63,17 @@ def test_a_limit_is_heeded_and_says_what_it_holds_back(cluster: Cluster) -> None
     assert second.get(timeout=10) == 2
 
 
-def test_no_limit_at_all_goes_before_the_codes_and_leaves_nothing_where_there_is_none(cluster: Cluster) -> None:
+def test_no_limit_at_all_goes_before_the_codes_and_leaves_nothing_where_there_is_none(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert app.control.limit("bounds.mail", rate=0, concurrency=0) == Limit()
     assert app.control.limits() == ()
     assert app.control.clear_limit("bounds.mail") == OF_CODE
     app.control.limit("bounds.plain", rate="1/h")
     assert app.control.limit("bounds.plain", rate=0) == Limit()
-    assert app.control.clear_limit("bounds.plain") == Limit()
+    monkeypatch.setattr(plain, "rate_limit", "7/m")  # the code that is deployed later
+    cluster.worker()
+    assert [str(one.limit) for one in app.control.limits()] == ["10/m, 3 at once", "7/m"]
 
 
 def test_rate_limit_has_celerys_name_and_shape(cluster: Cluster) -> None:
