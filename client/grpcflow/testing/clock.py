@@ -35,7 +35,7 @@ class Clock:
 
     def __call__(self) -> Now:
         """Return the time."""
-        return Now(time.time_ns() // 1_000_000 + self.ahead_ms, time.monotonic())
+        return Now(time.time_ns() // 1_000_000 + self.ahead_ms, time.monotonic(), self.ahead_ms / _MS)
 
 
 class Time:
@@ -91,7 +91,7 @@ class Time:
         target = self._clock().wall_ms + length_ms
         arrived = False
         while not arrived:
-            now, due = self._clock().wall_ms, next_due(engine.machine.cluster)
+            now, due = self._clock().wall_ms, next_due(engine)
             arrived = not settle or due is None or due >= target
             self._clock.ahead_ms += max(0, (target if arrived or due is None else due) - now)
             engine.post(Tick())

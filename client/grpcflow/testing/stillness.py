@@ -5,6 +5,7 @@ Reads the memory of the coordinator's core, on the event loop that it runs on. I
 
 import asyncio
 from collections import Counter
+from math import ceil
 from typing import Final
 
 from grpcflow.errors import TimeoutError as WaitedInVain
@@ -76,25 +77,32 @@ class Stillness:
     def left(self) -> list[str]:
         """Return what is still to be done, a few words each; empty where the coordinator rests."""
         cluster = self._engine.machine.cluster
-        left = [*_running(cluster), *_queued(cluster)]
+        left = [*_running(cluster), *_queued(cluster, self._engine.now().pace_ms)]
         if cluster.staging or cluster.parked:
             left.append("a graph is being submitted")
         if cluster.releasing or cluster.jobs or cluster.abandoned:
             left.append("a large graph is being worked on")
-        due = next_due(cluster)
+        due = next_due(self._engine)
         if due is not None and due <= self._engine.now().wall_ms:
             left.append("a time has come")
         return left
 
 
-def next_due(cluster: Cluster) -> int | None:
-    """When the next thing is due, as Unix time in milliseconds: a timer, or a tick of a schedule; None: nothing is.
+def next_due(engine: Engine) -> int | None:
+    """When the next thing is due, as Unix time in milliseconds; None: nothing is.
+
+    That is a timer, a tick of a schedule, the next start that a rate allows, or the end of the wait of a batch.
 
     Args:
-        cluster: The coordinator's memory.
+        engine: The coordinator's engine.
     """
+    cluster, now = engine.machine.cluster, engine.now()
     due = [alarm for alarm, _, _ in cluster.alarms[:1]]
-    return min([*due, *([] if cluster.next_timer is None else [cluster.next_timer])], default=None)
+    if cluster.next_timer is not None:
+        due.append(cluster.next_timer)
+    if cluster.gates.wake_at is not None:
+        due.append(now.wall_ms + ceil(max(0.0, cluster.gates.wake_at - now.pace_ms)))
+    return min(due, default=None)
 
 
 def _running(cluster: Cluster) -> list[str]:
@@ -106,18 +114,26 @@ def _running(cluster: Cluster) -> list[str]:
     return [f"{_times(count, task)} on {worker}" for (task, worker), count in counts.items()]
 
 
-def _queued(cluster: Cluster) -> list[str]:
-    """What waits for a worker that is there and would take it."""
-    waiting = [line for line in cluster.lines.by_key.values() if line.queued and _is_served(cluster, line.key)]
+def _queued(cluster: Cluster, now_ms: float) -> list[str]:
+    """What waits for a worker that is there and would take it now."""
+    waiting = [
+        line
+        for line in cluster.lines.by_key.values()
+        if line.queued and not cluster.gates.is_shut(line, now_ms) and _is_served(cluster, line.key, now_ms)
+    ]
     return [f"{_times(line.queued, line.key.task)} in the queue {line.key.queue!r}" for line in waiting]
 
 
-def _is_served(cluster: Cluster, key: LineKey) -> bool:
+def _is_served(cluster: Cluster, key: LineKey, now_ms: float) -> bool:
+    wake_at = cluster.gates.wake_at
+    gathering = wake_at is not None and wake_at > now_ms
     return any(
         session.stream is not None
         and not session.draining
         and key.queue in session.ring
+        and key.queue not in cluster.paused
         and key.task in session.facts.tasks
+        and not (gathering and key.task in session.batching)
         for session in cluster.sessions.values()
     )
 

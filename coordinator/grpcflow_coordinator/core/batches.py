@@ -22,7 +22,7 @@ def is_due(step: Step, session: Session, level: Level, task: str) -> bool:
     if level.holds(task, facts.batch_size):
         return True
     due = level.since.get(task, 0.0) + facts.batch_within_ms
-    if due <= step.now.monotonic * 1000 + 1e-6:
+    if due <= step.now.pace_ms + 1e-6:
         return True
     gates = step.cluster.gates
     gates.wake_at = due if gates.wake_at is None else min(due, gates.wake_at)
@@ -48,7 +48,7 @@ def hand_out(step: Step, session: Session, level: Level, line: Line) -> int:
             found = level.top(task, step.cluster.lines, step.loaded, step.cluster.gates)
         except OutOfPatience:
             break
-    level.since[task] = step.now.monotonic * 1000
+    level.since[task] = step.now.pace_ms
     if count:
         session.batches[batch] = count
         session.sharing += count - 1

@@ -20,7 +20,7 @@ LARGEST_SLICE = 500
 def dispatch(step: Step) -> None:
     """Hand out ready nodes until there are none left or no session takes more."""
     cluster = step.cluster
-    cluster.gates.wake_at = None
+    cluster.gates.wake_at, cluster.gates.moved = None, step.now.moved
     if not cluster.lines.ready:
         return
     cluster.lines.patience = SETTLED_PAGES
@@ -83,7 +83,7 @@ def _first(step: Step, session: Session, queue: str) -> tuple[Level, Line] | Non
         OutOfPatience: not all heads are known.
     """
     cluster = step.cluster
-    gates, now_ms = cluster.gates, step.now.monotonic * 1000
+    gates, now_ms = cluster.gates, step.now.pace_ms
     if queue in gates.queues and not gates.room(gates.queues[queue], now_ms):
         return None
     levels = cluster.lines.ready.get(queue, {})

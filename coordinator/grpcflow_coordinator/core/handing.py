@@ -38,7 +38,7 @@ def hand_out(step: Step, session: Session, level: Level, line: Line, want: int) 
 
 def take(step: Step, level: Level, line: Line, want: int) -> Taken | None:
     """Take up to `want` nodes from the head of a line, as far as the gates let them through."""
-    lines, gates, now_ms = step.cluster.lines, step.cluster.gates, step.now.monotonic * 1000
+    lines, gates, now_ms = step.cluster.lines, step.cluster.gates, step.now.pace_ms
     for gate in (gates.tasks.get(line.key.task), gates.queues.get(line.key.queue)):
         if gate is not None:
             want = min(want, gates.room(gate, now_ms))

@@ -89,6 +89,8 @@ class Gates:
         self.was_set: dict[tuple[Scope, str], Limit] = {}
         #: Monotonic milliseconds at which a rate opens that something waits for; None: nothing does.
         self.wake_at: float | None = None
+        #: Seconds by which a test has moved the time: what `wake_at` is ahead of the monotonic clock.
+        self.moved = 0.0
         #: True while attempts may run that nobody has named since the start: nothing that is counted is handed out.
         self.uncertain = False
 
@@ -96,15 +98,22 @@ class Gates:
         """Return how many may pass a gate now; asked again by `wake_at` where the rate lets none."""
         if gate is None:
             return PLENTY
-        room = PLENTY
+        room = self._room(gate, now_ms)
+        if room <= 0 and gate.limit.rate_count and gate.room(now_ms) <= 0:
+            opens = gate.opens_at()
+            self.wake_at = opens if self.wake_at is None else min(opens, self.wake_at)
+        return room
+
+    def _room(self, gate: Gate, now_ms: float) -> int:
+        room = gate.room(now_ms)
         if gate.limit.concurrency:
-            room = 0 if self.uncertain else gate.limit.concurrency - gate.running
-        if room > 0 and gate.limit.rate_count:
-            room = min(room, gate.room(now_ms))
-            if room <= 0:
-                opens = gate.opens_at()
-                self.wake_at = opens if self.wake_at is None else min(opens, self.wake_at)
+            room = 0 if self.uncertain else min(room, gate.limit.concurrency - gate.running)
         return max(room, 0)
+
+    def is_shut(self, line: Line, now_ms: float) -> bool:
+        """Return whether a limit lets nothing of a line through now."""
+        gates = (self.tasks.get(line.key.task), self.queues.get(line.key.queue))
+        return line.held or any(gate is not None and not self._room(gate, now_ms) for gate in gates)
 
     def room_of_key(self, key: LineKey) -> int:
         """Return how many with the concurrency key of a line may be handed out now."""
@@ -134,7 +143,7 @@ class Gates:
 
 def pass_gates(step: Step, gates: tuple[Gate, ...], count: int) -> None:
     """Count attempts that are handed out, and write down how far the rates are."""
-    now_ms = step.now.monotonic * 1000
+    now_ms = step.now.pace_ms
     for gate in gates:
         gate.spend(count, now_ms)
         if gate.limit.rate_count:
@@ -256,4 +265,4 @@ def _start_rate(step: Step, gate: Gate) -> None:
     gate.written = step.loaded.rate(gate.scope, gate.name) or 0
     if gate.limit.rate_count:
         behind = min(gate.written - step.now.wall_ms, max(gate.interval, AHEAD_MS))
-        gate.spent_until = step.now.monotonic * 1000 + max(0.0, behind)
+        gate.spent_until = step.now.pace_ms + max(0.0, behind)

@@ -114,7 +114,7 @@ class Machine:
             What is to be sent once the writes in `loaded` are durable.
         """
         step = Step(self.cluster, loaded, now, Effects())
-        self.cluster.lines.now_ms = now.monotonic * 1000
+        self.cluster.lines.now_ms = now.pace_ms
         self._handle(step, event)
         _conclude(step)
         return step.effects
@@ -170,7 +170,7 @@ class Machine:
             for session in cluster.sessions.values()
         ]
         if cluster.gates.wake_at is not None:
-            deadlines.append(cluster.gates.wake_at / 1000)
+            deadlines.append(cluster.gates.wake_at / 1000 - cluster.gates.moved)
         deadlines += [probing.asked_at + cluster.limits.probe for probing in cluster.probing.values()]
         timers_due = [due for due in (cluster.next_timer, cluster.next_prune) if due is not None]
         timers_due += [alarm for alarm, _, _ in cluster.alarms[:1]]

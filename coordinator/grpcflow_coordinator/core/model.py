@@ -23,6 +23,13 @@ class Now(NamedTuple):
     wall_ms: int
     #: Seconds of a clock that never steps.
     monotonic: float
+    #: Seconds by which a test has moved the time beside what passed.
+    moved: float = 0.0
+
+    @property
+    def pace_ms(self) -> float:
+        """Milliseconds by which rates and batches are kept: what passed, and what a test moved."""
+        return (self.monotonic + self.moved) * 1000
 
 
 class EdgeMode(IntEnum):

@@ -49,7 +49,7 @@ def why_shut(cluster: Cluster, queue: str, task: str) -> str:
 def all_limits(engine: Engine) -> list[pb.LimitInfo]:
     """Return the limits on tasks and queues, and the keys that hold something back."""
     cluster = engine.machine.cluster
-    gates, now_ms = cluster.gates, engine.now().monotonic * 1000
+    gates, now_ms = cluster.gates, engine.now().pace_ms
     told = []
     for number, standing in ((pb.SCOPE_TASK, gates.tasks), (pb.SCOPE_QUEUE, gates.queues)):
         for _, gate in sorted(standing.items()):
