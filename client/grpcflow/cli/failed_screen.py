@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow.cli.overview import plain_table, wide_console
 from grpcflow.cli.printing import duration
-from grpcflow.failed_model import FailedCall
+from grpcflow.failed_model import LOST, FailedCall
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,7 +123,8 @@ def _facts(story: "Story", now: datetime) -> Iterator[tuple[str, str]]:
         yield "failed", f"{story.failed_at:%Y-%m-%d %H:%M:%S %Z}, {_ago(story.failed_at, now)}{by}"
     if story.task:
         yield "call", f"{story.task}(...), arguments {story.arguments}" if story.arguments else _call(story)
-        yield "attempts", _attempts(node.retries, node.losses)
+        # How often a call was lost that was given up for it is told by its error.
+        yield "attempts", _attempts(node.retries, 0 if story.reason == LOST else node.losses)
         yield "queue", f"{story.queue}, priority {story.priority}"
     place = f"call {node.index + 1:,} of {graph.tally.nodes:,}" if graph.tally.nodes > 1 else "this call alone"
     yield "graph", f"{graph.state}, {place}: {graph.tally}  (grpcflow graph {graph.id})"

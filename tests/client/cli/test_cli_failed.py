@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -233,6 +234,23 @@ def test_show_of_what_is_not_known_or_has_not_failed_is_exit_code_66(asked: Type
     result = asked("show", fine.id)
     assert result.exit_code == 66
     assert "has not failed: it is SUCCESS" in result.stderr
+
+
+def test_show_counts_retries_and_losses(cluster: Cluster) -> None:
+    [id] = sent("ann")
+    story = told(Invocation(coordinator=cluster.address), id)
+
+    def attempts(retries: int, losses: int, reason: str = "") -> str:
+        written = io.StringIO()
+        node = replace(story.node, retries=retries, losses=losses)
+        draw_one(replace(story, node=node, reason=reason), datetime.now(UTC), Console(file=written, width=140))
+        return next(line for line in written.getvalue().splitlines() if line.startswith("attempts")).split(maxsplit=1)[
+            1
+        ]
+
+    assert attempts(1, 2).rstrip() == "retried 1 time, lost with its worker 2 times"
+    assert attempts(3, 0).rstrip() == "retried 3 times"
+    assert attempts(0, 2, "WORKER_LOST").rstrip() == "not retried"
 
 
 def test_show_reads_well_on_a_narrow_screen(cluster: Cluster) -> None:

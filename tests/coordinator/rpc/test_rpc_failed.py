@@ -94,6 +94,20 @@ async def test_the_filters_of_the_list_let_pass_what_they_say() -> None:
             assert set(await listed(wire, **wanted)) == {ids[name] for name in names}, wanted
 
 
+async def test_a_call_that_its_workers_died_under_is_on_the_list_as_lost() -> None:
+    async with serving(max_deliveries=2) as wire:
+        await wire.submit(call(id="poison"))
+        worker = await wire.work()
+        for times in (1, 2):
+            assert await listed(wire, lost=True) == []
+            token = (await worker.have(times))[-1]
+            lost = worker_service_pb2.Lost(message="signal 11")
+            await worker.report(reports=[worker_service_pb2.Report(token=token, lost=lost)])
+        [entry] = (await ask(wire, "ListFailed", lost=True)).nodes
+        assert (entry.id, entry.type, entry.reason) == ("poison", "WorkerLostError", "WORKER_LOST")
+        assert entry.message == "Worker lost: signal 11; lost 2 times"
+
+
 async def test_pages_follow_each_other_and_the_last_one_says_so() -> None:
     async with serving() as wire:
         chunks = [call() for _ in range(5)]
