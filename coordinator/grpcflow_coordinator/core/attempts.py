@@ -177,6 +177,9 @@ def lose(step: Step, attempt: Attempt, why: str, *, reported: bool = False) -> N
         outcome = Outcome(
             NodeState.FAILURE, step.now.wall_ms, failure=failure, token=attempt.token, retries=attempt.retries
         )
+        session = step.cluster.sessions.get(attempt.session)
+        outcome.worker = "" if session is None else session.name
+        step.loaded.put_progress(attempt.graph, attempt.index, progress)  # for who asks how often it was lost
         finish(step, attempt, Trigger.GIVEN_UP, outcome)
         return
     transition(attempt.state, Trigger.LOST)

@@ -52,7 +52,11 @@ def all_limits(engine: Engine) -> list[pb.LimitInfo]:
     gates, now_ms = cluster.gates, engine.now().pace_ms
     told = []
     for number, standing in ((pb.SCOPE_TASK, gates.tasks), (pb.SCOPE_QUEUE, gates.queues)):
-        for _, gate in sorted(standing.items()):
+        scope = "task" if number == pb.SCOPE_TASK else "queue"
+        # One that was set to nothing keeps what the code says away, and has no gate.
+        lifted = {name for kind, name in gates.was_set if kind == scope} - standing.keys()
+        found = {**standing, **{name: Gate(Limit(), scope, name) for name in lifted}}
+        for _, gate in sorted(found.items()):
             told.append(_info(number, gate, gates, now_ms))
             told[-1].waiting_lines = sum(
                 line.queued > 0 and gate.name in (line.key.task, line.key.queue)[number - 1 : number]

@@ -237,7 +237,7 @@ class GetGraphRequest(_message.Message):
     summary_only: _builtins.bool
     """True: the summary only."""
     first: _builtins.int
-    """Index of the first node wanted."""
+    """Index from which on runs are wanted; of a run that begins before it the next one is the first."""
     limit: _builtins.int
     """Most runs wanted; 0: all."""
     every_node: _builtins.bool

@@ -171,6 +171,10 @@ def test_what_was_lost_too_often_or_rejected_is_on_the_list(bench: Bench) -> Non
     for _ in range(bench.limits.max_deliveries):
         bench.end(worker, lost, 0, "lost")
     assert bench.records.newest_failed(b"", 10) == [rejected + bytes(4), lost + bytes(4)]
+    outcome, progress = bench.records.outcome(lost, 0), bench.records.progress(lost, 0)
+    assert outcome is not None
+    assert progress is not None
+    assert (outcome.worker, progress.losses) == (worker.name, bench.limits.max_deliveries)
 
 
 def test_what_is_retried_or_purged_leaves_the_list_and_what_is_pruned_too(bench: Bench) -> None:
