@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, TypedDict, Unpack, cast, get_args
 
 from grpcflow_worker.names import expand_name
+from grpcflow_worker.places import too_many
 from grpcflow_worker.pool_options import PoolOptions
 from grpcflow_worker.service_options import ServiceOptions
 from grpcflow_worker.subscription import ConfigError, parse_names, parse_queues
@@ -158,7 +159,7 @@ def build_config(
         includes=parse_names(options.get("include", ()), "module name"),
         name=expand_name(options.get("name") or DEFAULT_NAME, host),
         host=host,
-        concurrency=_choose_concurrency(concurrency, pool, children, count_cpus or available_cpus),
+        concurrency=_check_places(pool, _choose_concurrency(concurrency, pool, children, count_cpus or available_cpus)),
         pool=cast(Pool, pool),
         log_level=level,
         time_limit=_check_limit(options.get("time_limit"), "time limit"),
@@ -210,6 +211,12 @@ def _choose_concurrency(asked: int | None, pool: str, children: PoolOptions, cou
     if asked is not None:
         return asked
     return DEFAULT_COROUTINES if pool == "asyncio" else count_cpus()
+
+
+def _check_places(pool: str, places: int) -> int:
+    if text := too_many(pool, places):
+        raise ConfigError(text)
+    return places
 
 
 def parse_addresses(text: str) -> tuple[str, ...]:

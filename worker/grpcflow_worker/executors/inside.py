@@ -219,7 +219,7 @@ class InProcess:
     def resize(self, by: int) -> int:
         """See `Executor.resize`."""
         with self._lock:
-            self._places = checked(self._places, by)
+            self._places = checked(self.kind, self._places, by)
             self._resized()
             return self._places
 

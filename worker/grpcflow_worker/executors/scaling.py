@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from grpcflow_worker.executor import ExecutorError, ExecutorSettings
+from grpcflow_worker.places import too_many
 
 #: Seconds without work after which a child may go, where nobody says.
 KEEPALIVE: Final = 30.0
@@ -92,7 +93,7 @@ class Scaling:
         """Have more, or fewer; see `Executor.resize`."""
         if self.bounds is not None:
             raise ExecutorError("the number of children follows the work here; change the bounds of autoscale instead")
-        places = checked(self._nursery.places, by)
+        places = checked("prefork", self._nursery.places, by)
         self._nursery.resize(places)
         return places
 
@@ -104,6 +105,8 @@ class Scaling:
         least = min(self.bounds[1], most) if least is None else least
         if not 1 <= least <= most:
             raise ExecutorError(f"autoscale takes MAX and MIN with 1 <= MIN <= MAX, not {most} and {least}")
+        if text := too_many("prefork", most):
+            raise ExecutorError(text)
         self.bounds = most, least
         if not least <= self._nursery.places <= most:
             self._nursery.resize(min(most, max(least, self._nursery.places)))
@@ -123,12 +126,14 @@ class Scaling:
         self._timer = asyncio.get_running_loop().call_later(rest, self._look)
 
 
-def checked(places: int, by: int) -> int:
-    """So many places and `by` more.
+def checked(kind: str, places: int, by: int) -> int:
+    """So many places of a kind of executor and `by` more.
 
     Raises:
-        ExecutorError: none would be left.
+        ExecutorError: none would be left, or more than there can be.
     """
     if places + by < 1:
         raise ExecutorError(f"there are {places} places, and one must be left; shrink by at most {places - 1}")
+    if by > 0 and (text := too_many(kind, places + by)):
+        raise ExecutorError(text)
     return places + by
