@@ -24,6 +24,10 @@ EVENTS: Final = (
 SHORTEST: Final = timedelta(milliseconds=100)
 LONGEST: Final = timedelta(days=36_525)
 
+#: The years in which a moment may lie; the last is what the time that there is ends in, less a hundred years to spare.
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9899
+
 #: Days of each month in its longest year.
 _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FIELDS: Final = 5
@@ -223,11 +227,14 @@ class once(BaseSchedule):  # noqa: N801 - as the others
 
     Raises:
         TypeError: It is no datetime.
+        ValueError: It lies where no coordinator fires.
     """
 
     def __init__(self, at: datetime) -> None:
         if not isinstance(at, datetime):
             raise TypeError(f"once() takes a datetime, not {at!r}")
+        if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+            raise ValueError(f"{at.isoformat()} is no moment to fire: give a year from {_FIRST_YEAR} to {_LAST_YEAR}")
         self.at = at
 
     def describe(self) -> str:

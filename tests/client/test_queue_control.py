@@ -1,6 +1,7 @@
 """Queues from Python and from the shell: purged, paused, resumed; calls revoked by what they call."""
 
 import asyncio
+import io
 import json
 from collections.abc import Iterator
 
@@ -61,7 +62,9 @@ def test_a_name_that_is_none_is_refused(cluster: Cluster) -> None:
             refused("")
 
 
-def test_the_same_from_the_shell(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_from_the_shell(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def said(*words: str, code: int = 0) -> str:
         assert main(["--coordinator", cluster.address, "ctl", "control", *words]) == code
         found = capsys.readouterr()
@@ -76,6 +79,9 @@ def test_the_same_from_the_shell(cluster: Cluster, capsys: pytest.CaptureFixture
     assert json.loads(said("revoke_matching", "--task", "queues.*", "--json")) == {"revoked": 2}
     assert said("purge", "--all", "-f") == "0 tasks revoked.\n"
     assert "Name queues, or say --all" in said("purge", code=2)
+    for answer, code in (("n\n", 1), ("", 130)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        assert "Nothing was done" in said("purge", "mail", code=code)
     assert "Name a --task or a --queue" in said("revoke_matching", code=2)
 
 

@@ -116,6 +116,7 @@ def test_times_can_be_copied(made: BaseSchedule) -> None:
         (lambda: solar("sunset", 91, 0), ValueError, "latitude 91 is not on earth"),
         (lambda: solar("sunset", 0, float("nan")), ValueError, "longitude nan is not on earth"),
         (lambda: once("2030-01-01"), TypeError, "takes a datetime"),  # type: ignore[arg-type]
+        (lambda: once(datetime(9999, 12, 31)), ValueError, "give a year from 1970 to 9899"),
         (lambda: maybe_schedule("10"), TypeError, "give seconds, a timedelta, crontab"),
         (lambda: maybe_schedule(True), TypeError, "give seconds"),
     ],

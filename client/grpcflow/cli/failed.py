@@ -15,6 +15,7 @@ from grpcflow.cli.invocation import (
     EXIT_NOT_SETTLED,
     EXIT_UNKNOWN,
     Invocation,
+    agreed,
     invocation,
     json_option,
     reach_options,
@@ -177,7 +178,7 @@ def _agreed(found: list[FailedCall], yes: bool, question: str) -> bool:
         return False
     if not yes:
         graphs = _counted(len({one.graph for one in found}), "graph")
-        click.confirm(question.format(calls=_counted(len(found), "call"), graphs=graphs), abort=True, err=True)
+        agreed(question.format(calls=_counted(len(found), "call"), graphs=graphs), "--yes")
     return True
 
 

@@ -190,6 +190,27 @@ def fail(error: errors.GrpcflowError) -> NoReturn:
     raise Failed(message) from error
 
 
+def agreed(question: str, option: str) -> None:
+    """Ask on stderr before something is done; the program ends unless the answer is yes, and says how not to be asked.
+
+    Args:
+        question: What would be done.
+        option: The option with which nothing is asked.
+
+    Raises:
+        Abort: Nobody answered: Ctrl-C, or there is nobody at the keyboard.
+        Exit: The answer is no; exit code 1.
+    """
+    try:
+        yes = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(f"\nNothing was done; {option} does it without a question.", err=True)
+        raise
+    if not yes:
+        click.echo("Nothing was done.", err=True)
+        raise click.exceptions.Exit(EXIT_FAILED)
+
+
 def invocation() -> Invocation:
     """Return what the options of this call have said."""
     return click.get_current_context().ensure_object(Invocation)

@@ -107,7 +107,8 @@ def _item(item: Any, now: float) -> str:
     if "id" in item and "name" in item:
         return _task_line(item, now)
     if "name" in item:
-        return str(item["name"])
+        weight = item.get("weight", 1)
+        return str(item["name"]) if weight == 1 else f"{item['name']}  weight {weight}"
     return _value(item)
 
 

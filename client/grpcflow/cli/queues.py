@@ -3,7 +3,7 @@
 import click
 
 from grpcflow.cli.control import check_signal
-from grpcflow.cli.invocation import invocation, json_option, reach_options
+from grpcflow.cli.invocation import agreed, invocation, json_option, reach_options
 from grpcflow.cli.printing import echo_json
 
 
@@ -45,7 +45,7 @@ def purge(queues: tuple[str, ...], every: bool, force: bool) -> None:
         raise click.UsageError("Name queues, or say --all.")
     if not force:
         what = "every queue" if every else ", ".join(queues)
-        click.confirm(f"Revoke all that waits in {what}?", abort=True, err=True)
+        agreed(f"Revoke all that waits in {what}?", "--force")
     _tell_revoked(invocation().control.purge(None if every else queues))
 
 

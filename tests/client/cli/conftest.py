@@ -28,7 +28,7 @@ def worker(name: str, process_id: int, *queues: str, running: list[dict[str, Any
         name,
         answers={
             "active": running or [],
-            "active_queues": [{"name": queue} for queue in queues],
+            "active_queues": [{"name": queue, "weight": 3 if queue == "hipri" else 1} for queue in queues],
             "registered": ["proj.tasks.add", "proj.tasks.nap"],
             "stats": {"pid": process_id, "uptime": 3725, "pool": {"max-concurrency": 2, "processes": [1, 2]}},
             "scheduled": [],

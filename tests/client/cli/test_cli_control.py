@@ -50,7 +50,7 @@ def test_active_is_shown_as_calls(typed: Type) -> None:
 
 
 def test_queues_names_and_figures_are_shown_as_text(typed: Type) -> None:
-    assert "    * hipri\n    * default\n" in typed("ctl", "inspect", "active_queues").stdout
+    assert "    * hipri  weight 3\n    * default\n" in typed("ctl", "inspect", "active_queues").stdout
     assert "    * proj.tasks.add\n" in typed("ctl", "inspect", "registered").stdout
     stats = typed("ctl", "inspect", "stats", "-d", "w1").stdout
     assert "    uptime: 3725\n    pool:\n      max-concurrency: 2\n      processes: [1, 2]\n" in stats
