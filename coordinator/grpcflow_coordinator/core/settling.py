@@ -346,7 +346,9 @@ def is_waiting(step: Step, graph: Graph, run: Run, index: int) -> bool:
         return waiting_node(step, graph, index).count >= 0
     if run.is_join:
         return True
-    return any(step.loaded.outcome(graph.id, edge.parent) is None for edge in run.inputs if edge.mode < EdgeMode.ERROR)
+    # A parent that did not succeed has settled it, unless the graph is being cancelled: then it was never released.
+    parents = (step.loaded.outcome(graph.id, edge.parent) for edge in run.inputs if edge.mode < EdgeMode.ERROR)
+    return any(parent is None or parent.state is not NodeState.SUCCESS for parent in parents)
 
 
 def flush(step: Step) -> None:

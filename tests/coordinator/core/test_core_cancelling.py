@@ -2,10 +2,10 @@
 
 from tests.coordinator.core.test_core_attaching import MEMBER, REPLACE, attach, started
 from tests.coordinator.support.bench import Bench, Puppet
-from tests.coordinator.support.graphs import Sketch, chain, chord, on_error, one
+from tests.coordinator.support.graphs import Sketch, chain, chord, on_error, one, value
 
 from grpcflow_coordinator.core.effects import Answer, Assign, StopAttempt
-from grpcflow_coordinator.core.events import CancelAsked, StampRevokeAsked, Tick
+from grpcflow_coordinator.core.events import CancelAsked, RetryAsked, StampRevokeAsked, Tick
 from grpcflow_coordinator.core.model import NodeState, Template
 
 
@@ -176,3 +176,20 @@ def test_an_entry_whose_graph_has_expired_harms_nobody_over_a_restart(bench: Ben
     assert not worker.given
     other = bench.submit(one())
     assert worker.given == [(other, 0)]
+
+
+def test_a_node_that_some_parents_had_reached_before_the_cancel_counts_them_anew_in_a_retry(bench: Bench) -> None:
+    sketch = Sketch()
+    task = sketch.task()
+    empty = sketch.join()
+    last = sketch.task(value(task), value(empty))
+    graph = bench.submit(sketch)
+    bench.step(CancelAsked(None, graph, False, ""))
+    bench.settled.clear()
+    bench.step(RetryAsked(None, graph))
+    worker = bench.worker()
+    bench.finish(worker, graph, task)
+    bench.finish(worker, graph, last)
+    assert bench.state(graph, last) is NodeState.SUCCESS
+    assert not bench.machine.cluster.lines.gone
+    bench.take(Answer)
