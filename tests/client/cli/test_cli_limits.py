@@ -81,10 +81,17 @@ def test_limits_as_json(asked: Typed) -> None:
     assert json.loads(cleared.stdout) == {"scope": "queue", "name": "mail", "rate": None, "concurrency": None}
 
 
-def test_no_limits_and_no_retention_are_said(asked: Typed, cluster: Cluster) -> None:
+def test_a_limit_that_was_lifted_is_listed_as_such(asked: Typed) -> None:
     asked("limit", "set", "task", "bounds.mail", "--rate", "0", "--concurrency", "0")
-    assert lines(asked("limit", "list")) == ["There are no limits."]
-    assert asked("limit", "list", "--json").stdout == "[]\n"
+    assert lines(asked("limit", "list")) == [
+        "LIMIT ON          RATE  RUNNING  FROM  WAITING  NEXT START",
+        "task bounds.mail  any   0        set   -        now",
+    ]
+
+
+def test_no_limits_and_no_retention_are_said(asked: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_limits([])
+    assert capsys.readouterr().out == "There are no limits.\n"
     assert lines(asked("retention", "list")) == ["Nothing is set: all is kept as its call or the coordinator says."]
     assert asked("retention", "list", "--json").stdout == "[]\n"
 
