@@ -211,6 +211,21 @@ def test_schedules_are_added_from_the_shell(kept: FakeSchedules, shell: Shell, w
     )
 
 
+def test_one_that_fired_before_it_could_be_asked_for_is_told_as_such(
+    kept: FakeSchedules, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = kept.put_schedules
+
+    def put_and_fire(request: pb.PutSchedulesRequest) -> pb.PutSchedulesResponse:
+        answer = put(request)
+        kept.remove_schedules(["n"])
+        return answer
+
+    monkeypatch.setattr(kept, "put_schedules", put_and_fire)
+    assert shell("add", "n", "proj.add", "--at", "2030-01-01T12:00") == "Schedule n is added; it has fired.\n"
+    assert json.loads(shell("add", "n", "proj.add", "--at", "2030-01-01T12:00", "--json"))["next"] is None
+
+
 def test_all_options_of_add_travel(kept: FakeSchedules, shell: Shell) -> None:
     options = ["--queue", "slow", "--expires", "5m", "--overlap", "queue_one", "--catch-up", "0", "--catch-up-all"]
     done = json.loads(shell("add", "n", "proj.add", "--every", "60", *options, "--jitter", "2s", "--json"))

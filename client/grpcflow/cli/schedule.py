@@ -12,7 +12,7 @@ from grpcflow.cli.call import json_of, moment_option
 from grpcflow.cli.invocation import Failed, invocation, json_option, reach_options
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.times import length_option
-from grpcflow.errors import ContentDisallowed, ImproperlyConfigured
+from grpcflow.errors import ContentDisallowed, ImproperlyConfigured, NotFound
 
 if TYPE_CHECKING:
     from grpcflow.schedule_control import ScheduleControl, Synced
@@ -98,8 +98,6 @@ def show(name: str, count: int) -> None:
 @reach_options
 def add(name: str, task: str, args: list[Any], kwargs: dict[str, Any], tz: str | None, **options: Any) -> None:
     """Call TASK whenever its time comes, as the schedule NAME; change it where there is one."""
-    from grpcflow.cli import schedule_screen
-
     times = _times(options)
     said = invocation()
     app = said.app_or_plain()
@@ -116,13 +114,23 @@ def add(name: str, task: str, args: list[Any], kwargs: dict[str, Any], tz: str |
         done = app.schedules.add(name, times, task, args, kwargs, options=of_call, time_zone=tz, **timing)
     except (TypeError, ContentDisallowed, ImproperlyConfigured) as error:
         raise click.UsageError(str(error)) from error
-    info = app.schedules.get(name)
+    next_time, coming = _coming(app.schedules, name)
     if said.as_json:
-        echo_json({**_plain(done), "next": info.next[0] if info.next else None})
+        echo_json({**_plain(done), "next": next_time})
         return
     what = "is added" if done.added else "is changed" if done.changed else "stays as it was"
-    coming = f"it fires next at {schedule_screen.moment(info.next[0])}" if info.next else "it never fires"
     click.echo(f"Schedule {name} {what}; {coming}.")
+
+
+def _coming(schedules: "ScheduleControl", name: str) -> tuple[datetime | None, str]:
+    """Return when a schedule fires next, and the same in words."""
+    from grpcflow.cli import schedule_screen
+
+    try:
+        times = schedules.get(name).next
+    except NotFound:  # once, and its moment has come already
+        return None, "it has fired"
+    return (times[0], f"it fires next at {schedule_screen.moment(times[0])}") if times else (None, "it never fires")
 
 
 @schedule.command("pause")
