@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from grpcflow import Grpcflow, chain
+from grpcflow import Grpcflow, chain, signals
 from grpcflow.cli import main
 from grpcflow.errors import InvalidRequest, NotFound
 from grpcflow.schedules import crontab, once, schedule
@@ -62,6 +62,21 @@ def test_an_interval_fires_again_and_again(cluster: Cluster) -> None:
         timedelta(minutes=1)
     ] * 4
     assert app.AsyncResult(info.history[0].id).get(timeout=BOUND) == 1
+
+
+def test_no_signal_of_a_submission_is_sent_for_a_tick(cluster: Cluster) -> None:
+    sent: list[str] = []
+
+    def publish(sender: str, **_: object) -> None:
+        sent.append(sender)
+
+    for signal in (signals.before_task_publish, signals.after_task_publish):
+        signal.connect(publish, sender="fired.note")
+    app.schedules.add("often", schedule(60), note, (1,))
+    cluster.time.advance(181)
+    assert (ran, sent) == ([1] * 3, [])
+    note.delay(2).get(timeout=BOUND)
+    assert sent == ["fired.note"] * 2
 
 
 def test_a_crontab_fires_when_it_says(cluster: Cluster) -> None:
