@@ -19,9 +19,10 @@ from grpcflow_coordinator.core.presence import Session
 def is_due(step: Step, session: Session, level: Level, task: str) -> bool:
     """Return whether a batch of a task is to be handed out now; asked again when its first call has waited."""
     facts = session.batching[task]
-    if level.holds(task, facts.batch_size):
+    order = level.orders[task]
+    if order.holds(facts.batch_size):
         return True
-    due = level.since.get(task, 0.0) + facts.batch_within_ms
+    due = order.since + facts.batch_within_ms
     if due <= step.now.pace_ms + 1e-6:
         return True
     gates = step.cluster.gates
@@ -48,7 +49,8 @@ def hand_out(step: Step, session: Session, level: Level, line: Line) -> int:
             found = level.top(task, step.cluster.lines, step.loaded, step.cluster.gates)
         except OutOfPatience:
             break
-    level.since[task] = step.now.pace_ms
+    if task in level.orders:
+        level.orders[task].since = step.now.pace_ms
     if count:
         session.batches[batch] = count
         session.sharing += count - 1

@@ -90,13 +90,13 @@ def _first(step: Step, session: Session, queue: str) -> tuple[Level, Line] | Non
     for priority in sorted(levels, reverse=True):
         level = levels[priority]
         best: Line | None = None
-        for task in list(level.heaps):
+        for task in list(level.orders):
             if task not in session.facts.tasks or (task in gates.tasks and not gates.room(gates.tasks[task], now_ms)):
                 continue
             if task in session.batching and not batches.is_due(step, session, level, task):
                 continue
             line = level.top(task, cluster.lines, step.loaded, gates)
-            if line is not None and (best is None or (line.slot or ()) < (best.slot or ())):
+            if line is not None and (best is None or level.place(line) < level.place(best)):
                 best = line
         if best is not None:
             return level, best

@@ -48,8 +48,8 @@ class Line:
         self.queued = 0
         #: Entries that stand on the disk, those whose nodes run included.
         self.entries = 0
-        #: Its key in the order of its level; None: it takes no part in hand-outs.
-        self.slot: tuple[int, int] | None = None
+        #: Sequence by which it stands in the order of its level; None: it takes no part in hand-outs.
+        self.slot: int | None = None
         #: True: it waits for an attempt with its concurrency key to end.
         self.held = False
 

@@ -4,24 +4,21 @@ Lines of one fairness key, and all lines without one, are a *flow*. Flows take t
 handed out goes first, and one that comes anew begins where the round is, so that it neither waits for what was before
 it nor catches up. Within a flow the line whose head has waited longest goes first.
 
-Each task has a heap of its own, so that what a worker does not know, or a shut gate holds back, is passed over whole,
-however much it is. A heap's keys may lag behind: both parts of a key only grow while the line stays, so a key that is
-out of date is put right when it comes to the top.
+Each task has its own order, so that what a worker does not know, or a shut gate holds back, is passed over whole,
+however much it is. Keys in the heaps may lag behind: all parts of a key only grow while the line, or the flow, stays,
+so one that is out of date is put right when it comes to the top.
 """
 
 from __future__ import annotations
 
 import heapq
 from itertools import count
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from grpcflow_coordinator.core.limits import Gates
     from grpcflow_coordinator.core.lines import Line, Lines
     from grpcflow_coordinator.core.loaded import Loaded
-
-#: (what was handed out of the flow, sequence of the head, a number that differs, the line).
-_Place: TypeAlias = tuple[int, int, int, "Line"]
 
 #: Flows without work whose places in the round are kept.
 _KEPT: Final = 1000
@@ -29,48 +26,135 @@ _KEPT: Final = 1000
 #: Larger than any sequence.
 NO_LIMIT: Final = 1 << 62
 
+_number = count()
+
 
 class OutOfPatience(Exception):
     """The head of a line is not known, and this round reads no more of it."""
 
 
+class Order:
+    """The lines of one task, by flow."""
+
+    __slots__ = ("flows", "heap", "places", "since")
+
+    def __init__(self, now_ms: float) -> None:
+        #: Of each flow a heap of its lines: (sequence of the head, a number that differs, the line).
+        self.flows: dict[str, list[tuple[int, int, Line]]] = {}
+        #: The flows: (what was handed out of it, sequence of its head, a number that differs, the flow).
+        self.heap: list[tuple[int, int, int, str]] = []
+        #: The key that counts of each flow.
+        self.places: dict[str, tuple[int, int]] = {}
+        #: Monotonic milliseconds since which something is here, or since a batch of it left.
+        self.since = now_ms
+
+    def add(self, line: Line, head: int, served: int) -> None:
+        """Take a line in, or let it come forward."""
+        flow = line.key.fairness
+        line.slot = head
+        heapq.heappush(self.flows.setdefault(flow, []), (head, next(_number), line))
+        place = self.places.get(flow)
+        if place is None or (served, head) < place:
+            self._put(flow, (served, head))
+
+    def _put(self, flow: str, place: tuple[int, int]) -> None:
+        self.places[flow] = place
+        heapq.heappush(self.heap, (*place, next(_number), flow))
+
+    def top(self, served: dict[str, int], lines: Lines, loaded: Loaded, gates: Gates) -> Line | None:
+        """Return the line that goes first; None: there is none.
+
+        Raises:
+            OutOfPatience: it is not known yet.
+        """
+        heap = self.heap
+        while heap:
+            *place, _, flow = heap[0]
+            known = self.places.get(flow)
+            if known is None or list(known) != place:
+                heapq.heappop(heap)
+                continue
+            line = self._first(flow, lines, loaded, gates)
+            if line is None:
+                heapq.heappop(heap)
+                del self.places[flow], self.flows[flow]
+                continue
+            assert line.slot is not None
+            exact = (served[flow], line.slot)
+            if exact == known:
+                return line
+            heapq.heappop(heap)
+            self._put(flow, exact)
+        return None
+
+    def _first(self, flow: str, lines: Lines, loaded: Loaded, gates: Gates) -> Line | None:
+        """Return the line of a flow whose head has waited longest."""
+        heap = self.flows[flow]
+        while heap:
+            head, _, line = heap[0]
+            if line.slot != head:
+                heapq.heappop(heap)
+            elif line.key.key and gates.room_of_key(line.key) <= 0:
+                heapq.heappop(heap)
+                lines.rest(line)
+                gates.hold(line)
+            elif not lines.look_ahead(loaded, line):
+                raise OutOfPatience
+            elif line.slot is not None:  # else all that was left of it had settled, and it is gone
+                exact = line.head()
+                if exact == head:
+                    return line
+                heapq.heappop(heap)
+                if exact == NO_LIMIT:
+                    lines.rest(line)
+                else:
+                    line.slot = exact
+                    heapq.heappush(heap, (exact, next(_number), line))
+        return None
+
+    def holds(self, wanted: int) -> bool:
+        """Return whether so many nodes wait here."""
+        found = 0
+        for heap in self.flows.values():
+            for head, _, line in heap:
+                if line.slot == head:
+                    found += line.queued
+                    if found >= wanted:
+                        return True
+        return False
+
+
 class Level:
     """The lines of one queue and priority that may have something to hand out."""
 
-    __slots__ = ("_number", "flows", "heaps", "round", "served", "since")
+    __slots__ = ("flows", "orders", "round", "served")
 
     def __init__(self) -> None:
-        self._number = count()
         #: By task.
-        self.heaps: dict[str, list[_Place]] = {}
+        self.orders: dict[str, Order] = {}
         #: How many lines each flow has here.
         self.flows: dict[str, int] = {}
         #: How much was handed out of each flow, as far as that is ahead of the round.
         self.served: dict[str, int] = {}
         #: Where the round is.
         self.round = 0
-        #: By task: monotonic milliseconds since which something of it is here, or since a batch of it left.
-        self.since: dict[str, float] = {}
 
     def add(self, line: Line, now_ms: float) -> None:
         """Let a line take part; one that does and has come forward is moved."""
-        flow = line.key.fairness
+        flow, head = line.key.fairness, line.low()
         if flow not in self.flows:
             self.served[flow] = max(self.served.get(flow, 0), self.round)
-        slot = (self.served[flow], line.low())
         if line.slot is None:
             self.flows[flow] = self.flows.get(flow, 0) + 1
-        elif line.slot <= slot:
+        elif line.slot <= head:
             return
-        line.slot = slot
-        heap = self.heaps.get(line.key.task)
-        if heap is None:
-            heap = self.heaps[line.key.task] = []
-            self.since[line.key.task] = now_ms
-        heapq.heappush(heap, (*slot, next(self._number), line))
+        order = self.orders.get(line.key.task)
+        if order is None:
+            order = self.orders[line.key.task] = Order(now_ms)
+        order.add(line, head, self.served[flow])
 
     def remove(self, line: Line) -> None:
-        """Let a line take part no longer; what is left of it in the heap is dropped when it comes to the top."""
+        """Let a line take part no longer; what is left of it in its heap is dropped when it comes to the top."""
         if line.slot is None:
             return
         line.slot = None
@@ -98,37 +182,12 @@ class Level:
         Raises:
             OutOfPatience: it is not known yet.
         """
-        heap = self.heaps.get(task)
-        while heap:
-            served, head, _, line = heap[0]
-            if line.slot != (served, head):
-                heapq.heappop(heap)
-            elif line.key.key and gates.room_of_key(line.key) <= 0:
-                heapq.heappop(heap)
-                lines.rest(line)
-                gates.hold(line)
-            elif not lines.look_ahead(loaded, line):
-                raise OutOfPatience
-            elif line.slot is not None:  # else all that was left of it had settled, and it is gone
-                slot = (self.served[line.key.fairness], line.head())
-                if slot[1] == NO_LIMIT:
-                    heapq.heappop(heap)
-                    lines.rest(line)
-                elif slot == line.slot:
-                    return line
-                else:
-                    line.slot = slot
-                    heapq.heapreplace(heap, (*slot, next(self._number), line))
-        self.heaps.pop(task, None)
-        self.since.pop(task, None)
-        return None
+        order = self.orders.get(task)
+        line = None if order is None else order.top(self.served, lines, loaded, gates)
+        if line is None:
+            self.orders.pop(task, None)
+        return line
 
-    def holds(self, task: str, wanted: int) -> bool:
-        """Return whether so many nodes of a task wait here."""
-        found = 0
-        for served, head, _, line in self.heaps.get(task, ()):
-            if line.slot == (served, head):
-                found += line.queued
-                if found >= wanted:
-                    return True
-        return False
+    def place(self, line: Line) -> tuple[int, int]:
+        """Return how far in front a line stands that is at the top of its task: the lower the further."""
+        return self.served[line.key.fairness], line.slot or 0

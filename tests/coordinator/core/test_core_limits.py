@@ -380,6 +380,27 @@ def test_a_hundred_thousand_blocked_calls_cost_no_more_per_hand_out_than_a_thous
     assert many < 3 * few + 0.05
 
 
+def _next_ones(keys: int, fairness: bool) -> float:
+    """Return the seconds that 100 hand-outs take, one after the other, of a task that has calls of so many keys."""
+    bench = Bench()
+    bench.check = False
+    for first in range(0, keys, 500):
+        names = [f"key {number}" for number in range(first, min(first + 500, keys))]
+        (fair if fairness else keyed)(bench, *names)
+    worker = bench.worker(task_facts=limited(concurrency=1))
+    began = time.perf_counter()
+    for _ in range(100):
+        bench.values_of(worker)
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize("fairness", [False, True])
+def test_ten_thousand_keys_that_wait_for_one_limit_cost_no_more_per_hand_out_than_two_hundred(fairness: bool) -> None:
+    few = min(_next_ones(200, fairness) for _ in range(3))
+    many = min(_next_ones(10_000, fairness) for _ in range(2))
+    assert many < 5 * few + 0.05
+
+
 def test_a_call_that_no_limit_knows_costs_no_record_of_one(bench: Bench) -> None:
     bench.submit(one())
     bench.values_of(bench.worker())
