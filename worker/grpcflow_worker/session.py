@@ -124,6 +124,8 @@ class Session:
         self._started: set[int] = set()
         self._starts_to_tell: list[int] = []
         self._sequence = 0
+        #: The last message of this stream that the coordinator has answered.
+        self._answered = 0
         self._queues_changed = False
         self._resized = False
         self._drain_to_tell = False
@@ -169,7 +171,7 @@ class Session:
         """Begin a stream: the message to send first. All that an earlier stream left unacknowledged is sent anew."""
         self.disconnected()
         self.phase = Phase.GREETING
-        self._sequence = 1
+        self._sequence = self._answered = 1
         self.capacity.announced = self.capacity.target()
         mine = self.identity
         held = [pb.Held(node=node_of(run, token), token=token) for token, run in self._open.items()]
@@ -225,6 +227,7 @@ class Session:
         effects = Effects(commands=list(message.commands))
         if greeted:
             self._welcomed(message.welcome, effects)
+        self._answered = max(self._answered, message.acknowledged)
         arrived = self._progress.acknowledge(message.acknowledged)
         for token in self._outbox.acknowledge(message.acknowledged):
             self._told.pop(token, None)
@@ -401,7 +404,7 @@ class Session:
 
         What it holds counts as sent; call it only when the message can be written.
         """
-        if self.phase is not Phase.ONLINE:
+        if self.phase is not Phase.ONLINE or self._gathers():
             return None
         message = pb.WorkRequest(sequence=self._sequence + 1)
         if self._replies:
@@ -418,6 +421,16 @@ class Session:
         self._beat = False
         self._sequence += 1
         return message
+
+    def _gathers(self) -> bool:
+        """True while ends may wait for an answer: the coordinator works on a message, and no place wants for work.
+
+        Each message costs both sides much more than an end in it, so at a time one is on its way.
+        """
+        if self._sequence == self._answered or len(self._open) <= self.identity.concurrency:
+            return False
+        pressing = self._replies or self._queues_changed or self._resized or self._beat or self.draining
+        return not pressing
 
     def _may_leave(self) -> bool:
         # What was assigned before the coordinator read of the drain is on its way until it acknowledged that
