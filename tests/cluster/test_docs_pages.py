@@ -14,6 +14,7 @@ from grpcflow import Grpcflow
 
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\(([^)#\s:]+)(#[^)]*)?\)")
+ANCHOR = re.compile(r"\]\(([^)#\s:]*)#([^)\s]+)\)")
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 PAGES = sorted(DOCS.rglob("*.md"))
 
@@ -61,6 +62,20 @@ def test_every_page_of_the_canvas_and_of_tasks_has_examples() -> None:
 def test_every_page_that_is_linked_is_there(page: Path) -> None:
     for target, _ in LINK.findall(page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def headings(page: Path) -> set[str]:
+    """Returns the headings of a page as links name them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    bare = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line) for line in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)]
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in bare}
+
+
+@pages
+def test_every_heading_that_is_linked_is_there(page: Path) -> None:
+    for target, anchor in ANCHOR.findall(page.read_text(encoding="utf-8")):
+        there = headings((page.parent / target) if target else page)
+        assert anchor in there, f"{page.name} links to #{anchor}, which {target or page.name} does not have"
 
 
 @pages
