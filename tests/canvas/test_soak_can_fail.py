@@ -73,13 +73,13 @@ def nobody_waits_for_added_members(patch: pytest.MonkeyPatch) -> None:
 
 
 def replacements_lose_their_errors(patch: pytest.MonkeyPatch) -> None:
-    real = attaching._relocated
+    real = attaching.relocated
 
     def shorter(*args: Any) -> Any:
         failure = real(*args)
         return None if failure is None else replace(failure, cause=None, reason="")
 
-    patch.setattr(attaching, "_relocated", shorter)
+    patch.setattr(attaching, "relocated", shorter)
 
 
 def links_are_forgotten(patch: pytest.MonkeyPatch) -> None:

@@ -381,6 +381,20 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         lane = control_service_pb2.LaneInfo(queue="q", task="t", waiting=3)
         return control_service_pb2.ListQueuesResponse(lanes=[lane], scheduled=1)
 
+    def SetLimit(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return control_service_pb2.SetLimitResponse(limit=request.limit)
+
+    def ListLimits(self, request: Any, context: Any) -> Any:
+        return control_service_pb2.ListLimitsResponse()
+
+    def SetRetention(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return control_service_pb2.SetRetentionResponse()
+
+    def ListRetention(self, request: Any, context: Any) -> Any:
+        return control_service_pb2.ListRetentionResponse()
+
 
 class FakeCoordinator:
     """The fake behind a real port; it can be stopped and started again there."""

@@ -14,7 +14,7 @@ logger = get_task_logger(__name__)
 
 
 @app.task(name="service.speak")
-def speak(word):
+def speak(word: str) -> int:
     """Says a word in each way that there is."""
     print("printed", word)
     logger.info("logged %s", word)
@@ -23,7 +23,7 @@ def speak(word):
 
 
 @app.task(name="service.speak_async")
-async def speak_async(word):
+async def speak_async(word: str) -> int:
     """The same in a coroutine, with others between the pieces."""
     print("printed", end=" ")
     await asyncio.sleep(0)
@@ -34,7 +34,7 @@ async def speak_async(word):
 
 
 @app.task(name="service.wait_here")
-def wait_here(door):
+def wait_here(door: str) -> int:
     """Waits until the file is there, in a frame that a dump of stacks must show."""
     Path(os.environ["NOTES"], f"waits-{os.getpid()}").touch()
     pause = threading.Event()

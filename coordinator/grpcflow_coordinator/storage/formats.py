@@ -352,7 +352,11 @@ def lane_of(line: LineKey) -> Lane:
 
 def line_in(lane: Lane, priority: int) -> LineKey:
     """Return a line of a lane."""
-    return LineKey(lane[0], lane[1], priority, *lane[2:])
+    if len(lane) == 2:
+        return LineKey(*lane, priority)
+    queue, task, *keys = lane
+    fairness, key, per_key = keys
+    return LineKey(queue, task, priority, str(fairness), str(key), int(per_key))
 
 
 def write_lane(lane: Lane) -> bytes:
