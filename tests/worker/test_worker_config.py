@@ -46,7 +46,7 @@ def test_addresses_are_a_list_without_repeats() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"pool": "gevent"}, "prefork"),
+        ({"pool": "processes or so"}, "prefork"),
         ({"log_level": "LOUD"}, "DEBUG"),
         ({"concurrency": 0}, "at least 1"),
         ({"concurrency": 4, "pool": "solo"}, "one task at a time"),

@@ -113,10 +113,12 @@ async def test_the_soft_time_lets_a_task_finish_that_is_short_enough() -> None:
         assert await it.code() == 0
 
 
-async def test_when_the_soft_time_is_over_what_runs_is_stopped() -> None:
+async def test_when_the_soft_time_is_over_what_runs_is_stopped(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "grpcflow.worker")
     async with house(soft(10.0)) as it:
         stream = await it.busy()
         it.supervisor.signalled(signal.SIGINT)
+        assert "then stopping; once more gives them 10 s" in caplog.text
         it.supervisor.signalled(signal.SIGINT)
         await settle()
         message = await stream.until(lambda each: each.drain)

@@ -98,7 +98,7 @@ def _concurrency(_context: click.Context, _parameter: click.Parameter, value: st
     help="Tasks at once.  [default: the CPUs we may use; asyncio: 100]",
 )
 @click.option(
-    "-P", "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="What the tasks run in."
+    "-P", "--pool", metavar="|".join(POOLS), default="prefork", show_default=True, help="What the tasks run in."
 )
 @click.option(
     "--time-limit", type=float, metavar="SECONDS", help="Kill a task that runs longer and says no limit itself."

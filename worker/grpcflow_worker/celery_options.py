@@ -6,7 +6,7 @@ Plain data. It may import nothing of grpcflow.
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["OPTIONS_ELSEWHERE"]
+__all__ = ["OPTIONS_ELSEWHERE", "POOLS_ELSEWHERE"]
 
 _SETTINGS: Final = "the app reads its settings itself: app.config_from_object()"
 _ADAPTS: Final = "there is nothing to set: how much a worker holds adapts to how long its tasks take"
@@ -14,6 +14,16 @@ _NO_EVENTS: Final = "events need no switch: leave it out"
 _NO_TALK: Final = "workers speak to the coordinator only, which knows all of them: leave it out"
 _NO_BEAT: Final = "no process for schedules is needed: leave it out"
 _BY_SERVICE: Final = "leave it to what starts the worker: a systemd unit, a container, a process supervisor"
+
+_COROUTINES: Final = "write -P asyncio for tasks that are async def, or -P threads for others that wait"
+
+#: What to use instead of a pool of Celery's.
+POOLS_ELSEWHERE: Final[Mapping[str, str]] = {
+    "gevent": _COROUTINES,
+    "eventlet": _COROUTINES,
+    "processes": "write -P prefork",
+    "custom": "executors of one's own cannot be plugged in",
+}
 
 #: What to use instead, by each spelling of an option.
 OPTIONS_ELSEWHERE: Final[Mapping[str, str]] = {

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypedDict, Unpack, cast, get_args
 
+from grpcflow_worker.celery_options import POOLS_ELSEWHERE
 from grpcflow_worker.names import expand_name
 from grpcflow_worker.places import too_many
 from grpcflow_worker.pool_options import PoolOptions
@@ -144,6 +145,8 @@ def build_config(
     """
     host = host or socket.gethostname()
     pool, level = options.get("pool", "prefork"), options.get("log_level", "INFO").upper()
+    if pool in POOLS_ELSEWHERE:
+        raise ConfigError(f"there is no pool {pool!r} here: {POOLS_ELSEWHERE[pool]}")
     _check_choice("pool", pool, POOLS)
     _check_choice("log level", level, LOG_LEVELS)
     threads, blocked_after = options.get("threads"), options.get("blocked_after")

@@ -294,7 +294,9 @@ class Supervisor:
         step = self.leaving.hear(number)
         if step is Step.WARM:
             running = self._session.open if self._session is not None else 0
-            what = "starting anew" if self.leaving.restarts else "stopping; once more stops at once"
+            soft = self.leaving.soft_seconds
+            once_more = f"gives them {soft:g} s" if soft else "stops at once"
+            what = "starting anew" if self.leaving.restarts else f"stopping; once more {once_more}"
             _log.info("%s: finishing %d tasks, then %s", name, running, what)
             self.drain(number)
         elif step is Step.SOFT:
