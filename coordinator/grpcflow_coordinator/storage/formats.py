@@ -8,7 +8,7 @@ version for one release, so that the release before can come back.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -339,36 +339,34 @@ def _limit(limit: Limit) -> tuple[int, int, int]:
     return limit.rate_count, limit.rate_period_ms, limit.concurrency
 
 
-#: Queue, task, and where there are keys: fairness key, concurrency key, how many with that one run at once.
-Lane: TypeAlias = tuple[str, str] | tuple[str, str, str, str, int]
+class Lane(NamedTuple):
+    """What the lines of one lane have in common."""
+
+    queue: str
+    task: str
+    fairness: str = ""
+    key: str = ""
+    per_key: int = 0
 
 
 def lane_of(line: LineKey) -> Lane:
-    """Return what the lines of one lane have in common."""
-    if line.fairness or line.key:
-        return line.queue, line.task, line.fairness, line.key, line.per_key
-    return line.queue, line.task
+    """Return the lane of a line."""
+    return Lane(line.queue, line.task, line.fairness, line.key, line.per_key)
 
 
 def line_in(lane: Lane, priority: int) -> LineKey:
     """Return a line of a lane."""
-    if len(lane) == 2:
-        return LineKey(*lane, priority)
-    queue, task, *keys = lane
-    fairness, key, per_key = keys
-    return LineKey(queue, task, priority, str(fairness), str(key), int(per_key))
+    return LineKey(lane.queue, lane.task, priority, lane.fairness, lane.key, lane.per_key)
 
 
 def write_lane(lane: Lane) -> bytes:
-    """Write the names of a lane."""
-    return encode((VERSION, *lane))
+    """Write the names of a lane; those of one without keys as ever."""
+    return encode((VERSION, *(lane if lane.fairness or lane.key else lane[:2])))
 
 
 def read_lane(data: bytes) -> Lane:
     """Read the names of a lane."""
-    fields = read(data)
-    names: Lane = tuple(fields[1:6])
-    return names
+    return Lane(*read(data)[1:6])
 
 
 def write_held(held: Held) -> bytes:
