@@ -70,9 +70,7 @@ def _no_exchanges(_ctx: click.Context, parameter: click.Parameter, text: str | N
 @click.command("call")
 @click.argument("name")
 @click.option("--args", "-a", default="[]", metavar="JSON", callback=json_of(list, "'[2, 3]'"), help="A list.")
-@click.option(
-    "--kwargs", "-k", default="{}", metavar="JSON", callback=json_of(dict, "'{\"x\": 2}'"), help="An object."
-)
+@click.option("--kwargs", "-k", default="{}", metavar="JSON", callback=json_of(dict, "'{\"x\": 2}'"), help="An object.")
 @click.option("--eta", metavar="MOMENT", callback=moment_option, help="Not before this moment, ISO 8601.")
 @click.option("--countdown", metavar="SECONDS", type=click.FloatRange(min=0), help="Not before so many seconds.")
 @click.option("--expires", metavar="SECONDS|MOMENT", callback=_expiry, help="Not after.")
