@@ -9,7 +9,7 @@ from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Assign
 from grpcflow_coordinator.core.lines import MARK_BLOCK, Line
 from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, Entry, NodeState, Progress, Template
-from grpcflow_coordinator.core.ordering import NO_LIMIT, Level
+from grpcflow_coordinator.core.ordering import Level
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.core.settling import Defect
 from grpcflow_coordinator.core.states import Trigger, transition
@@ -38,19 +38,20 @@ def hand_out(step: Step, session: Session, level: Level, line: Line, want: int) 
 
 def take(step: Step, level: Level, line: Line, want: int) -> Taken | None:
     """Take up to `want` nodes from the head of a line, as far as the gates let them through."""
-    lines, gates, now_ms = step.cluster.lines, step.cluster.gates, step.now.pace_ms
-    for gate in (gates.tasks.get(line.key.task), gates.queues.get(line.key.queue)):
-        if gate is not None:
-            want = min(want, gates.room(gate, now_ms))
+    lines, gates = step.cluster.lines, step.cluster.gates
+    if gates.tasks or gates.queues:
+        for gate in (gates.tasks.get(line.key.task), gates.queues.get(line.key.queue)):
+            want = min(want, gates.room(gate, step.now.pace_ms))
     if line.key.key:
         want = min(want, gates.room_of_key(line.key))
     found = lines.take(step.loaded, line, want) if want > 0 else None
+    if found is not None:
+        level.spend(line, found[2])
+    if not (line.more or line.window or line.back):
+        lines.rest(line)
     if found is None:
-        if not line.more and line.low() == NO_LIMIT:
-            lines.rest(line)
         return None
     entry, offset, count = found
-    level.spend(line, count)
     top = entry.sequence + offset + count
     if top > line.mark:
         line.mark = top + MARK_BLOCK

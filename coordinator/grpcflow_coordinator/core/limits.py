@@ -132,6 +132,8 @@ class Gates:
 
     def before(self, queue: str, task: str, key: str) -> tuple[Gate, ...]:
         """Return the gates that a call passes; the one of its key is made where it is new."""
+        if not (key or self.tasks or self.queues):
+            return ()
         found = [gate for gate in (self.tasks.get(task), self.queues.get(queue)) if gate is not None]
         if key:
             gate = self.keys.get(key)

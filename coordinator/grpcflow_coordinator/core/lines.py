@@ -17,6 +17,9 @@ from grpcflow_coordinator.core.ordering import NO_LIMIT, Level
 #: Entries of a line that are kept in memory.
 WINDOW = 64
 
+#: Levels whose rounds are remembered while nothing waits there.
+LEVELS_KEPT = 1000
+
 #: How far the hand-out mark moves at once, in nodes.
 MARK_BLOCK = 1000
 
@@ -88,6 +91,8 @@ class Lines:
         self.gone: set[tuple[bytes, int]] = set()
         #: Graphs that were retried: the sequence below which no entry means their nodes any more.
         self.retried: dict[bytes, int] = {}
+        #: Levels that were used lately, by queue and priority.
+        self._levels: dict[tuple[str, int], Level] = {}
         #: Monotonic milliseconds of this step.
         self.now_ms = 0.0
         #: How many pages of settled nodes this round may still read.
@@ -104,11 +109,23 @@ class Lines:
         """Let the line take part in hand-outs."""
         if line.held or line.low() == NO_LIMIT:
             return
-        levels = self.ready.setdefault(line.key.queue, {})
-        level = levels.get(line.key.priority)
+        key = line.key
+        levels = self.ready.get(key.queue)
+        if levels is None:
+            levels = self.ready[key.queue] = {}
+        level = levels.get(key.priority)
         if level is None:
-            level = levels[line.key.priority] = Level()
+            level = levels[key.priority] = self._level(key.queue, key.priority)
         level.add(line, self.now_ms)
+
+    def _level(self, queue: str, priority: int) -> Level:
+        """Return the level of a queue and priority; one that was used before knows where its round is."""
+        level = self._levels.get((queue, priority))
+        if level is None:
+            if len(self._levels) >= LEVELS_KEPT:
+                del self._levels[next(iter(self._levels))]
+            level = self._levels[queue, priority] = Level()
+        return level
 
     def rest(self, line: Line) -> None:
         """Take a line out of the hand-outs."""

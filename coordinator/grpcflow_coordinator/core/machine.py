@@ -150,8 +150,10 @@ class Machine:
         submission.sweep(step)
         submission.release_ready(step)
         jobs.work(step)
-        unique.work(step)
-        schedules.work(step)
+        if self.cluster.followed:
+            unique.work(step)
+        if self.cluster.alarms or self.cluster.queueing:
+            schedules.work(step)
         timers.fire(step)
         if not timers.are_due(step):
             dispatch.dispatch(step)

@@ -36,13 +36,15 @@ class OutOfPatience(Exception):
 class Order:
     """The lines of one task, by flow."""
 
-    __slots__ = ("flows", "heap", "places", "since")
+    __slots__ = ("count", "flows", "heap", "places", "since")
 
     def __init__(self, now_ms: float) -> None:
         #: Of each flow a heap of its lines: (sequence of the head, a number that differs, the line).
         self.flows: dict[str, list[tuple[int, int, Line]]] = {}
         #: The flows: (what was handed out of it, sequence of its head, a number that differs, the flow).
         self.heap: list[tuple[int, int, int, str]] = []
+        #: How many lines take part.
+        self.count = 0
         #: The key that counts of each flow.
         self.places: dict[str, tuple[int, int]] = {}
         #: Monotonic milliseconds since which something is here, or since a batch of it left.
@@ -144,13 +146,14 @@ class Level:
         flow, head = line.key.fairness, line.low()
         if flow not in self.flows:
             self.served[flow] = max(self.served.get(flow, 0), self.round)
-        if line.slot is None:
-            self.flows[flow] = self.flows.get(flow, 0) + 1
-        elif line.slot <= head:
-            return
         order = self.orders.get(line.key.task)
         if order is None:
             order = self.orders[line.key.task] = Order(now_ms)
+        if line.slot is None:
+            self.flows[flow] = self.flows.get(flow, 0) + 1
+            order.count += 1
+        elif line.slot <= head:
+            return
         order.add(line, head, self.served[flow])
 
     def remove(self, line: Line) -> None:
@@ -158,6 +161,10 @@ class Level:
         if line.slot is None:
             return
         line.slot = None
+        order = self.orders[line.key.task]
+        order.count -= 1
+        if not order.count:
+            del self.orders[line.key.task]
         flow = line.key.fairness
         self.flows[flow] -= 1
         if self.flows[flow]:
@@ -183,10 +190,7 @@ class Level:
             OutOfPatience: it is not known yet.
         """
         order = self.orders.get(task)
-        line = None if order is None else order.top(self.served, lines, loaded, gates)
-        if line is None:
-            self.orders.pop(task, None)
-        return line
+        return None if order is None else order.top(self.served, lines, loaded, gates)
 
     def place(self, line: Line) -> tuple[int, int]:
         """Return how far in front a line stands that is at the top of its task: the lower the further."""

@@ -12,18 +12,25 @@ class Queueing(Numbers):
     """Reads and writes of these nouns; mixed into `Records`."""
 
     _lanes: dict[Lane, int]
+    #: The same by line, as far as it was asked for.
+    _numbers: dict[LineKey, int]
     _free_lanes: list[int]
     _last_lane: int
 
     def _read_lanes(self) -> None:
         """Read which lanes there are."""
-        self._lanes = {}
+        self._lanes, self._numbers = {}, {}
         for key, data in self._all(keys.LANE):
             self._lanes[formats.read_lane(data)] = int.from_bytes(key[4:8], "big")
         self._free_lanes = []
         self._last_lane = max(self._lanes.values(), default=0)
 
     def _lane(self, line: LineKey) -> int:
+        number = self._numbers.get(line)
+        return self._find_lane(line) if number is None else number
+
+    def _find_lane(self, line: LineKey) -> int:
+        """Return the number of a line's lane, a new one where it is new."""
         names = formats.lane_of(line)
         lane = self._lanes.get(names)
         if lane is None:
@@ -33,6 +40,7 @@ class Queueing(Numbers):
                 lane = self._last_lane = self._last_lane + 1
             self._lanes[names] = lane
             self._overlay.put(keys.LANE + lane.to_bytes(4, "big"), formats.write_lane(names))
+        self._numbers[line] = lane
         return lane
 
     def lines(self) -> list[LineKey]:
@@ -50,6 +58,7 @@ class Queueing(Numbers):
     def drop_line(self, line: LineKey) -> None:
         """See `Loaded`."""
         lane = self._lane(line)
+        del self._numbers[line]
         self._overlay.delete(keys.line(keys.MARK, lane, line.priority))
         for kind in (keys.ENTRY, keys.MARK):
             prefix = kind + lane.to_bytes(4, "big")
@@ -57,6 +66,8 @@ class Queueing(Numbers):
                 return
         self._overlay.delete(keys.LANE + lane.to_bytes(4, "big"))
         del self._lanes[formats.lane_of(line)]
+        for other in [line._replace(priority=priority) for priority in range(10)]:
+            self._numbers.pop(other, None)
         self._free_lanes.append(lane)
 
     def entries(self, line: LineKey, after: int, before: int, limit: int) -> list[Entry]:
