@@ -163,6 +163,7 @@ def test_replacements_above_a_call_are_counted() -> None:
         ("group_index", r"group\(\.\.\.\)"),
         ("interval", "nothing polls"),
         ("result_cls", "another object of its id"),
+        ("rate_limit", r"give it to @app.task\(rate_limit=\.\.\.\)"),
         ("countdwn", "did you mean 'countdown'"),
         ("xyzzy", "there are acks_late"),
     ],

@@ -220,7 +220,7 @@ def test_a_time_that_utc_has_not_is_refused(option: str, eta: str, app: FakeApp)
 @pytest.mark.parametrize("option", ["countdown", "expires"])
 @pytest.mark.parametrize("value", [1e15, timedelta.max, float("inf"), float("nan"), "soon"])
 def test_a_length_that_cannot_travel_is_refused(option: str, value: Any, app: FakeApp) -> None:
-    with pytest.raises(ValueError, match=r"10,000 years at most|must be a datetime|Invalid isoformat"):
+    with pytest.raises(ValueError, match=r"10,000 years at most|must be a datetime, or text such as"):
         only(app, **{option: value})
 
 

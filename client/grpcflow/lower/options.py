@@ -67,6 +67,11 @@ def unknown_option(task: str, option: str) -> TypeError:
     """Return the error for an option that a call cannot have; it says what to use."""
     if option in CALL_OPTIONS_ELSEWHERE:
         return TypeError(f"{task}: the option {option!r} has no meaning here; {CALL_OPTIONS_ELSEWHERE[option]}")
+    from grpcflow.task import Task  # which calls what is here
+
+    if option in Task.OPTIONS:
+        cure = f"give it to @app.task({option}=...)"
+        return TypeError(f"{task}: {option!r} is an option of the task, and not of one call; {cure}")
     near = difflib.get_close_matches(option, OPTIONS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(OPTIONS))}"
     return TypeError(f"{task}: there is no option {option!r}; {hint}")
@@ -135,7 +140,7 @@ def checked_name(what: str, name: Any) -> str:
         ValueError: It is no text, or too long.
     """
     if not isinstance(name, str) or not name:
-        raise ValueError(f"the {what} is {name!r}; it must be text")
+        raise ValueError(f"the {what} is {name!r}; it must be text of 1 to {NAME_LIMIT} bytes")
     if len(name) * 4 > NAME_LIMIT and len(name.encode()) > NAME_LIMIT:
         raise ValueError(f"the {what} {name[:40]!r}... is over {NAME_LIMIT} bytes long")
     return name

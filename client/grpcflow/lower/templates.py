@@ -232,15 +232,24 @@ class Calls:
 
     def _time(self, option: str, value: Any) -> datetime:
         """Return a time as UTC; naive ones are read in the app's time zone."""
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        if not isinstance(value, datetime):
-            raise ValueError(f"{option} is {value!r}; it must be a datetime")
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=self._app.conf.tzinfo)
+        moment = _moment(value)
+        if moment is None:
+            raise ValueError(f"{option} is {value!r}; it must be a datetime, or text such as '2030-01-31T12:00'")
+        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=self._app.conf.tzinfo)
         try:
             return aware.astimezone(UTC)
         except OverflowError:
             raise ValueError(f"{option} is {aware.isoformat()}, which is before or after all times in UTC") from None
+
+
+def _moment(value: Any) -> datetime | None:
+    """Return a time that was given as one or as ISO 8601; None: it is neither."""
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, datetime) else None
 
 
 def _length(name: str, option: str, choose: _Choose, setting: Any = None) -> timedelta | None:
