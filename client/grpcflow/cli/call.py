@@ -117,8 +117,9 @@ def call(
         click.echo(f"Note: the app {app.main!r} has no task {name!r}; it waits until a worker knows it.", err=True)
     try:
         task_id = app.send_task(name, args, kwargs, **given).id
-    except (TypeError, ContentDisallowed, ImproperlyConfigured) as error:
-        # These arguments would fail on the worker, or there is no such compression, or its package is missing.
+    except (TypeError, ValueError, ContentDisallowed, ImproperlyConfigured) as error:
+        # These arguments would fail on the worker, a name or a key cannot be, there is no such compression, or its
+        # package is missing.
         raise click.UsageError(str(error)) from error
     if not wait:
         echo_json({"id": task_id}) if said.as_json else click.echo(task_id)

@@ -137,6 +137,9 @@ def test_moments_are_read_as_iso_8601(typed: Type, cluster: FakeConnection) -> N
         ("--expires", "0"),
         ("--timeout", "3"),
         ("--serializer", "xml"),
+        ("--queue", ""),
+        ("--queue", "q" * 256),
+        ("--eta", "0001-01-01T00:00:00+01:00"),
     ],
 )
 def test_what_cannot_be_meant_is_exit_code_2(typed: Type, cluster: FakeConnection, words: tuple[str, ...]) -> None:
