@@ -4,6 +4,7 @@
     scripts/bench --rounds 5 --json bench.json
     scripts/bench --small         a smoke run: a few tasks of everything
     scripts/bench --large         large canvases: time, memory, bytes of a node, and how long others wait meanwhile
+    scripts/bench --mixed         tasks of 1 ms and of 5 s on two workers, beside the schedule that is ideal
 
 The machine's speed drifts, so that a figure alone says little: the ratio of two runs of the same minute is what
 to quote. grpcflow's figures are of a durable coordinator (fsync on every commit) and one worker with two prefork
@@ -23,7 +24,7 @@ from pathlib import Path
 import rich.console
 import rich.table
 
-from benchmarks import large
+from benchmarks import large, mixed
 from benchmarks.cluster import Cluster
 from benchmarks.floor import Floor
 from benchmarks.tasks import add, total
@@ -147,10 +148,13 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20_000, help="tasks of a bulk (20000)")
     parser.add_argument("--small", action="store_true", help="a few tasks of everything, once")
     parser.add_argument("--large", action="store_true", help="large canvases only (with --small: smaller ones)")
+    parser.add_argument("--mixed", action="store_true", help="short and long tasks only (with --small: shorter ones)")
+    parser.add_argument("--seed", type=int, help="of the order of --mixed; it is printed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every round to this file")
     options = parser.parse_args()
-    if options.large:
-        found = large.measure(0.01 if options.small else 1.0)
+    if options.large or options.mixed:
+        small = options.small
+        found = large.measure(0.01 if small else 1.0) if options.large else mixed.measure(small, options.seed)
         if options.json:
             options.json.write_text(json.dumps(found, indent=2) + "\n")
         return

@@ -1,4 +1,4 @@
-"""The cluster under measurement: a durable coordinator and one worker with two prefork children."""
+"""The cluster under measurement: a durable coordinator and workers with two prefork children each."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ START_LIMIT = 30.0
 
 
 class Cluster:
-    """A coordinator and a worker, running: a context manager.
+    """A coordinator and workers, running: a context manager.
 
     Args:
-        workers: 1 for one worker with two prefork children, 0 for none.
+        workers: how many, with two prefork children each; 0 for none.
         folder: where the data lies; None: a temporary folder.
     """
 
@@ -31,12 +31,12 @@ class Cluster:
         self._workers = workers
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def _start(self, name: str, *arguments: str) -> None:
-        with (self._scratch / f"{name}.log").open("wb") as log:
+    def _start(self, name: str, *arguments: str, log: str = "") -> None:
+        with (self._scratch / f"{log or name}.log").open("wb") as file:
             process = subprocess.Popen(
                 [command(name), *arguments],
                 env=environment(self.address, Path(__file__).parent.parent),
-                stdout=log,
+                stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=self._scratch,
             )
@@ -46,8 +46,10 @@ class Cluster:
         from benchmarks import tasks
 
         self._start("grpcflow-coordinator", "--data", str(self._data), "--listen", self.address)
-        if self._workers:
-            self._start("grpcflow-worker", "-A", "benchmarks.tasks", "-n", "bench", "-c", "2", "-P", "prefork")
+        for number in range(self._workers):
+            name = f"bench{number or ''}"
+            options = ("-A", "benchmarks.tasks", "-c", "2", "-P", "prefork", "-n", name)
+            self._start("grpcflow-worker", *options, log=name)
         tasks.app.conf.update(coordinator=self.address)
         try:
             self._wait_until_up(tasks.app)

@@ -19,7 +19,7 @@ GROWTH: Final = 8
 AHEAD: Final = 0.1
 
 #: Seconds without any end, beyond what a task takes, after which unstarted attempts are handed back.
-PATIENCE: Final = 0.25
+PATIENCE: Final = 0.1
 
 
 class Capacity:
