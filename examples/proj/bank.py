@@ -3,7 +3,7 @@
 from proj.app import app
 
 
-@app.task
+@app.task(rate_limit="100/s")  # what the provider takes, from all workers together
 def send_sms(account: int, message: str) -> str:
     """Sends a text message; returns what was said."""
     return f"SMS to {account}: {message}"

@@ -223,6 +223,7 @@ def test_the_same_from_the_shell(cluster: Cluster, capsys: pytest.CaptureFixture
     cluster.time.advance(61)
     assert ran == [4]
     assert "fired" in said("list").splitlines()[1]
+    assert said("list", "night*") == "No schedule is called 'night*'.\n"
     assert said("pause", "shell") == "Schedule shell is paused.\n"
     assert json.loads(said("show", "shell", "--json"))["paused"] is True
     assert app.AsyncResult(said("run", "shell").strip()).get(timeout=BOUND) == 4

@@ -39,6 +39,8 @@ def list_schedules(pattern: str) -> None:
     found = _schedules().list(pattern)
     if invocation().as_json:
         echo_json({"schedules": [schedule_screen.as_json(info) for info in found]})
+    elif pattern and not found:
+        click.echo(f"No schedule is called {pattern!r}.")
     else:
         schedule_screen.draw_list(found)
 
