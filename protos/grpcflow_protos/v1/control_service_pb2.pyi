@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from grpcflow_protos.v1 import command_pb2 as _command_pb2
 from grpcflow_protos.v1 import graph_pb2 as _graph_pb2
 from grpcflow_protos.v1 import limit_pb2 as _limit_pb2
 import builtins as _builtins
@@ -117,15 +118,36 @@ class InspectRequest(_message.Message):
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    PATTERNS_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """Name: ping active reserved scheduled registered active_queues stats ..."""
     arguments: _builtins.bytes
     """Arguments, one JSON object; empty means {}."""
     timeout_ms: _builtins.int
     """How long to wait for each; 0 means 1,000."""
+    regex: _builtins.bool
+    """True: the patterns are regular expressions that match the whole name; false: with * and ? as in a shell."""
+    limit: _builtins.int
+    """Of what the coordinator adds to a worker's answer (nodes that it could be given): so many at most; 0 means 100."""
     @_builtins.property
     def destination(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of workers; a part before "@" is enough where it is unique. None: all."""
+
+    @_builtins.property
+    def patterns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Patterns of worker names, any of them; what destination, patterns, queues and labels name must all agree."""
+
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only workers that serve one of these queues."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only workers that bear all of these labels."""
 
     def __init__(
         self,
@@ -134,10 +156,15 @@ class InspectRequest(_message.Message):
         arguments: _builtins.bytes = ...,
         destination: _abc.Iterable[_builtins.str] | None = ...,
         timeout_ms: _builtins.int = ...,
+        patterns: _abc.Iterable[_builtins.str] | None = ...,
+        regex: _builtins.bool = ...,
+        queues: _abc.Iterable[_builtins.str] | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "destination", b"destination", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "destination", b"destination", "labels", b"labels", "limit", b"limit", "patterns", b"patterns", "queues", b"queues", "regex", b"regex", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -187,15 +214,36 @@ class ControlRequest(_message.Message):
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    PATTERNS_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """Name: add_consumer cancel_consumer shutdown ..."""
     arguments: _builtins.bytes
     """Arguments, one JSON object; empty means {}."""
     timeout_ms: _builtins.int
     """How long to wait for each; 0 means 1,000."""
+    regex: _builtins.bool
+    """True: the patterns are regular expressions that match the whole name; false: with * and ? as in a shell."""
+    limit: _builtins.int
+    """Of what the coordinator adds to a worker's answer (nodes that it could be given): so many at most; 0 means 100."""
     @_builtins.property
     def destination(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of workers; a part before "@" is enough where it is unique. None: all."""
+
+    @_builtins.property
+    def patterns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Patterns of worker names, any of them; what destination, patterns, queues and labels name must all agree."""
+
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only workers that serve one of these queues."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only workers that bear all of these labels."""
 
     def __init__(
         self,
@@ -204,10 +252,15 @@ class ControlRequest(_message.Message):
         arguments: _builtins.bytes = ...,
         destination: _abc.Iterable[_builtins.str] | None = ...,
         timeout_ms: _builtins.int = ...,
+        patterns: _abc.Iterable[_builtins.str] | None = ...,
+        regex: _builtins.bool = ...,
+        queues: _abc.Iterable[_builtins.str] | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "destination", b"destination", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "destination", b"destination", "labels", b"labels", "limit", b"limit", "patterns", b"patterns", "queues", b"queues", "regex", b"regex", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -394,6 +447,9 @@ class WorkerInfo(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    SILENT_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     state: Global___WorkerState.ValueType
@@ -412,9 +468,17 @@ class WorkerInfo(_message.Message):
     """Process id."""
     tasks: _builtins.int
     """How many tasks it registered."""
+    running: _builtins.int
+    """How many of its attempts have started, where it reports that, or are taken to run: at most concurrency."""
+    silent_ms: _builtins.int
+    """Milliseconds since it was heard of."""
     @_builtins.property
     def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Queues it serves."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its labels."""
 
     def __init__(
         self,
@@ -429,10 +493,13 @@ class WorkerInfo(_message.Message):
         host: _builtins.str = ...,
         process_id: _builtins.int = ...,
         tasks: _builtins.int = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        running: _builtins.int = ...,
+        silent_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "executor", b"executor", "held", b"held", "host", b"host", "name", b"name", "process_id", b"process_id", "queues", b"queues", "state", b"state", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "executor", b"executor", "held", b"held", "host", b"host", "labels", b"labels", "name", b"name", "process_id", b"process_id", "queues", b"queues", "running", b"running", "silent_ms", b"silent_ms", "state", b"state", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -490,6 +557,7 @@ class LaneInfo(_message.Message):
     WAITING_FIELD_NUMBER: _builtins.int
     BLOCKED_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    OLDEST_MS_FIELD_NUMBER: _builtins.int
     queue: _builtins.str
     """The queue."""
     task: _builtins.str
@@ -500,6 +568,8 @@ class LaneInfo(_message.Message):
     """Why none of them is handed out; empty where nothing blocks it."""
     priority: _builtins.int
     """The priority."""
+    oldest_ms: _builtins.int
+    """Milliseconds since the oldest of them was submitted; 0: not known."""
     def __init__(
         self,
         *,
@@ -508,10 +578,11 @@ class LaneInfo(_message.Message):
         waiting: _builtins.int = ...,
         blocked: _builtins.str = ...,
         priority: _builtins.int = ...,
+        oldest_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "priority", b"priority", "queue", b"queue", "task", b"task", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "oldest_ms", b"oldest_ms", "priority", b"priority", "queue", b"queue", "task", b"task", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1069,3 +1140,74 @@ class ListRetentionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRetentionResponse: _TypeAlias = ListRetentionResponse  # noqa: Y015
+
+@_typing.final
+class ListCommandsRequest(_message.Message):
+    """ListCommandsRequest asks for all commands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCommandsRequest: _TypeAlias = ListCommandsRequest  # noqa: Y015
+
+@_typing.final
+class AvailableCommand(_message.Message):
+    """AvailableCommand is a command and who has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _command_pb2.CommandInfo:
+        """The command."""
+
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the workers whose apps define it; empty: it is one of our own."""
+
+    def __init__(
+        self,
+        *,
+        command: _command_pb2.CommandInfo | None = ...,
+        workers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AvailableCommand: _TypeAlias = AvailableCommand  # noqa: Y015
+
+@_typing.final
+class ListCommandsResponse(_message.Message):
+    """ListCommandsResponse holds them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMANDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___AvailableCommand]:
+        """Our own, then those of apps; each by name."""
+
+    def __init__(
+        self,
+        *,
+        commands: _abc.Iterable[Global___AvailableCommand] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCommandsResponse: _TypeAlias = ListCommandsResponse  # noqa: Y015

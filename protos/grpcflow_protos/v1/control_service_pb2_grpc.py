@@ -96,6 +96,11 @@ class ControlServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListRetentionRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ListRetentionResponse.FromString,
                 _registered_method=True)
+        self.ListCommands = channel.unary_unary(
+                '/grpcflow.v1.ControlService/ListCommands',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListCommandsRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ListCommandsResponse.FromString,
+                _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/grpcflow.v1.ControlService/ListWorkers',
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListWorkersRequest.SerializeToString,
@@ -224,6 +229,13 @@ class ControlServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCommands(self, request, context):
+        """ListCommands tells which commands there are: our own, and those that the apps of connected workers define.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListWorkers(self, request, context):
         """ListWorkers tells which sessions the coordinator knows; it asks no worker.
         """
@@ -300,6 +312,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.ListRetention,
                     request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ListRetentionRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListRetentionResponse.SerializeToString,
+            ),
+            'ListCommands': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCommands,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.ListCommandsRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.ListCommandsResponse.SerializeToString,
             ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
@@ -637,6 +654,33 @@ class ControlService(object):
             '/grpcflow.v1.ControlService/ListRetention',
             grpcflow_dot_v1_dot_control__service__pb2.ListRetentionRequest.SerializeToString,
             grpcflow_dot_v1_dot_control__service__pb2.ListRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCommands(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/ListCommands',
+            grpcflow_dot_v1_dot_control__service__pb2.ListCommandsRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.ListCommandsResponse.FromString,
             options,
             channel_credentials,
             insecure,

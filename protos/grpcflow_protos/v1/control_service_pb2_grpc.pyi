@@ -95,6 +95,8 @@ class ControlServiceStub:
     """
     ListRetention: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListRetentionRequest, _control_service_pb2.ListRetentionResponse]
     """ListRetention tells every retention that was set."""
+    ListCommands: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListCommandsRequest, _control_service_pb2.ListCommandsResponse]
+    """ListCommands tells which commands there are: our own, and those that the apps of connected workers define."""
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
     ListQueues: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ListQueuesRequest, _control_service_pb2.ListQueuesResponse]
@@ -166,6 +168,8 @@ class ControlServiceAsyncStub(ControlServiceStub):
     """
     ListRetention: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListRetentionRequest, _control_service_pb2.ListRetentionResponse]  # type: ignore[assignment]
     """ListRetention tells every retention that was set."""
+    ListCommands: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListCommandsRequest, _control_service_pb2.ListCommandsResponse]  # type: ignore[assignment]
+    """ListCommands tells which commands there are: our own, and those that the apps of connected workers define."""
     ListWorkers: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListWorkersRequest, _control_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """ListWorkers tells which sessions the coordinator knows; it asks no worker."""
     ListQueues: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListQueuesRequest, _control_service_pb2.ListQueuesResponse]  # type: ignore[assignment]
@@ -306,6 +310,14 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_service_pb2.ListRetentionResponse, _abc.Awaitable[_control_service_pb2.ListRetentionResponse]]:
         """ListRetention tells every retention that was set."""
+
+    @_abc_1.abstractmethod
+    def ListCommands(
+        self,
+        request: _control_service_pb2.ListCommandsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.ListCommandsResponse, _abc.Awaitable[_control_service_pb2.ListCommandsResponse]]:
+        """ListCommands tells which commands there are: our own, and those that the apps of connected workers define."""
 
     @_abc_1.abstractmethod
     def ListWorkers(

@@ -8,6 +8,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from grpcflow_protos.v1 import command_pb2 as _command_pb2
 from grpcflow_protos.v1 import graph_pb2 as _graph_pb2
 from grpcflow_protos.v1 import limit_pb2 as _limit_pb2
 from grpcflow_protos.v1 import value_pb2 as _value_pb2
@@ -121,6 +122,8 @@ class WorkerHello(_message.Message):
     TASK_FACTS_FIELD_NUMBER: _builtins.int
     QUEUE_FACTS_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    COMMANDS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Protocol revision that the worker speaks; 1 today."""
     name: _builtins.str
@@ -171,6 +174,14 @@ class WorkerHello(_message.Message):
     def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Weight of each queue, parallel to queues, 1 to 100; empty: all have the same."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Labels by which commands can reach it, "KEY=VALUE" or one word, at most 255 bytes each and 100 of them."""
+
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[_command_pb2.CommandInfo]:
+        """Commands that its app defines, at most 1,000."""
+
     def __init__(
         self,
         *,
@@ -191,10 +202,12 @@ class WorkerHello(_message.Message):
         task_facts: _abc.Iterable[_limit_pb2.TaskFacts] | None = ...,
         queue_facts: _abc.Iterable[_limit_pb2.QueueFacts] | None = ...,
         weights: _abc.Iterable[_builtins.int] | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        commands: _abc.Iterable[_command_pb2.CommandInfo] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "draining", b"draining", "executor", b"executor", "features", b"features", "held", b"held", "host", b"host", "name", b"name", "process_id", b"process_id", "queue_facts", b"queue_facts", "queues", b"queues", "revision", b"revision", "session", b"session", "task_facts", b"task_facts", "tasks", b"tasks", "version", b"version", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "commands", b"commands", "concurrency", b"concurrency", "draining", b"draining", "executor", b"executor", "features", b"features", "held", b"held", "host", b"host", "labels", b"labels", "name", b"name", "process_id", b"process_id", "queue_facts", b"queue_facts", "queues", b"queues", "revision", b"revision", "session", b"session", "task_facts", b"task_facts", "tasks", b"tasks", "version", b"version", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
