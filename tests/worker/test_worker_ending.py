@@ -138,6 +138,67 @@ async def test_a_further_signal_ends_the_soft_time() -> None:
         assert await it.code() == 128 + signal.SIGTERM
 
 
+def hurried(seconds: float) -> dict[str, Any]:
+    """The options of a worker that has so much time to leave."""
+    return {"service": ServiceOptions(drain_timeout=seconds)}
+
+
+async def test_a_warm_stop_turns_cold_when_the_drain_timeout_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    async with house(**hurried(10.0)) as it:
+        stream = await it.busy()
+        it.supervisor.signalled(signal.SIGTERM)
+        message = await stream.until(lambda each: each.drain)
+        stream.acknowledge(message)
+        await it.timer.advance(9.9)
+        assert it.executor.held() == 1
+        await it.timer.advance(0.2)
+        await it.leave(stream, lost)
+        assert await it.code() == 128 + signal.SIGTERM
+    assert "the 10 s of --drain-timeout are over: stopping at once" in caplog.text
+
+
+async def test_the_drain_timeout_holds_for_the_command_and_not_for_what_ends_in_time() -> None:
+    async with house(**hurried(10.0)) as it:
+        stream = await it.busy()
+        it.supervisor.drain()
+        message = await stream.until(lambda each: each.drain)
+        stream.acknowledge(message)
+        await it.timer.advance(9.9)
+        it.executor.give(1)
+        await it.leave(stream, lambda each: list(each.values.tokens) == [1])
+        assert await it.code() == 0
+    async with house(**hurried(10.0)) as it:
+        stream = await it.busy()
+        it.supervisor.drain()
+        await it.timer.advance(10.1)
+        await it.leave(stream, lost)
+        assert await it.code() == 128 + signal.SIGTERM
+
+
+async def test_a_worker_that_is_to_start_anew_does_so_when_the_drain_timeout_is_over() -> None:
+    async with house(**hurried(10.0)) as it:
+        it.supervisor.leaving = type(it.supervisor.leaving)({})
+        stream = await it.busy()
+        it.supervisor.signalled(signal.SIGHUP)
+        await it.timer.advance(10.1)
+        await it.leave(stream, lost)
+        assert (await it.code(), it.supervisor.leaving.restarts) == (0, True)
+
+
+async def test_the_soft_time_counts_anew_where_it_comes_within_the_drain_timeout() -> None:
+    async with house(soft(10.0), **hurried(12.0)) as it:
+        stream = await it.busy()
+        it.supervisor.signalled(signal.SIGTERM)
+        await it.timer.advance(11.0)
+        it.supervisor.signalled(signal.SIGTERM)
+        message = await stream.until(lambda each: each.drain)
+        stream.acknowledge(message)
+        await it.timer.advance(9.0)
+        it.executor.give(1)
+        await it.leave(stream, lambda each: list(each.values.tokens) == [1])
+        assert await it.code() == 0
+
+
 async def test_hangup_finishes_what_runs_and_asks_for_a_new_start() -> None:
     async with house() as it:
         it.supervisor.leaving = type(it.supervisor.leaving)({})  # as with no terminal

@@ -222,3 +222,14 @@ async def test_what_is_included_is_imported_and_what_does_not_import_is_told(
     broken = create("solo", ExecutorSettings(app="including_app", includes=("including_nothing",)))
     with pytest.raises(ExecutorError, match="No module named 'including_nothing'"):
         await broken.start(listener)
+
+
+def test_the_time_to_leave_is_read_and_one_that_is_none_is_refused(
+    seen: list[tuple[WorkerConfig, Path, list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.main(["-A", "proj"]) == 0
+    assert program.main(["-A", "proj", "--drain-timeout", "2.5"]) == 0
+    assert [config.service.drain_timeout for config, _, _ in seen] == [0.0, 2.5]
+    for wrong in ("0", "-1", "inf", "nan"):
+        assert program.main(["-A", "proj", "--drain-timeout", wrong]) == 64
+        assert "--drain-timeout must be more than 0 seconds" in capsys.readouterr().err

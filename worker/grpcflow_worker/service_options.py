@@ -1,10 +1,11 @@
-"""What a worker is told of its surroundings: where its log goes, its pid file, and whether it follows its files.
+"""What a worker is told of its surroundings: its log, its pid file, if it follows its files, how long it may leave.
 
 It checks what was written; it may NOT open, write or watch anything.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from grpcflow_worker.names import expand
+from grpcflow_worker.subscription import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +28,7 @@ class ServiceOptions:
         quiet: True: nothing is said of the start.
         pid_file: path of the file that holds the process id; "": none.
         reload: True: the worker starts anew when a source file changes.
+        drain_timeout: seconds after which what still runs is stopped in a worker that leaves; 0: never.
     """
 
     log_file: str = ""
@@ -33,6 +36,7 @@ class ServiceOptions:
     quiet: bool = False
     pid_file: str = ""
     reload: bool = False
+    drain_timeout: float = 0.0
 
 
 #: The options of the command line, which are named as the parameters of `build_service_options`.
@@ -42,10 +46,11 @@ _OPTIONS: Final = (
     click.option("--quiet", "-q", is_flag=True, help="Say nothing of the start."),
     click.option("--pidfile", metavar="PATH", help="Hold this file, with the process id, while it runs."),
     click.option("--reload", is_flag=True, help="Start anew when a source file changes; for development."),
+    click.option("--drain-timeout", type=float, metavar="SECONDS", help="Stop what still runs so long after SIGTERM."),
 )
 
 #: The names of those parameters.
-NAMES: Final = ("logfile", "no_color", "quiet", "pidfile", "reload")
+NAMES: Final = ("logfile", "no_color", "quiet", "pidfile", "reload", "drain_timeout")
 
 
 def service_options(command: F) -> F:
@@ -63,6 +68,7 @@ def build_service_options(
     quiet: bool = False,
     pidfile: str | None = None,
     reload: bool = False,
+    drain_timeout: float | None = None,
 ) -> ServiceOptions:
     """Check the options.
 
@@ -73,10 +79,14 @@ def build_service_options(
         quiet: True: nothing is said of the start.
         pidfile: path with the same letters; None: no such file.
         reload: True: start anew when a source file changes.
+        drain_timeout: seconds, more than 0, from a warm stop to a cold one; None: what runs may take its time.
 
     Raises:
-        ConfigError: a path holds an unknown ``%`` letter.
+        ConfigError: a path holds an unknown ``%`` letter, or the time is none.
     """
+    if drain_timeout is not None and not 0 < drain_timeout < math.inf:
+        text = f"--drain-timeout must be more than 0 seconds, not {drain_timeout:g}"
+        raise ConfigError(f"{text}; leave it out to let what runs take its time, and send SIGQUIT to stop at once")
     if logfile:
         expand(logfile, worker)
     return ServiceOptions(
@@ -85,4 +95,5 @@ def build_service_options(
         quiet=quiet,
         pid_file=expand(pidfile, worker) if pidfile else "",
         reload=reload,
+        drain_timeout=drain_timeout or 0.0,
     )

@@ -4,7 +4,7 @@ How a worker ends:
 
 * warm (first SIGTERM or SIGINT, or the command ``shutdown``): a drain: no new work, unstarted attempts go back, running
   ones finish, every report is acknowledged, goodbye; exit code 0. Control is served all the while. SIGHUP and
-  ``--reload`` do the same, and whoever called starts the worker anew.
+  ``--reload`` do the same, and whoever called starts the worker anew. After ``--drain-timeout`` it turns cold.
 * soft (second signal, or SIGQUIT, where the app sets worker_soft_shutdown_timeout): a drain with that much time.
 * cold (second signal, or SIGQUIT, and the end of the soft time): the children are killed. What ran is reported as
   *lost*, because it did start and may have had effects: it counts as a delivery and runs again, or fails where it must
@@ -31,6 +31,7 @@ from grpcflow_worker.batches import Batching
 from grpcflow_worker.changes import Changed, Changes
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
+from grpcflow_worker.deadline import SOFT, WARM, Deadline
 from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorError, Registered
 from grpcflow_worker.facts import queue_facts, task_facts
 from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
@@ -100,7 +101,7 @@ class Supervisor:
         self._changes = Changes(changed)
         self._told, self._show = told, show
         self.leaving = Leaving(os.environ, terminal=in_terminal())
-        self._softly: asyncio.Task[None] | None = None
+        self._deadline = Deadline(self._timing, self._stop_now)
         self._asked_to_leave = asyncio.Event()
         self._over: asyncio.Future[int] | None = None
         self._held_some = asyncio.Event()
@@ -195,8 +196,7 @@ class Supervisor:
                 code = over.result()
                 await self._farewell(session, carrying)
         finally:
-            if self._softly is not None:
-                beside.append(self._softly)
+            await self._deadline.close()
             for task in (carrying, *beside):
                 task.cancel()
             if self._fetcher is not None:
@@ -303,22 +303,17 @@ class Supervisor:
             seconds = self.leaving.soft_seconds
             _log.warning("%s: what runs has %g s more; once more stops at once", name, seconds)
             self.drain(number)
-            self._softly = asyncio.ensure_future(self._stop_after(seconds, number))
+            self._deadline.set(seconds, number, SOFT)
         elif step is Step.COLD:
             _log.warning("%s: stopping at once", name)
             self._stop_now(number)
-
-    async def _stop_after(self, seconds: float, number: int) -> None:
-        await self._timing.sleep(seconds)
-        _log.warning("the %g s of worker_soft_shutdown_timeout are over: stopping at once", seconds)
-        self._stop_now(number)
 
     def _stop_now(self, number: int) -> None:
         self._asked_to_leave.set()
         if self._over is not None and not self._over.done():
             if self._session is not None:
                 self._executor.emit("worker_shutting_down", STOP + number)
-            self._over.set_result(STOP + number)
+            self._over.set_result(0 if self.leaving.restarts else STOP + number)
 
     async def _await_change(self) -> None:
         """Start anew once a file has changed, where that is wanted."""
@@ -340,6 +335,7 @@ class Supervisor:
             self._executor.emit("worker_shutting_down", number)
             self._executor.take_back_waiting(0)
             self._hand_back_fetching()
+            self._deadline.set(self._config.service.drain_timeout, number or signal.SIGTERM, WARM)
             self._wake()
 
     def _hand_back_fetching(self) -> None:
