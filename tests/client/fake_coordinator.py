@@ -22,6 +22,7 @@ from grpcflow_protos import limits
 from grpcflow_protos.v1 import (
     client_service_pb2,
     client_service_pb2_grpc,
+    command_pb2,
     control_service_pb2,
     control_service_pb2_grpc,
     graph_pb2,
@@ -372,6 +373,14 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
     def RevokeMatching(self, request: Any, context: Any) -> Any:
         self.requests.append(request)
         return control_service_pb2.RevokeMatchingResponse(revoked=2)
+
+    def ListCommands(self, request: Any, context: Any) -> Any:
+        own = command_pb2.CommandInfo(name="ping", help="Who is there.")
+        count = command_pb2.CommandArgument(name="n", type="int", optional=True)
+        theirs = command_pb2.CommandInfo(name="cache_size", help="How large the cache is.", arguments=[count])
+        known = [(own, []), (theirs, ["a@h"])]
+        commands = [control_service_pb2.AvailableCommand(command=one, workers=workers) for one, workers in known]
+        return control_service_pb2.ListCommandsResponse(commands=commands)
 
     def ListWorkers(self, request: Any, context: Any) -> Any:
         workers = [control_service_pb2.WorkerInfo(name="a@h"), control_service_pb2.WorkerInfo(name="b@h")]

@@ -30,6 +30,20 @@ class TaskFacts:
 
 
 @dataclass(slots=True, frozen=True)
+class CommandFacts:
+    """A command of remote control: one of our own, or one that a worker's app defines."""
+
+    name: str
+    #: True: it changes something; false: it only tells.
+    control: bool = False
+    help: str = ""
+    #: Name, type, and whether it may be left out, of each argument in order.
+    arguments: tuple[tuple[str, str, bool], ...] = ()
+    #: Name of the argument that takes all that are left; empty: none.
+    variadic: str = ""
+
+
+@dataclass(slots=True, frozen=True)
 class SessionFacts:
     """What a worker said of itself in its hello."""
 
@@ -46,6 +60,10 @@ class SessionFacts:
     queue_facts: tuple[tuple[str, Limit], ...] = ()
     #: Of each queue; empty: all have the same.
     weights: tuple[int, ...] = ()
+    #: By which commands can reach it.
+    labels: tuple[str, ...] = ()
+    #: Those that its app defines.
+    commands: tuple[CommandFacts, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

@@ -24,7 +24,7 @@ from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.rpc import convert, hello, limit_views, retention_views
+from grpcflow_coordinator.rpc import commands, convert, hello, limit_views, retention_views
 from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.desk import Answer, ControlDesk
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT
@@ -220,6 +220,13 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         """Tell every retention that was set."""
         found = sorted(self._engine.machine.cluster.retention.items())
         return control_service_pb2.ListRetentionResponse(retention=[retention_views.info(*one) for one in found])
+
+    async def ListCommands(
+        self, request: control_service_pb2.ListCommandsRequest, context: Any
+    ) -> control_service_pb2.ListCommandsResponse:
+        """Tell which commands there are."""
+        sessions = self._engine.machine.cluster.sessions.values()
+        return control_service_pb2.ListCommandsResponse(commands=commands.available(sessions))
 
     async def ListWorkers(
         self, request: control_service_pb2.ListWorkersRequest, context: Any

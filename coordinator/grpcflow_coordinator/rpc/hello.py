@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES
-from grpcflow_coordinator.core.presence import Limit, SessionFacts, TaskFacts
+from grpcflow_coordinator.core.presence import CommandFacts, Limit, SessionFacts, TaskFacts
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc.convert import check_name
-from grpcflow_protos.v1 import limit_pb2, worker_service_pb2
+from grpcflow_protos.v1 import command_pb2, limit_pb2, worker_service_pb2
 
 #: Longest period of a rate, in milliseconds.
 LONGEST_PERIOD_MS: Final = 7 * 24 * 3600 * 1000
@@ -20,6 +20,12 @@ LONGEST_WAIT_MS: Final = 3_600_000
 
 #: Heaviest weight of a queue.
 WEIGHT_LIMIT: Final = 100
+
+#: Most labels of a worker, most commands of an app and arguments of one, and characters of a help text.
+LABELS_LIMIT: Final = 100
+COMMANDS_LIMIT: Final = 1_000
+ARGUMENTS_LIMIT: Final = 100
+HELP_LIMIT: Final = 1_024
 
 
 def facts(message: worker_service_pb2.WorkerHello) -> SessionFacts:
@@ -45,7 +51,32 @@ def facts(message: worker_service_pb2.WorkerHello) -> SessionFacts:
         task_facts=tuple(_task(one) for one in message.task_facts),
         queue_facts=tuple((check_name(one.queue, "a queue name"), limit(one.limit)) for one in message.queue_facts),
         weights=weights,
+        labels=_labels(message.labels),
+        commands=_commands(message.commands),
     )
+
+
+def _labels(labels: Sequence[str]) -> tuple[str, ...]:
+    if len(labels) > LABELS_LIMIT:
+        raise Refusal("BAD_ARGUMENTS", f"the worker has {len(labels)} labels; {LABELS_LIMIT} are allowed")
+    return tuple(dict.fromkeys(check_name(label, "a label") for label in labels))
+
+
+def _commands(commands: Sequence[command_pb2.CommandInfo]) -> tuple[CommandFacts, ...]:
+    if len(commands) > COMMANDS_LIMIT:
+        raise Refusal("BAD_ARGUMENTS", f"the app defines {len(commands)} commands; {COMMANDS_LIMIT} are allowed")
+    return tuple(_command(one) for one in commands)
+
+
+def _command(message: command_pb2.CommandInfo) -> CommandFacts:
+    name = check_name(message.name, "the name of a command")
+    if not name or len(message.arguments) > ARGUMENTS_LIMIT:
+        raise Refusal("BAD_ARGUMENTS", f"a command has a name and at most {ARGUMENTS_LIMIT} arguments")
+    arguments = tuple(
+        (check_name(one.name, "an argument of a command"), one.type[:20], one.optional) for one in message.arguments
+    )
+    variadic = check_name(message.variadic, "an argument of a command")
+    return CommandFacts(name, message.control, message.help[:HELP_LIMIT], arguments, variadic)
 
 
 def subscription(queues: Sequence[str], weights: Sequence[int]) -> tuple[tuple[str, ...], tuple[int, ...]]:

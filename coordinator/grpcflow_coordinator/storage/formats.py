@@ -32,7 +32,7 @@ from grpcflow_coordinator.core.model import (
     Tally,
     Template,
 )
-from grpcflow_coordinator.core.presence import Limit, SessionFacts, TaskFacts
+from grpcflow_coordinator.core.presence import CommandFacts, Limit, SessionFacts, TaskFacts
 
 VERSION = 1
 
@@ -310,6 +310,8 @@ def write_session(facts: SessionFacts) -> bytes:
             [(one.task, *_limit(one.limit), one.batch_size, one.batch_within_ms) for one in facts.task_facts],
             [(queue, *_limit(limit)) for queue, limit in facts.queue_facts],
             facts.weights,
+            facts.labels,
+            [(one.name, one.control, one.help, one.arguments, one.variadic) for one in facts.commands],
         )
     )
 
@@ -318,7 +320,8 @@ def read_session(session: bytes, data: bytes) -> SessionFacts:
     """Read what a worker said of itself."""
     fields = read(data)
     _, name, queues, tasks, host, process_id, concurrency, executor, version = fields[:9]
-    tasks_said, queues_said, weights = [*fields[9:12], (), (), ()][:3]
+    later = list(fields[9:14])  # what an older version did not write
+    tasks_said, queues_said, weights, labels, commands = later + [()] * (5 - len(later))
     return SessionFacts(
         session,
         name,
@@ -332,7 +335,13 @@ def read_session(session: bytes, data: bytes) -> SessionFacts:
         tuple(TaskFacts(task, Limit(*numbers[:3]), *numbers[3:5]) for task, *numbers in tasks_said),
         tuple((queue, Limit(*numbers)) for queue, *numbers in queues_said),
         tuple(weights),
+        tuple(labels),
+        tuple(_command(*one) for one in commands),
     )
+
+
+def _command(name: str, control: bool, told: str, arguments: list[list[Any]], variadic: str) -> CommandFacts:
+    return CommandFacts(name, control, told, tuple((one[0], one[1], one[2]) for one in arguments), variadic)
 
 
 def _limit(limit: Limit) -> tuple[int, int, int]:
