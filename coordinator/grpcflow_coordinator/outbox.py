@@ -21,8 +21,10 @@ from grpcflow_coordinator.core.effects import (
     Welcome,
     WorkerSend,
 )
-from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, NodeState, Outcome, split_node
+from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, NodeState, Now, Outcome, split_node
+from grpcflow_coordinator.engine import system_now
 from grpcflow_coordinator.errors import STATUS_OF
+from grpcflow_coordinator.feed import Feed
 from grpcflow_coordinator.streams import ClientStream, Stream, WorkerStream
 from grpcflow_protos.v1 import client_service_pb2, worker_service_pb2
 
@@ -139,13 +141,24 @@ def _drop(by_graph: dict[bytes, dict[ClientStream, list[tuple[int, int]]]], stre
 class StreamOutbox:
     """The outbox of a serving coordinator."""
 
-    def __init__(self, *, heartbeat: float, silence: float, grace: float, version: str, payload_limit: int) -> None:
+    def __init__(
+        self,
+        *,
+        heartbeat: float,
+        silence: float,
+        grace: float,
+        version: str,
+        payload_limit: int,
+        now: Callable[[], Now] = system_now,
+    ) -> None:
         self.watchers = Watchers()
+        self.feed = Feed(now)
         self._heartbeat, self._silence, self._grace = heartbeat, silence, grace
         self._version, self._payload_limit = version, payload_limit
 
     def deliver(self, effects: Effects) -> None:
         """Pass a step's fruit on, in order."""
+        self.feed.take(effects)
         for send in effects.sends:
             self._send(send)
         if self.watchers.reading:

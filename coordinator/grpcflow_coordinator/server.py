@@ -15,13 +15,14 @@ from grpc_reflection.v1alpha import reflection
 
 from grpcflow_coordinator.config import Config, split_address
 from grpcflow_coordinator.core.machine import Machine
-from grpcflow_coordinator.core.model import Now
+from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Now
 from grpcflow_coordinator.engine import Engine, system_now
 from grpcflow_coordinator.errors import ConfigurationError
 from grpcflow_coordinator.outbox import StreamOutbox
 from grpcflow_coordinator.rpc.client import ClientService
 from grpcflow_coordinator.rpc.control import ControlService
 from grpcflow_coordinator.rpc.desk import ControlDesk
+from grpcflow_coordinator.rpc.events import EventService
 from grpcflow_coordinator.rpc.graphs import GraphService
 from grpcflow_coordinator.rpc.interceptors import RoleInterceptor, StatusInterceptor
 from grpcflow_coordinator.rpc.schedules import ScheduleService
@@ -36,6 +37,8 @@ from grpcflow_protos.v1 import (
     client_service_pb2_grpc,
     control_service_pb2,
     control_service_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
     graph_service_pb2,
     graph_service_pb2_grpc,
     schedule_service_pb2,
@@ -55,6 +58,7 @@ _SERVICES: Final = tuple(
         (client_service_pb2, "ClientService"),
         (worker_service_pb2, "WorkerService"),
         (control_service_pb2, "ControlService"),
+        (event_service_pb2, "EventService"),
         (graph_service_pb2, "GraphService"),
         (schedule_service_pb2, "ScheduleService"),
     )
@@ -92,6 +96,7 @@ class Coordinator:
             grace=config.grace,
             version=version(),
             payload_limit=config.payload_limit,
+            now=now,
         )
         self.engine = Engine(self._store, Machine(config.core_limits()), self.outbox, now=now, on_fatal=self._on_fatal)
         self._stopped = asyncio.Event()
@@ -104,6 +109,7 @@ class Coordinator:
     async def start(self) -> None:
         """Recover, then listen."""
         self.engine.start()
+        self.outbox.feed.base = self.engine.machine.cluster.epoch << TOKEN_NUMBER_BITS
         server = grpc.aio.server(
             interceptors=[StatusInterceptor(), RoleInterceptor()],
             options=[
@@ -151,6 +157,8 @@ class Coordinator:
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(workers, server)
         control_service_pb2_grpc.add_ControlServiceServicer_to_server(ControlService(engine, desk), server)
         graph_service_pb2_grpc.add_GraphServiceServicer_to_server(GraphService(engine), server)
+        events = EventService(engine, self.outbox.feed)
+        event_service_pb2_grpc.add_EventServiceServicer_to_server(events, server)
         schedules = ScheduleService(engine, config.payload_limit)
         schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server(schedules, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -176,6 +176,27 @@ class Lines:
         if entry.remaining <= 0:
             self.drop(loaded, entry)
 
+    def discard(self, loaded: Loaded, entry: Entry) -> None:
+        """Take an entry out of its line of which every node has settled, so that nobody counts it any more."""
+        line = self.by_key.get(entry.line)
+        if line is None or entry.sequence < line.below:
+            return
+        kept = next((one for one in line.window if one.sequence == entry.sequence), None)
+        if kept is not None:
+            line.window.remove(kept)
+            line.queued -= kept.count - kept.taken
+        elif line.more and entry.sequence > line.loaded_to:
+            line.queued -= entry.count
+        others = [back for back in line.back if back[2].sequence != entry.sequence]
+        if len(others) < len(line.back):
+            line.queued -= len(line.back) - len(others)
+            line.back = others
+            heapq.heapify(line.back)
+        self.forget_gone(entry.graph, entry.first, entry.count)
+        if not (line.more or line.window or line.back):
+            self.rest(line)
+        self.drop(loaded, kept or entry)
+
     def take(self, loaded: Loaded, line: Line, want: int) -> tuple[Entry, int, int] | None:
         """Take up to `want` neighbouring nodes from the head of a line.
 

@@ -130,4 +130,6 @@ def _purge(step: Step, job: Job, entry: Entry, running: revoking.Running) -> int
         elsewhere = progress is not None and progress.place not in {0, entry.sequence}
         if index not in settled and node not in running and not elsewhere:
             job.done += revoking.revoke_node(step, node, "", running)
+    if len(step.loaded.settled_in(entry.graph, entry.first, entry.count)) == entry.count:
+        step.cluster.lines.discard(step.loaded, entry)
     return job.done - before

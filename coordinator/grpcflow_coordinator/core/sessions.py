@@ -63,6 +63,7 @@ def _admit(step: Step, event: WorkerArrived) -> None:
     cluster.by_name[facts.name] = facts.id
     cluster.by_stream[id(event.stream)] = facts.id
     step.loaded.put_session(facts)
+    step.effects.presence.append(("online", facts.name, ""))
     superseded = _compare_held(step, session, event)
     step.effects.sends.append(Welcome(event.stream, cluster.epoch, False, superseded))
 
@@ -74,6 +75,7 @@ def _resume(step: Step, session: Session, event: WorkerArrived) -> None:
         cluster.by_stream.pop(id(session.stream), None)
         _replace_stream(step, session.stream)
     session.stream = event.stream
+    step.effects.presence.append(("back", session.name, ""))
     session.last_heard = step.now.monotonic
     session.capacity = event.capacity
     _answer_probe(step, session)
@@ -256,6 +258,7 @@ def break_stream(step: Step, session: Session) -> None:
     """Start a session's grace; a newcomer that waited for its name need not wait any longer."""
     step.cluster.by_stream.pop(id(session.stream), None)
     session.stream = None
+    step.effects.presence.append(("broken", session.name, ""))
     session.deadline = step.now.monotonic + step.cluster.limits.grace
     probing = step.cluster.probing.pop(session.name, None)
     if probing is not None:
@@ -267,18 +270,19 @@ def _leave(step: Step, session: Session) -> None:
     """A worker said goodbye: what it still has goes back uncounted."""
     for token in sorted(session.attempts):
         attempts.hand_back(step, step.cluster.attempts[token])
-    _forget(step, session)
+    _forget(step, session, "it said goodbye")
 
 
 def end(step: Step, session: Session, why: str) -> None:
     """Give a session up: its attempts are lost."""
     for token in sorted(session.attempts):
         attempts.lose(step, step.cluster.attempts[token], f"{session.name}: {why}")
-    _forget(step, session)
+    _forget(step, session, why)
 
 
-def _forget(step: Step, session: Session) -> None:
+def _forget(step: Step, session: Session, why: str) -> None:
     cluster = step.cluster
+    step.effects.presence.append(("offline", session.name, why))
     del cluster.sessions[session.id]
     if cluster.by_name.get(session.name) == session.id:
         del cluster.by_name[session.name]

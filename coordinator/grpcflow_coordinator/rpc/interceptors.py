@@ -26,6 +26,7 @@ ROLE_TABLE: Final[dict[str, frozenset[str]]] = {
     "grpcflow.v1.WorkerService": frozenset({"worker"}),
     "grpcflow.v1.ControlService": frozenset({"client", "operator"}),
     "grpcflow.v1.GraphService": frozenset({"client", "worker", "operator"}),
+    "grpcflow.v1.EventService": frozenset({"client", "worker", "operator"}),
     "grpcflow.v1.ScheduleService": frozenset({"client", "worker", "operator"}),
     "grpc.health.v1.Health": frozenset({"anyone"}),
     "grpc.reflection.v1alpha.ServerReflection": frozenset({"client", "operator"}),

@@ -61,8 +61,8 @@ class EventServiceServicer(object):
     def ReadEvents(self, request, context):
         """ReadEvents gives events in order, from an offset or a time on; with follow it goes on as they happen.
 
-        Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, NAME_TOO_LONG, ID_TOO_LONG): mend the filter. UNAVAILABLE: read again, after
-        the last offset.
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, ID_TOO_LONG): mend the filter. NOT_FOUND (UNKNOWN_NODE). UNAVAILABLE: read
+        again, after the last offset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +71,7 @@ class EventServiceServicer(object):
     def PublishEvent(self, request, context):
         """PublishEvent puts an event of the caller's own kind into the feed.
 
-        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, PAYLOAD_TOO_LARGE).
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, PAYLOAD_TOO_LARGE, BAD_ARGUMENTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,13 +41,13 @@ class EventServiceStub:
     ReadEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.ReadEventsRequest, _event_service_pb2.ReadEventsResponse]
     """ReadEvents gives events in order, from an offset or a time on; with follow it goes on as they happen.
 
-    Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, NAME_TOO_LONG, ID_TOO_LONG): mend the filter. UNAVAILABLE: read again, after
-    the last offset.
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, ID_TOO_LONG): mend the filter. NOT_FOUND (UNKNOWN_NODE). UNAVAILABLE: read
+    again, after the last offset.
     """
     PublishEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.PublishEventRequest, _event_service_pb2.PublishEventResponse]
     """PublishEvent puts an event of the caller's own kind into the feed.
 
-    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, PAYLOAD_TOO_LARGE).
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, PAYLOAD_TOO_LARGE, BAD_ARGUMENTS).
     """
 
 @_typing.type_check_only
@@ -62,13 +62,13 @@ class EventServiceAsyncStub(EventServiceStub):
     ReadEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.ReadEventsRequest, _event_service_pb2.ReadEventsResponse]  # type: ignore[assignment]
     """ReadEvents gives events in order, from an offset or a time on; with follow it goes on as they happen.
 
-    Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, NAME_TOO_LONG, ID_TOO_LONG): mend the filter. UNAVAILABLE: read again, after
-    the last offset.
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, ID_TOO_LONG): mend the filter. NOT_FOUND (UNKNOWN_NODE). UNAVAILABLE: read
+    again, after the last offset.
     """
     PublishEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.PublishEventRequest, _event_service_pb2.PublishEventResponse]  # type: ignore[assignment]
     """PublishEvent puts an event of the caller's own kind into the feed.
 
-    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, PAYLOAD_TOO_LARGE).
+    Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, PAYLOAD_TOO_LARGE, BAD_ARGUMENTS).
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -86,8 +86,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_event_service_pb2.ReadEventsResponse], _abc.AsyncIterator[_event_service_pb2.ReadEventsResponse]]:
         """ReadEvents gives events in order, from an offset or a time on; with follow it goes on as they happen.
 
-        Statuses: INVALID_ARGUMENT (BAD_ARGUMENTS, NAME_TOO_LONG, ID_TOO_LONG): mend the filter. UNAVAILABLE: read again, after
-        the last offset.
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, ID_TOO_LONG): mend the filter. NOT_FOUND (UNKNOWN_NODE). UNAVAILABLE: read
+        again, after the last offset.
         """
 
     @_abc_1.abstractmethod
@@ -98,7 +98,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_event_service_pb2.PublishEventResponse, _abc.Awaitable[_event_service_pb2.PublishEventResponse]]:
         """PublishEvent puts an event of the caller's own kind into the feed.
 
-        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, PAYLOAD_TOO_LARGE).
+        Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, PAYLOAD_TOO_LARGE, BAD_ARGUMENTS).
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

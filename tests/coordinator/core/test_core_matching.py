@@ -1,10 +1,11 @@
 """Revoke by what is called, purge, and pause: over restarts, and no further than was asked for."""
 
 from tests.coordinator.support.bench import Bench, Puppet
-from tests.coordinator.support.graphs import Sketch, chain, one
+from tests.coordinator.support.graphs import Sketch, chain, chord, one
 
 from grpcflow_coordinator.core.effects import Answer, StopAttempt
 from grpcflow_coordinator.core.events import MatchRevokeAsked, PauseAsked, PurgeAsked, Tick
+from grpcflow_coordinator.core.lines import WINDOW
 from grpcflow_coordinator.core.model import NodeState, Template
 
 REVOKED = NodeState.REVOKED
@@ -139,3 +140,22 @@ def test_what_runs_of_a_paused_queue_goes_on(bench: Bench) -> None:
     bench.finish(worker, sketch.id, 0)
     assert bench.state(sketch.id, 0) is NodeState.SUCCESS
     assert not worker.held
+
+
+def test_what_was_purged_is_counted_no_more_also_after_a_restart(bench: Bench) -> None:
+    bench.check = False
+    for _ in range(3 * WINDOW):
+        bench.submit(one())
+    bench.submit(chord(40))
+    bench.check = True
+    worker = bench.worker(capacity=2, concurrency=2)
+    bench.step(PurgeAsked(None, "default"))
+    assert bench.take(Answer)
+    [line] = bench.machine.cluster.lines.by_key.values()
+    assert line.queued == 0
+    assert not bench.machine.cluster.lines.gone
+    bench.restart()
+    assert sum(line.queued for line in bench.machine.cluster.lines.by_key.values()) == 2
+    bench.arrive(worker)
+    bench.values_of(worker)
+    assert not bench.machine.cluster.lines.ready

@@ -1,0 +1,160 @@
+"""EventService: decode a filter, read the feed, encode. No decision about tasks is made here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from grpcflow_coordinator.core.model import Graph, split_node, text_id
+from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.feed import Feed, Happening
+from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.lookup import Lookup
+from grpcflow_coordinator.rpc.views import shown_failure
+from grpcflow_coordinator.storage.records import Records
+from grpcflow_protos.v1 import event_service_pb2 as pb
+from grpcflow_protos.v1 import event_service_pb2_grpc
+
+#: Events that are read before others have their turn.
+AT_ONCE: Final = 200
+
+#: Seconds after which a reader who waits is told where the feed is, so that both know that the other is there.
+BEAT: Final = 5.0
+
+#: Most bytes of what a custom event says.
+FIELDS_LIMIT: Final = 64 * 1024
+
+
+class EventService(event_service_pb2_grpc.EventServiceServicer):
+    """Gives the feed of events."""
+
+    def __init__(self, engine: Engine, feed: Feed) -> None:
+        self._engine = engine
+        self._feed = feed
+        self._lookup = Lookup(engine)
+
+    async def ReadEvents(self, request: pb.ReadEventsRequest, context: Any) -> AsyncIterator[pb.ReadEventsResponse]:
+        """Give events in order."""
+        wanted = _Wanted(self._engine.committed, request, self._graph(request.id))
+        after, left = self._start(request), request.limit
+        asked = bool(request.after or request.since_ms)
+        while True:
+            page, missed = self._feed.page(after, AT_ONCE)
+            answer = pb.ReadEventsResponse(missed=missed if asked else 0)
+            asked = True
+            for offset, happening in page:
+                after = offset
+                event = wanted.event(offset, happening)
+                if event is not None:
+                    answer.events.append(event)
+                    if left and len(answer.events) >= left:
+                        break
+            answer.next = after = max(after, self._feed.end if not page else after)
+            left -= len(answer.events) if left else 0
+            over = bool(request.limit) and not left
+            if answer.events or answer.missed or over or not page:
+                yield answer
+            if over or (not page and not request.follow):
+                return
+            if page:
+                await asyncio.sleep(0)
+            else:
+                await self._feed.more(after, BEAT)
+
+    def _start(self, request: pb.ReadEventsRequest) -> int:
+        if request.after:
+            return request.after
+        if request.since_ms:
+            return self._feed.since(request.since_ms)
+        return self._feed.end if request.follow else 0
+
+    def _graph(self, text: str) -> bytes:
+        if not text:
+            return b""
+        node = self._lookup.node(text)
+        if node is None:
+            raise Refusal("UNKNOWN_NODE", f"there is no task {text!r}, or its result has expired")
+        return split_node(node)[0]
+
+    async def PublishEvent(self, request: pb.PublishEventRequest, context: Any) -> pb.PublishEventResponse:
+        """Put an event of the caller's own kind into the feed."""
+        if not convert.check_name(request.type, "the type of an event"):
+            raise Refusal("NAME_TOO_LONG", "an event has no type: one has 1 to 255 bytes")
+        if len(request.fields) > FIELDS_LIMIT:
+            raise Refusal("PAYLOAD_TOO_LARGE", f"an event says {len(request.fields)} bytes; {FIELDS_LIMIT} are allowed")
+        try:
+            fields = json.loads(request.fields or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise Refusal("BAD_ARGUMENTS", f"the fields of an event are not JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise Refusal("BAD_ARGUMENTS", "the fields of an event are not one JSON object")
+        node = self._lookup.node(request.id) if request.id else None
+        graph, nodes = (b"", ()) if node is None else (split_node(node)[0], (split_node(node)[1],))
+        return pb.PublishEventResponse(offset=self._feed.publish(request.type, request.fields, graph, nodes))
+
+
+class _Wanted:
+    """Turns what happened into events, where the filter lets it pass."""
+
+    def __init__(self, records: Records, request: pb.ReadEventsRequest, graph: bytes) -> None:
+        for text, what in (
+            (request.task, "a pattern of task names"),
+            (request.queue, "the name of a queue"),
+            (request.worker, "a pattern of worker names"),
+        ):
+            convert.check_name(text, what)
+        self._records = records
+        self._request = request
+        self._kinds = frozenset(request.kinds)
+        self._graph = graph
+
+    def event(self, offset: int, happening: Happening) -> pb.Event | None:
+        """Return the event, or None where the filter holds it back."""
+        request = self._request
+        if (self._kinds and happening.kind not in self._kinds) or (self._graph and happening.graph != self._graph):
+            return None
+        if (request.task or request.queue) and not happening.graph:
+            return None
+        event = pb.Event(offset=offset, time_ms=happening.time_ms, worker=happening.worker, detail=happening.detail)
+        event.kind = happening.kind  # type: ignore[assignment]
+        event.type, event.fields = happening.type, happening.fields
+        if happening.graph:
+            self._describe(event, happening)
+        passes = (
+            not pattern or fnmatchcase(value, pattern)
+            for pattern, value in ((request.task, event.task), (request.worker, event.worker))
+        )
+        return event if all(passes) and request.queue in {"", event.queue} else None
+
+    def _describe(self, event: pb.Event, happening: Happening) -> None:
+        """Say what the records know of the nodes."""
+        event.graph, event.count = happening.graph, len(happening.nodes)
+        event.nodes.extend(happening.nodes)
+        graph = self._records.graph(happening.graph)
+        if graph is None:
+            return  # it was pruned meanwhile
+        if not happening.nodes:
+            event.count = graph.node_count
+        index = happening.nodes[0] if happening.nodes else graph.outcome
+        self._name(event, graph, index)
+        if len(happening.nodes) == 1:
+            outcome = self._records.outcome(graph.id, index)
+            if outcome is not None and happening.kind != pb.EVENT_KIND_TASK_RECEIVED:
+                event.worker = event.worker or outcome.worker
+                event.took_ms, event.retries = outcome.took_ms, outcome.retries
+                if outcome.failure is not None and not event.detail:
+                    event.detail = shown_failure(outcome.failure)
+
+    def _name(self, event: pb.Event, graph: Graph, index: int) -> None:
+        run = self._records.run_of(graph.id, index)
+        if run is None:
+            return
+        if event.count == 1 or not event.nodes:
+            event.id = text_id(graph.id, index, run.own_id)
+        if not run.is_join:
+            template = graph.templates[run.template]
+            event.task, event.queue = template.task, template.queue
