@@ -65,6 +65,7 @@ class Proxy:
         self.address = ""
         self._port = port
         self._lets_up: int | None = None
+        self._parted = False
         self._carried: set[Carried] = set()
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -74,6 +75,16 @@ class Proxy:
     def swallow(self, *, up: bool = True, down: bool = True) -> None:
         """Lose all bytes of the connections there are; nobody is told. New connections work."""
         self._tell(lambda one: one.swallow(up=up, down=down))
+
+    def part(self) -> None:
+        """Lose all bytes of the connections there are, and of new ones, until `heal`; nobody is told."""
+        self._parted = True
+        self.swallow()
+
+    def heal(self) -> None:
+        """Let new connections through again; those that were caught are closed."""
+        self._parted = False
+        self.cut()
 
     def swallow_after(self, count: int) -> None:
         """Lose everything that goes up once so many bytes did; to be called before anybody connects."""
@@ -140,7 +151,7 @@ class Proxy:
             near.transport.abort()
             return
         self.connections += 1
-        one = Carried(near, far)
+        one = Carried(near, far, swallows_up=self._parted, swallows_down=self._parted)
         self._carried.add(one)
         if self.lifetime is not None:
             self._loop.call_later(self.lifetime, one.abort)
