@@ -48,6 +48,7 @@ STATUS_OF: Final[dict[str, grpc.StatusCode]] = {
     "STILL_RUNNING": grpc.StatusCode.FAILED_PRECONDITION,
     "ITEMS_OUT_OF_ORDER": _INVALID,
     "TOO_MANY_ITEMS": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "TOO_MANY_REQUESTS": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "RECOVERING": grpc.StatusCode.UNAVAILABLE,
     "ID_TAKEN": grpc.StatusCode.ALREADY_EXISTS,
     "NAME_TAKEN": grpc.StatusCode.ALREADY_EXISTS,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
+from typing import Final
 
 from grpcflow_coordinator.core.effects import (
     Accepted,
@@ -27,6 +28,9 @@ from grpcflow_coordinator.errors import STATUS_OF
 from grpcflow_coordinator.feed import Feed
 from grpcflow_coordinator.streams import ClientStream, Stream, WorkerStream
 from grpcflow_protos.v1 import client_service_pb2, worker_service_pb2
+
+#: How many revoked nodes are remembered, for those who ask which these were.
+REVOKED_KEPT: Final = 10_000
 
 
 class Watchers:
@@ -153,6 +157,8 @@ class StreamOutbox:
     ) -> None:
         self.watchers = Watchers()
         self.feed = Feed(now)
+        #: Graph, index and user's own id of nodes that were revoked lately.
+        self.revoked: deque[tuple[bytes, int, str]] = deque(maxlen=REVOKED_KEPT)
         self._heartbeat, self._silence, self._grace = heartbeat, silence, grace
         self._version, self._payload_limit = version, payload_limit
 
@@ -181,6 +187,8 @@ class StreamOutbox:
             self.watchers.forget_graph(graph)
 
     def _tell_settled(self, graph: bytes, index: int, own_id: str, outcome: Outcome) -> None:
+        if outcome.state is NodeState.REVOKED:
+            self.revoked.append((graph, index, own_id))
         watching = self.watchers.of(graph)
         if watching is None:
             return

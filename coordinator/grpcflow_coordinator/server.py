@@ -144,7 +144,7 @@ class Coordinator:
 
     def _add_services(self, server: grpc.aio.Server) -> None:
         config, engine = self.config, self.engine
-        desk = ControlDesk(engine.machine.cluster)
+        desk = ControlDesk()
         self._clients = ClientService(
             engine,
             self.outbox.watchers,
@@ -152,10 +152,11 @@ class Coordinator:
             node_limit=config.node_limit,
             version=version(),
         )
+        control = ControlService(engine, desk, self.outbox.revoked)
         workers = WorkerService(engine, desk, payload_limit=config.payload_limit, heartbeat=config.heartbeat)
         client_service_pb2_grpc.add_ClientServiceServicer_to_server(self._clients, server)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(workers, server)
-        control_service_pb2_grpc.add_ControlServiceServicer_to_server(ControlService(engine, desk), server)
+        control_service_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
         graph_service_pb2_grpc.add_GraphServiceServicer_to_server(GraphService(engine), server)
         events = EventService(engine, self.outbox.feed)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(events, server)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.effects import RevokeDone
 from grpcflow_coordinator.core.events import (
     LimitAsked,
@@ -21,51 +19,17 @@ from grpcflow_coordinator.core.events import (
 )
 from grpcflow_coordinator.core.limits import in_force
 from grpcflow_coordinator.core.lines import Line
-from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.rpc import commands, convert, hello, limit_views, retention_views
+from grpcflow_coordinator.rpc import cluster_views, commands, convert, hello, limit_views, retention_views
 from grpcflow_coordinator.rpc.asking import check_room, done
-from grpcflow_coordinator.rpc.desk import Answer, ControlDesk
+from grpcflow_coordinator.rpc.desk import ControlDesk
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT
+from grpcflow_coordinator.rpc.questions import Questions
 from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
-
-#: Questions that workers answer.
-INSPECT_COMMANDS: Final = frozenset(
-    [
-        "ping",
-        "active",
-        "reserved",
-        "scheduled",
-        "revoked",
-        "registered",
-        "active_queues",
-        "stats",
-        "query_task",
-        "conf",
-        "report",
-    ]
-)
-
-#: Changes that workers carry out.
-CONTROL_COMMANDS: Final = frozenset(
-    [
-        "add_consumer",
-        "cancel_consumer",
-        "shutdown",
-        "pool_grow",
-        "pool_shrink",
-        "pool_restart",
-        "autoscale",
-    ]
-)
 
 #: Most values of stamps that one revoke names.
 STAMPS_LIMIT: Final = 1_000
-
-#: Milliseconds to wait for an answer where the request does not say, and at most.
-DEFAULT_TIMEOUT_MS: Final = 1_000
-LONGEST_TIMEOUT_MS: Final = 3_600_000
 
 _STATUS: Final = {
     "answered": control_service_pb2.REPLY_STATUS_ANSWERED,
@@ -77,15 +41,15 @@ _STATUS: Final = {
 class ControlService(control_service_pb2_grpc.ControlServiceServicer):
     """Reaches one worker, some, or all."""
 
-    def __init__(self, engine: Engine, desk: ControlDesk) -> None:
+    def __init__(self, engine: Engine, desk: ControlDesk, revoked: Sequence[tuple[bytes, int, str]] = ()) -> None:
         self._engine = engine
-        self._desk = desk
+        self._questions = Questions(engine, desk, revoked)
 
     async def Inspect(
         self, request: control_service_pb2.InspectRequest, context: Any
     ) -> AsyncIterator[control_service_pb2.InspectResponse]:
         """Ask a question."""
-        async for answer in self._ask(request, INSPECT_COMMANDS):
+        async for answer in self._questions.ask(request, context.peer(), control=False):
             yield control_service_pb2.InspectResponse(
                 worker=answer.worker, status=_STATUS[answer.status], reply=answer.reply, error=answer.error
             )
@@ -94,25 +58,10 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         self, request: control_service_pb2.ControlRequest, context: Any
     ) -> AsyncIterator[control_service_pb2.ControlResponse]:
         """Ask for a change."""
-        async for answer in self._ask(request, CONTROL_COMMANDS):
+        async for answer in self._questions.ask(request, context.peer(), control=True):
             yield control_service_pb2.ControlResponse(
                 worker=answer.worker, status=_STATUS[answer.status], reply=answer.reply, error=answer.error
             )
-
-    def _ask(
-        self, request: control_service_pb2.InspectRequest | control_service_pb2.ControlRequest, known: frozenset[str]
-    ) -> AsyncIterator[Answer]:
-        if request.command not in known:
-            raise Refusal("UNKNOWN_COMMAND", f"{request.command[:80]!r} is not among {', '.join(sorted(known))}")
-        try:
-            arguments = json.loads(request.arguments or b"{}")
-        except (ValueError, RecursionError) as error:
-            raise Refusal("BAD_ARGUMENTS", f"the arguments are not JSON: {error}") from None
-        if not isinstance(arguments, dict):
-            raise Refusal("BAD_ARGUMENTS", "the arguments are not one JSON object")
-        timeout = min(request.timeout_ms or DEFAULT_TIMEOUT_MS, LONGEST_TIMEOUT_MS) / 1000
-        targets = self._desk.targets(list(request.destination))
-        return self._desk.ask(request.command, request.arguments, targets, timeout)
 
     async def Revoke(
         self, request: control_service_pb2.RevokeRequest, context: Any
@@ -233,7 +182,9 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
     ) -> control_service_pb2.ListWorkersResponse:
         """Tell which sessions there are."""
         sessions = sorted(self._engine.machine.cluster.sessions.values(), key=lambda session: session.name)
-        return control_service_pb2.ListWorkersResponse(workers=[_worker(session) for session in sessions])
+        now = self._engine.now().monotonic
+        workers = [cluster_views.worker(session, self._engine.machine.cluster, now) for session in sessions]
+        return control_service_pb2.ListWorkersResponse(workers=workers)
 
     async def ListQueues(
         self, request: control_service_pb2.ListQueuesRequest, context: Any
@@ -246,7 +197,7 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
             if line.queued > 0:
                 lanes.setdefault(line.key[:3], []).append(line)
         return control_service_pb2.ListQueuesResponse(
-            lanes=[_lane(lines, cluster, sessions) for _, lines in sorted(lanes.items())],
+            lanes=[cluster_views.lane(lines, cluster, sessions) for _, lines in sorted(lanes.items())],
             paused=sorted(cluster.paused),
             scheduled=self._engine.committed.scheduled_count(),
         )
@@ -260,59 +211,8 @@ def _signal(name: str) -> str:
     return name
 
 
-def _worker(session: Session) -> control_service_pb2.WorkerInfo:
-    state = control_service_pb2.WORKER_STATE_LIVE
-    if session.stream is None:
-        state = control_service_pb2.WORKER_STATE_BROKEN
-    elif session.draining:
-        state = control_service_pb2.WORKER_STATE_DRAINING
-    facts = session.facts
-    return control_service_pb2.WorkerInfo(
-        name=session.name,
-        state=state,
-        queues=session.queues,
-        held=len(session.attempts),
-        capacity=session.capacity,
-        concurrency=facts.concurrency,
-        executor=facts.executor,
-        host=facts.host,
-        process_id=facts.process_id,
-        tasks=len(facts.tasks),
-    )
-
-
 def _queue(name: str) -> str:
     """Return the name of a queue, checked."""
     if not convert.check_name(name, "the name of a queue"):
         raise Refusal("NAME_TOO_LONG", "the name of a queue is empty: name one")
     return name
-
-
-def _lane(lines: list[Line], cluster: Cluster, sessions: list[Session]) -> control_service_pb2.LaneInfo:
-    """Describe what waits of one task and priority, whatever its keys."""
-    key = lines[0].key
-    return control_service_pb2.LaneInfo(
-        queue=key.queue,
-        task=key.task,
-        priority=key.priority,
-        waiting=sum(line.queued for line in lines),
-        blocked=_why_blocked(lines, cluster, sessions),
-    )
-
-
-def _why_blocked(lines: list[Line], cluster: Cluster, sessions: list[Session]) -> str:
-    """Say why nothing of them is handed out; empty where they only wait for their turn."""
-    key = lines[0].key
-    live = [session for session in sessions if session.stream is not None and not session.draining]
-    serving = [session for session in live if key.queue in session.ring]
-    if key.queue in cluster.paused:
-        return "the queue is paused"
-    if all(line.below and not line.window for line in lines):
-        return "waiting for workers to come back after the coordinator's restart"
-    if not serving:
-        return f"no connected worker serves the queue {key.queue!r}"
-    if not any(key.task in session.facts.tasks for session in serving):
-        return f"no connected worker that serves the queue {key.queue!r} knows the task {key.task!r}"
-    if all(line.held for line in lines):
-        return "as many run with the same concurrency key as may"
-    return limit_views.why_shut(cluster, key.queue, key.task)

@@ -327,6 +327,11 @@ class Records(Keeping, Queueing):
         """See `Loaded`."""
         return self._timers(keys.TIMER, keys.TIMER + (until_ms + 1).to_bytes(8, "big"), limit)
 
+    def timers_behind(self, after: tuple[int, int, bytes] | None, limit: int) -> list[TimerRecord]:
+        """Return the timers of nodes behind one (due, kind, node), in order, whenever they are due; None: the first."""
+        start = keys.TIMER if after is None else keys.timer(*after) + b"\x00"
+        return self._timers(start, keys.after(keys.TIMER), limit)
+
     def prunes(self, until_ms: int, limit: int) -> list[TimerRecord]:
         """See `Loaded`."""
         return self._timers(keys.PRUNE, keys.PRUNE + (until_ms + 1).to_bytes(8, "big"), limit)

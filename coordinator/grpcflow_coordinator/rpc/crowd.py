@@ -1,0 +1,53 @@
+"""Lets each client ask so much at once and no more; what is beyond waits for its turn, first come first served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from grpcflow_coordinator.errors import Refusal
+
+#: Questions and commands of one client that are under way at once.
+AT_ONCE: Final = 8
+
+#: How many more of one client may wait.
+WAITING: Final = 20_000
+
+
+class Crowd:
+    """The turns of all clients.
+
+    Args:
+        at_once: how many requests of one client are carried out at once.
+        waiting: how many more of it may wait.
+    """
+
+    def __init__(self, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
+        self._at_once, self._waiting = at_once, waiting
+        #: By client: its turns, and how many have one or wait for one.
+        self._clients: dict[str, tuple[asyncio.Semaphore, list[int]]] = {}
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """Wait for a turn and hold it.
+
+        Args:
+            client: who asks.
+
+        Raises:
+            Refusal: too many of its requests wait already.
+        """
+        turns, count = self._clients.setdefault(client, (asyncio.Semaphore(self._at_once), [0]))
+        if count[0] >= self._at_once + self._waiting:
+            text = f"{count[0]} questions and commands of this client wait already: wait for their answers first"
+            raise Refusal("TOO_MANY_REQUESTS", text)
+        count[0] += 1
+        try:
+            async with turns:
+                yield
+        finally:
+            count[0] -= 1
+            if not count[0]:
+                self._clients.pop(client, None)
