@@ -76,7 +76,7 @@ def test_the_same_from_the_shell(
     assert said("resume", "mail") == "Queue mail is not paused.\n"
     for number in range(2):
         mail.apply_async((number,), queue="mail")
-    assert json.loads(said("revoke_matching", "--task", "queues.*", "--json")) == {"revoked": 2}
+    assert json.loads(said("revoke_matching", "--task", "queues.*", "--yes", "--json")) == {"revoked": 2}
     assert said("purge", "--all", "-f") == "0 tasks revoked.\n"
     assert "Name queues, or say --all" in said("purge", code=2)
     for answer, code in (("n\n", 1), ("", 130)):

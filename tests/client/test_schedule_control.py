@@ -282,9 +282,9 @@ def test_schedules_are_steered_from_the_shell(app: Grpcflow, kept: FakeSchedules
     assert shell("resume", "a") == "Schedule a is not paused.\n"
     assert shell("run", "a") == f"{ROOT}1\n"
     assert json.loads(shell("run", "a", "--json")) == {"id": f"{ROOT}1"}
-    assert shell("remove", "a") == "Schedule a is removed.\n"
-    for command in ("pause", "resume", "run", "remove"):
-        assert "no schedule 'a'" in shell(command, "a", code=66)
+    assert shell("remove", "a", "--yes") == "Schedule a is removed.\n"
+    for command in (["pause"], ["resume"], ["run"], ["remove", "--yes"]):
+        assert "no schedule 'a'" in shell(*command, "a", code=66)
 
 
 def test_the_schedules_of_an_app_are_put_from_the_shell(

@@ -227,5 +227,5 @@ def test_the_same_from_the_shell(cluster: Cluster, capsys: pytest.CaptureFixture
     assert said("pause", "shell") == "Schedule shell is paused.\n"
     assert json.loads(said("show", "shell", "--json"))["paused"] is True
     assert app.AsyncResult(said("run", "shell").strip()).get(timeout=BOUND) == 4
-    assert said("remove", "shell") == "Schedule shell is removed.\n"
-    assert "shell" in said("remove", "shell", code=66)
+    assert said("remove", "shell", "--yes") == "Schedule shell is removed.\n"
+    assert "shell" in said("remove", "shell", "-y", code=66)

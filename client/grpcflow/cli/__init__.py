@@ -1,46 +1,79 @@
 """The command `grpcflow`: remote control, calls and results from a shell.
 
-Only puts the commands together. What they do stands in the modules beside this one, and none of them
-imports grpc or rich before a command needs it.
+Only says which commands there are. What they do stands in the modules beside this one, which are imported when
+they are typed, and none of them imports grpc or rich before a command needs it.
 """
 
-import contextlib
-import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
 from grpcflow import __version__
-from grpcflow.cli.call import call
-from grpcflow.cli.control import control
-from grpcflow.cli.failed import failed
-from grpcflow.cli.graph import explain_task, graph
-from grpcflow.cli.inspect import inspect
 from grpcflow.cli.invocation import EXIT_INTERRUPTED, Program, reach_options
-from grpcflow.cli.limits import limit, rate_limit
-from grpcflow.cli.pool import autoscale, pool_grow, pool_restart, pool_shrink
-from grpcflow.cli.queues import pause, purge, resume, revoke_matching
-from grpcflow.cli.result import result
-from grpcflow.cli.retention import retention
-from grpcflow.cli.schedule import beat, schedule
-from grpcflow.cli.status import status
-from grpcflow.cli.worker import worker
+from grpcflow.cli.sections import Row, SectionedGroup
 
 __all__ = ["command_line", "main"]
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+_INSPECT: Final = Row("inspect", "grpcflow.cli.inspect:inspect", "Ask workers what they do; alone: an overview.")
+_CONTROL: Final = Row("control", "grpcflow.cli.remote:control", "Change what workers do; revoke, purge, pause.")
+_STATUS: Final = Row("status", "grpcflow.cli.status:status", "Say which workers are there.")
+
+#: What there is; a command of one's own is a row here.
+_SECTIONS: Final = (
+    (
+        "Run",
+        (
+            Row("dev", "grpcflow.cli.dev:dev", "Coordinator and worker with reload in one terminal."),
+            Row("worker", "grpcflow.cli.worker:worker", "Run a worker: the same as grpcflow-worker."),
+            Row("call", "grpcflow.cli.call:call", "Call a task by its name."),
+            Row("result", "grpcflow.cli.result:result", "How a task stands and what it returned."),
+        ),
+    ),
+    (
+        "Look",
+        (
+            _STATUS,
+            _INSPECT,
+            Row("graph", "grpcflow.cli.graph:graph", "Submitted graphs: show, watch, list, cancel, retry."),
+            Row("explain", "grpcflow.cli.graph:explain_task", "Why a task is where it is."),
+        ),
+    ),
+    (
+        "Act",
+        (
+            _CONTROL,
+            Row("ctl", "grpcflow.cli:ctl", "status, inspect and control in one place."),
+            Row("failed", "grpcflow.cli.failed:failed", "What failed for good: list, show, retry, purge."),
+        ),
+    ),
+    (
+        "Set up",
+        (
+            Row("schedule", "grpcflow.cli.schedule:schedule", "What the coordinator calls by the clock."),
+            Row("beat", "grpcflow.cli.schedule:beat", "Put the app's schedules; no beat runs."),
+            Row("limit", "grpcflow.cli.limits:limit", "Limits for the whole cluster."),
+            Row("retention", "grpcflow.cli.retention:retention", "What is kept of what ended, and how long."),
+            Row("completion", "grpcflow.cli.completion:completion", "Tab completion for bash, zsh and fish."),
+        ),
+    ),
+)
+
 # The line "\b" tells click to leave the paragraph below it as it is.
-_HELP = """Ask and steer a grpcflow cluster, call tasks and read their results.
+_HELP = """Run, ask and steer a grpcflow cluster.
 
 \b
-grpcflow ctl status                 who is there
-grpcflow ctl inspect                what they do, and what waits
-grpcflow -A proj call proj.tasks.add --args '[2, 3]' --wait
-grpcflow graph ID                   a submitted graph: its tasks and where they stand
-grpcflow failed list                what failed for good
+grpcflow dev -A proj                                a cluster in this terminal
+grpcflow -A proj call proj.add -a '[2, 3]' --wait    call a task
+grpcflow ctl inspect active -d w1                   what a worker runs
 """
+
+
+class _CommandLine(Program, SectionedGroup):
+    """The outermost group: sections, and errors that become exit codes."""
 
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -50,7 +83,7 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
         ctx.exit()
 
 
-@click.group("grpcflow", cls=Program, context_settings=_SETTINGS, help=_HELP)
+@click.group("grpcflow", cls=_CommandLine, sections=_SECTIONS, context_settings=_SETTINGS, help=_HELP)
 @reach_options
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
@@ -59,21 +92,16 @@ def command_line() -> None:
     """Hold the commands together; each of them does its own work."""
 
 
-@click.group("ctl")
+# Every command takes --no-color; the help of one of them is enough to say so.
+for _option in command_line.params:
+    if isinstance(_option, click.Option) and _option.name == "no_color":
+        _option.hidden = False
+
+
+@click.group("ctl", cls=SectionedGroup, sections=(("Commands", (_STATUS, _INSPECT, _CONTROL)),))
 @reach_options
 def ctl() -> None:
     """Ask and steer workers; needs no app."""
-
-
-for _command in (pause, purge, rate_limit, resume, revoke_matching):
-    control.add_command(_command)
-for _command in (autoscale, pool_grow, pool_restart, pool_shrink):
-    control.add_command(_command)
-for _command in (inspect, control, status):
-    ctl.add_command(_command)
-    command_line.add_command(_command)
-for _command in (ctl, call, result, worker, graph, explain_task, failed, limit, retention, schedule, beat):
-    command_line.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,11 +116,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader, `head` for one, has gone. What Python still holds would raise once more at its exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     return outcome if isinstance(outcome, int) else 0

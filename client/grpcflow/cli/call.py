@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from grpcflow.cli.invocation import Failed, invocation, json_option, reach_options
+from grpcflow.cli.live_names import QUEUE, TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.result import followed, show, wait_for
 from grpcflow.errors import ContentDisallowed, ImproperlyConfigured
@@ -68,13 +69,13 @@ def _no_exchanges(_ctx: click.Context, parameter: click.Parameter, text: str | N
 
 
 @click.command("call")
-@click.argument("name")
+@click.argument("name", type=TASK)
 @click.option("--args", "-a", default="[]", metavar="JSON", callback=json_of(list, "'[2, 3]'"), help="A list.")
 @click.option("--kwargs", "-k", default="{}", metavar="JSON", callback=json_of(dict, "'{\"x\": 2}'"), help="An object.")
 @click.option("--eta", metavar="MOMENT", callback=moment_option, help="Not before this moment, ISO 8601.")
 @click.option("--countdown", metavar="SECONDS", type=click.FloatRange(min=0), help="Not before so many seconds.")
 @click.option("--expires", metavar="SECONDS|MOMENT", callback=_expiry, help="Not after.")
-@click.option("--queue", "-Q", metavar="NAME", help="The queue; else as the app routes it.")
+@click.option("--queue", "-Q", metavar="NAME", type=QUEUE, help="The queue; else as the app routes it.")
 @click.option("--priority", metavar="0-9", type=click.IntRange(0, _HIGHEST_PRIORITY), help="9 goes first.")
 @click.option(
     "--serializer", type=click.Choice(_SERIALIZERS), help="How the arguments are written; else as the app says."

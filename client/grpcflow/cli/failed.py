@@ -19,7 +19,9 @@ from grpcflow.cli.invocation import (
     invocation,
     json_option,
     reach_options,
+    yes_option,
 )
+from grpcflow.cli.live_names import QUEUE, TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.times import since_option
 from grpcflow.failed_control import FailedControl
@@ -43,8 +45,8 @@ def _filters(command: _Command) -> _Command:
         click.option("--lost", is_flag=True, help="Only those given up because their workers died under them."),
         click.option("--since", metavar="AGE|MOMENT", callback=since_option, help="Failed then or later: 2h, 7d, ..."),
         click.option("--type", metavar="PATTERN", default="", help="Class name of the error, with * and ?."),
-        click.option("--queue", metavar="QUEUE", default="", help="Name of their queue."),
-        click.option("--task", metavar="PATTERN", default="", help="Name of the task, with * and ?."),
+        click.option("--queue", "-Q", metavar="QUEUE", type=QUEUE, default="", help="Name of their queue."),
+        click.option("--task", metavar="PATTERN", type=TASK, default="", help="Name of the task, with * and ?."),
     ):
         command = option(command)
     return command
@@ -96,7 +98,7 @@ def show(id: str) -> None:
 @click.argument("ids", metavar="ID...", nargs=-1)
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All of the list, or all that the filters name.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @reach_options
 def retry(ids: tuple[str, ...], everything: bool, yes: bool, **filters: Any) -> None:
@@ -136,7 +138,7 @@ def _tell_refused(done: RetriedCalls) -> None:
 @click.argument("ids", metavar="ID...", nargs=-1)
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All of the list, or all that the filters name.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @reach_options
 def purge(ids: tuple[str, ...], everything: bool, yes: bool, **filters: Any) -> None:

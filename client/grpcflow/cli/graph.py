@@ -13,6 +13,7 @@ import click
 from grpcflow import errors
 from grpcflow.cli.control import check_signal
 from grpcflow.cli.invocation import EXIT_FAILED, EXIT_NOT_SETTLED, Invocation, invocation, json_option, reach_options
+from grpcflow.cli.live_names import STATE, TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.times import since_option
 from grpcflow.graph.boxes import LIMIT
@@ -158,8 +159,8 @@ def _end_for(summary: "Summary") -> None:
 
 
 @graph.command("list")
-@click.option("--state", "states", metavar="STATE", multiple=True, help="Only these; may be given several times.")
-@click.option("--task", metavar="PATTERN", default="", help="Only graphs that call this task; * and ? as in a shell.")
+@click.option("--state", "states", metavar="STATE", type=STATE, multiple=True, help="Only these; may be given again.")
+@click.option("--task", metavar="PATTERN", type=TASK, default="", help="Only graphs that call this task; * and ? work.")
 @click.option(
     "--since", metavar="AGE|MOMENT", callback=since_option, help="Submitted then or later: 2h, 7d, 2030-01-31."
 )

@@ -1,11 +1,15 @@
 """What all commands share: the options said once, the connection, and how errors become exit codes.
 
+The exit codes of all commands are here, and docs/commands.md has them in one table.
+
 An `Invocation` travels as click's context object, so that an option may stand before or after a
 subcommand. grpc, protobuf and rich are imported by the functions that need them: `--help` stays quick.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -28,8 +32,12 @@ EXIT_UNKNOWN: Final = 66
 EXIT_UNAVAILABLE: Final = 69
 #: The task has not settled in the time given (EX_TEMPFAIL).
 EXIT_NOT_SETTLED: Final = 75
+#: A setting is wrong, or the app cannot be found (EX_CONFIG).
+EXIT_CONFIG: Final = 78
 #: Ctrl-C: 128 and the number of SIGINT, as shells do.
 EXIT_INTERRUPTED: Final = 130
+#: Who read the output, `head` for one, has gone: 128 and the number of SIGPIPE, as programs end that it kills.
+EXIT_NO_READER: Final = 141
 
 #: Seconds that a worker has to answer, unless `--timeout` says otherwise.
 REPLY_TIMEOUT: Final = 1.0
@@ -151,6 +159,12 @@ class Unavailable(Failed):
     exit_code = EXIT_UNAVAILABLE
 
 
+class Misconfigured(Failed):
+    """Ends the program: a setting is wrong, or there is no such app."""
+
+    exit_code = EXIT_CONFIG
+
+
 class NotSettled(Failed):
     """Ends the program: it takes longer than there was time."""
 
@@ -160,14 +174,36 @@ class NotSettled(Failed):
 class Program(click.Group):
     """The outermost group: turns what commands raise into a message and an exit code."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the options; `--help` and `--version` print here."""
+        with _reader_may_go():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; no error that has a meaning leaves this as a traceback."""
         try:
-            return super().invoke(ctx)
+            with _reader_may_go():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
         except errors.GrpcflowError as error:
             fail(error)
+
+
+@contextlib.contextmanager
+def _reader_may_go() -> Iterator[None]:
+    """End the program without a word where nobody reads its output any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What Python still holds for the reader would raise once more at its exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        with contextlib.suppress(OSError):  # a stdout that is no file holds nothing back
+            os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise click.exceptions.Exit(EXIT_NO_READER) from None
 
 
 def fail(error: errors.GrpcflowError) -> NoReturn:
@@ -183,6 +219,7 @@ def fail(error: errors.GrpcflowError) -> NoReturn:
         (errors.CoordinatorUnavailable, Unavailable),
         (errors.TimeoutError, NotSettled),
         (errors.NotFound, Unknown),
+        (errors.ImproperlyConfigured, Misconfigured),
     )
     for kind, end in ends:
         if isinstance(error, kind):
@@ -237,8 +274,23 @@ def _split_names(_ctx: click.Context, _parameter: click.Parameter, value: tuple[
     return names
 
 
+def _no_color(_ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """Switch colours off for whatever draws here, and for what is started from here."""
+    if wanted:
+        os.environ["NO_COLOR"] = "1"
+
+
 def reach_options(command: _Command) -> _Command:
-    """Add the options that say where the coordinator is: `-A` and `--coordinator`."""
+    """Add the options that say where the coordinator is, `-A` and `--coordinator`, and `--no-color`."""
+    plain = click.option(
+        "--no-color",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_no_color,
+        hidden=True,
+        help="No colours; as NO_COLOR in the environment, or where the output is no terminal.",
+    )
     app = click.option(
         "-A",
         "--app",
@@ -254,7 +306,12 @@ def reach_options(command: _Command) -> _Command:
         callback=_remember("coordinator"),
         help="The coordinator; else the app's, else GRPCFLOW_COORDINATOR, else 127.0.0.1:50551.",
     )
-    return app(coordinator(command))
+    return app(coordinator(plain(command)))
+
+
+def yes_option(command: _Command) -> _Command:
+    """Add `--yes`, for commands that ask before they act; `--force` is Celery's name for it."""
+    return click.option("-y", "--yes", "-f", "--force", "yes", is_flag=True, help="Do not ask.")(command)
 
 
 def json_option(command: _Command) -> _Command:
@@ -272,10 +329,13 @@ def json_option(command: _Command) -> _Command:
 
 def worker_options(command: _Command) -> _Command:
     """Add the options of commands that ask workers: `--destination`, `--timeout`, `--json` and where to ask."""
+    from grpcflow.cli.live_names import WORKERS  # which needs what stands above
+
     destination = click.option(
         "-d",
         "--destination",
         metavar="W1,W2",
+        type=WORKERS,
         multiple=True,
         expose_value=False,
         callback=_split_names,

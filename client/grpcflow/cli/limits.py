@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from grpcflow.cli.invocation import invocation, json_option, reach_options
+from grpcflow.cli.live_names import SCOPED, TASK
 from grpcflow.cli.overview import plain_table, wide_console
 from grpcflow.cli.printing import duration, echo_json
 from grpcflow.limit_model import Limit, LimitInfo
@@ -64,7 +65,7 @@ def list_limits() -> None:
 
 @limit.command("set")
 @click.argument("scope", metavar="task|queue", type=SCOPE)
-@click.argument("name")
+@click.argument("name", type=SCOPED)
 @click.option("--rate", metavar="RATE", callback=_rate_option, help="Such as 10/s, 100/m, 3/h; 0: any number.")
 @click.option("--concurrency", metavar="N", type=click.IntRange(0, 4294967295), help="How many at once; 0: any number.")
 @json_option
@@ -83,7 +84,7 @@ def set_limit(scope: str, name: str, rate: str | None, concurrency: int | None) 
 
 @limit.command("clear")
 @click.argument("scope", metavar="task|queue", type=SCOPE)
-@click.argument("name")
+@click.argument("name", type=SCOPED)
 @json_option
 @reach_options
 def clear_limit(scope: str, name: str) -> None:
@@ -94,15 +95,16 @@ def clear_limit(scope: str, name: str) -> None:
 
 
 @click.command("rate_limit")
-@click.argument("task")
+@click.argument("task", type=TASK)
 @click.argument("rate", callback=_rate_option)
+@json_option
 @reach_options
 def rate_limit(task: str, rate: str) -> None:
     """Let TASK start at most RATE in the whole cluster: 10/s, 100/m, 3/h; 0: any number."""
     if invocation().destination is not None:
         raise click.UsageError("--destination does not apply: the coordinator holds the rate for the whole cluster.")
     holds = invocation().control.limit(scoped("task", task)[0], rate=rate)
-    click.echo(f"Task {task}: {holds}.")
+    _tell("task", task, holds, f"Task {task}: {holds}.")
 
 
 def _tell(scope: str, name: str, holds: Limit, sentence: str) -> None:

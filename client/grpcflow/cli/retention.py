@@ -11,6 +11,7 @@ import click
 
 from grpcflow.cli.invocation import invocation, json_option, reach_options
 from grpcflow.cli.limits import SCOPE, scoped
+from grpcflow.cli.live_names import SCOPED
 from grpcflow.cli.overview import plain_table, wide_console
 from grpcflow.cli.printing import duration, echo_json
 from grpcflow.cli.times import length_option
@@ -61,7 +62,7 @@ def _kept_options(command: _Command) -> _Command:
 
 @retention.command("set")
 @click.argument("scope", metavar="task|queue", type=SCOPE)
-@click.argument("name")
+@click.argument("name", type=SCOPED)
 @_kept_options
 @json_option
 @reach_options
@@ -83,12 +84,16 @@ def set_retention(scope: str, name: str, **kept: Any) -> None:
 
 @retention.command("clear")
 @click.argument("scope", metavar="task|queue", type=SCOPE)
-@click.argument("name")
+@click.argument("name", type=SCOPED)
+@json_option
 @reach_options
 def clear_retention(scope: str, name: str) -> None:
     """Take away what was set of the task or the queue NAME."""
     task, queue = scoped(scope, name)
     invocation().control.clear_retention(task, queue=queue)
+    if invocation().as_json:
+        echo_json({"scope": scope, "name": name, "cleared": True})
+        return
     click.echo(f"{scope.capitalize()} {name}: kept as its calls or the coordinator say.")
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from grpcflow.cli.call import json_of, moment_option
-from grpcflow.cli.invocation import Failed, invocation, json_option, reach_options
+from grpcflow.cli.invocation import Failed, agreed, invocation, json_option, reach_options, yes_option
+from grpcflow.cli.live_names import QUEUE, SCHEDULE, TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.times import length_option
 from grpcflow.errors import ContentDisallowed, ImproperlyConfigured, NotFound
@@ -29,7 +30,7 @@ def schedule() -> None:
 
 
 @schedule.command("list")
-@click.argument("pattern", default="", metavar="[PATTERN]")
+@click.argument("pattern", default="", metavar="[PATTERN]", type=SCHEDULE)
 @json_option
 @reach_options
 def list_schedules(pattern: str) -> None:
@@ -46,7 +47,7 @@ def list_schedules(pattern: str) -> None:
 
 
 @schedule.command("show")
-@click.argument("name")
+@click.argument("name", type=SCHEDULE)
 @click.option(
     "--next",
     "count",
@@ -70,8 +71,8 @@ def show(name: str, count: int) -> None:
 
 
 @schedule.command("add")
-@click.argument("name")
-@click.argument("task")
+@click.argument("name", type=SCHEDULE)
+@click.argument("task", type=TASK)
 @click.option("--cron", metavar="FIELDS", help="As in cron: '*/5 8-18 * * mon-fri'.")
 @click.option("--every", metavar="LENGTH", callback=length_option, help="Such as 10s, 5m, 1h30m.")
 @click.option("--aligned", is_flag=True, help="With --every: at whole multiples of it, so 1h means on the hour.")
@@ -81,7 +82,7 @@ def show(name: str, count: int) -> None:
 @click.option("--lon", metavar="DEGREES", type=float, help="With --solar: degrees east.")
 @click.option("--args", "-a", default="[]", metavar="JSON", callback=json_of(list, "'[2, 3]'"), help="A list.")
 @click.option("--kwargs", "-k", default="{}", metavar="JSON", callback=json_of(dict, "'{\"x\": 2}'"), help="An object.")
-@click.option("--queue", "-Q", metavar="QUEUE", help="The queue; else as the app routes it.")
+@click.option("--queue", "-Q", metavar="QUEUE", type=QUEUE, help="The queue; else as the app routes it.")
 @click.option("--expires", metavar="LENGTH", callback=length_option, help="A call that waits longer does not run.")
 @click.option("--tz", metavar="ZONE", help="Time zone, such as Europe/Paris; else the app's, or UTC.")
 @click.option(
@@ -135,28 +136,37 @@ def _coming(schedules: "ScheduleControl", name: str) -> tuple[datetime | None, s
     return (times[0], f"it fires next at {schedule_screen.moment(times[0])}") if times else (None, "it never fires")
 
 
+def _tell(names: tuple[str, ...], how: str) -> None:
+    """Say how schedules stand now."""
+    if invocation().as_json:
+        echo_json({"schedules": list(names), "state": how})
+        return
+    for name in names:
+        click.echo(f"Schedule {name} is {how}.")
+
+
 @schedule.command("pause")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, type=SCHEDULE)
+@json_option
 @reach_options
 def pause(names: tuple[str, ...]) -> None:
     """Let the ticks of NAME pass without firing until it is resumed."""
     _schedules().pause(*names)
-    for name in names:
-        click.echo(f"Schedule {name} is paused.")
+    _tell(names, "paused")
 
 
 @schedule.command("resume")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, type=SCHEDULE)
+@json_option
 @reach_options
 def resume(names: tuple[str, ...]) -> None:
     """Have the ticks of NAME fire again."""
     _schedules().resume(*names)
-    for name in names:
-        click.echo(f"Schedule {name} is not paused.")
+    _tell(names, "not paused")
 
 
 @schedule.command("run")
-@click.argument("name")
+@click.argument("name", type=SCHEDULE)
 @json_option
 @reach_options
 def run(name: str) -> None:
@@ -166,13 +176,16 @@ def run(name: str) -> None:
 
 
 @schedule.command("remove")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, type=SCHEDULE)
+@yes_option
+@json_option
 @reach_options
-def remove(names: tuple[str, ...]) -> None:
+def remove(names: tuple[str, ...], yes: bool) -> None:
     """Forget NAME; what it called goes on."""
+    if not yes:
+        agreed(f"Forget {', '.join(names)}, and what became of the last ticks?", "--yes")
     _schedules().remove(*names)
-    for name in names:
-        click.echo(f"Schedule {name} is removed.")
+    _tell(names, "removed")
 
 
 @schedule.command("sync")
@@ -185,11 +198,13 @@ def sync() -> None:
 
 @click.command("beat", context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@json_option
 @reach_options
 def beat(arguments: tuple[str, ...]) -> None:
     """Put the app's schedules as `schedule sync` does: the coordinator fires them, no beat runs."""
     _sync()
-    click.echo("No beat process is needed: the coordinator fires the schedules. Run `grpcflow schedule list`.")
+    if not invocation().as_json:
+        click.echo("No beat process is needed: the coordinator fires the schedules. Run `grpcflow schedule list`.")
 
 
 def _sync() -> None:
