@@ -4,6 +4,7 @@
     scripts/bench --rounds 5 --json bench.json
     scripts/bench --small         a smoke run: a few tasks of everything
     scripts/bench --large         large canvases: time, memory, bytes of a node, and how long others wait meanwhile
+    scripts/bench --pruning       the same while tens of thousands of graphs are being pruned
     scripts/bench --mixed         tasks of 1 ms and of 5 s on two workers, beside the schedule that is ideal
 
 The machine's speed drifts, so that a figure alone says little: the ratio of two runs of the same minute is what
@@ -24,7 +25,7 @@ from pathlib import Path
 import rich.console
 import rich.table
 
-from benchmarks import large, mixed
+from benchmarks import large, mixed, pruning
 from benchmarks.cluster import Cluster
 from benchmarks.floor import Floor
 from benchmarks.tasks import add, total
@@ -141,6 +142,14 @@ def show(table_rows: list[dict[str, object]], rounds: int) -> None:
     rich.console.Console().print(table)
 
 
+def other_measures(options: argparse.Namespace) -> object:
+    """Measure what has an option of its own."""
+    scale = 0.01 if options.small else 1.0
+    if options.large:
+        return large.measure(scale)
+    return pruning.measure(scale) if options.pruning else mixed.measure(options.small, options.seed)
+
+
 def main() -> None:
     """Run the rounds and print what they gave."""
     parser = argparse.ArgumentParser(description="Measure grpcflow beside the floor of its parts.")
@@ -149,12 +158,12 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a few tasks of everything, once")
     parser.add_argument("--large", action="store_true", help="large canvases only (with --small: smaller ones)")
     parser.add_argument("--mixed", action="store_true", help="short and long tasks only (with --small: shorter ones)")
+    parser.add_argument("--pruning", action="store_true", help="beside pruning only (with --small: less of it)")
     parser.add_argument("--seed", type=int, help="of the order of --mixed; it is printed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every round to this file")
     options = parser.parse_args()
-    if options.large or options.mixed:
-        small = options.small
-        found = large.measure(0.01 if small else 1.0) if options.large else mixed.measure(small, options.seed)
+    if options.large or options.mixed or options.pruning:
+        found = other_measures(options)
         if options.json:
             options.json.write_text(json.dumps(found, indent=2) + "\n")
         return
