@@ -18,6 +18,7 @@ from grpcflow.task import Task
 if TYPE_CHECKING:
     from grpcflow import canvas
     from grpcflow.app import Grpcflow
+    from grpcflow.event_control import Events
     from grpcflow.failed_control import FailedControl
     from grpcflow.graph import Explanation, GraphView, Summary
     from grpcflow.task_makers import MakesBatchTask, MakesBoundBatchTask
@@ -33,6 +34,7 @@ class AppShortcuts(AppSetup):
 
     _task_base: type[_Task] | None = None
     _failed: "FailedControl | None" = None
+    _events: "Events | None" = None
 
     @property
     def Task(self) -> type[_Task]:  # noqa: N802 - Celery's name
@@ -177,6 +179,15 @@ class AppShortcuts(AppSetup):
 
             self._failed = FailedControl(cast("Grpcflow", self))
         return self._failed
+
+    @property
+    def events(self) -> "Events":
+        """What happens in the cluster: read it, publish to it, and Celery's ``Receiver`` and ``State``."""
+        if self._events is None:
+            from grpcflow.event_control import Events
+
+            self._events = Events(cast("Grpcflow", self))
+        return self._events
 
     def explain(self, id: str) -> "Explanation":
         """Say why a task is where it is: ``str()`` of the answer is a sentence.

@@ -72,6 +72,8 @@ class Connection(Exchange):
     restore_group = blocking(Exchange.arestore_group)
     delete_group = blocking(Exchange.adelete_group)
     emit = blocking(Exchange.aemit)
+    read_events = blocking_each(Exchange.aread_events)
+    publish_event = blocking(Exchange.apublish_event)
     read_items = blocking_each(Exchange.aread_items)
     revoke = blocking(Exchange.arevoke)
     revoke_by_stamp = blocking(Exchange.arevoke_by_stamp)

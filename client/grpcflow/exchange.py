@@ -13,6 +13,7 @@ from typing import Final
 from grpcflow import errors, ids
 from grpcflow.calls import Calls
 from grpcflow.commands import Commands
+from grpcflow.event_calls import EventCalls
 from grpcflow.failed_calls import FailedCalls
 from grpcflow.items import Items
 from grpcflow.kept import VALUES_PAGE, Kept
@@ -33,7 +34,7 @@ __all__ = ["Exchange"]
 ACKNOWLEDGE_TIME: Final = 60.0
 
 
-class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, FailedCalls):
+class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, FailedCalls, EventCalls):
     """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it.
 
     Args:

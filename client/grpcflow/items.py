@@ -8,7 +8,8 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from grpcflow import errors
 from grpcflow.calls import ANSWER_TIME, Calls
@@ -16,12 +17,15 @@ from grpcflow.session import Session
 from grpcflow.settled import Settled, settled_from
 from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc, value_pb2
 
-__all__ = ["Cursor", "Item", "Items", "Reader"]
+__all__ = ["Cursor", "Item", "Items", "OpenReader", "Reader"]
 
 _log: Final = logging.getLogger("grpcflow.connection")
 
 #: An encoded item and its content type; empty means JSON.
 Item = tuple[bytes, str]
+
+#: Takes a channel, makes a call on it whose answer is a stream, and returns the call.
+OpenReader: TypeAlias = Callable[[Any], Any]
 
 
 class Cursor:
@@ -70,16 +74,20 @@ class Cursor:
 
 
 class Reader(ABC):
-    """One answer of ReadItems, read as far as it goes.
+    """One answer that is a stream, read as far as it goes.
 
     Attributes:
         error: Why it ended for good; None where asking again may help.
+        ended: True once no message will come any more.
+        complete: True where the coordinator ended it, and all is well.
     """
 
     error: errors.GrpcflowError | None = None
+    ended: bool = False
+    complete: bool = False
 
     @abstractmethod
-    async def next(self, deadline: float | None) -> client_service_pb2.ReadItemsResponse | None:
+    async def next(self, deadline: float | None) -> Any:
         """Return the next message; None where the answer has ended, or the monotonic deadline has come."""
 
     @abstractmethod
@@ -87,13 +95,17 @@ class Reader(ABC):
         """Read no more; what is on its way is thrown away."""
 
 
+def _asked(request: client_service_pb2.ReadItemsRequest, channel: Any) -> Any:
+    return client_service_pb2_grpc.ClientServiceStub(channel).ReadItems(request)
+
+
 class Items:
     """Calls about items; a part of what is asked of a coordinator."""
 
     _session: Session
     _calls: Calls
-    #: Asks for items; set by the side that waits.
-    _open_reader: Callable[[client_service_pb2.ReadItemsRequest], Reader]
+    #: Asks for a stream of answers; set by the side that waits.
+    _open_reader: Callable[[OpenReader], Reader]
 
     async def aemit(self, node: bytes, token: int, first: int, items: Sequence[Item]) -> None:
         """Append items to the stream of a running node, durably.
@@ -136,7 +148,7 @@ class Items:
         deadline = None if timeout is None else time.monotonic() + timeout
         cursor, failures = Cursor(id, first), 0
         while True:
-            reader = self._open_reader(cursor.request())
+            reader = self._open_reader(partial(_asked, cursor.request()))
             try:
                 while (message := await reader.next(deadline)) is not None:
                     failures = 0

@@ -1,6 +1,6 @@
-"""Reads the items of a task's stream for a thread: another thread reads ahead.
+"""Reads an answer that is a stream, of items or of events, for a thread: another thread reads ahead.
 
-So whoever takes the items holds nothing of grpc's, and neither a fork nor a wait with a limit is held up by it.
+So whoever takes the messages holds nothing of grpc's, and neither a fork nor a wait with a limit is held up by it.
 """
 
 import os
@@ -13,14 +13,13 @@ import grpc
 
 from grpcflow import errors, statuses
 from grpcflow.blocking import run_here
-from grpcflow.items import Reader
+from grpcflow.items import OpenReader, Reader
 from grpcflow.link import Link
 from grpcflow.threaded import ThreadedSession
-from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc
 
 __all__ = ["ThreadReader"]
 
-#: Messages that are read ahead of whoever takes the items; each holds a quarter of a MiB, or one item.
+#: Messages that are read ahead of whoever takes them; each holds a quarter of a MiB, or one item, or 200 events.
 _AHEAD: Final = 4
 #: Seconds that a coordinator has to be reached before the reader is told.
 _REACH: Final = 10.0
@@ -29,23 +28,23 @@ _LOOK: Final = 0.25
 
 
 class ThreadReader(Reader):
-    """Reads one answer of ReadItems, a few messages ahead of whoever takes them.
+    """Reads one answer that is a stream, a few messages ahead of whoever takes them.
 
     Args:
         session: Lends the link.
-        request: What to ask for.
+        ask: Asks for it, on a channel.
     """
 
-    def __init__(self, session: ThreadedSession, request: client_service_pb2.ReadItemsRequest) -> None:
-        self._session, self._request = session, request
-        self._messages: deque[client_service_pb2.ReadItemsResponse] = deque()
+    def __init__(self, session: ThreadedSession, ask: OpenReader) -> None:
+        self._session, self._ask = session, ask
+        self._messages: deque[Any] = deque()
         self._changed = threading.Condition()
         self._call: Any = None
-        self._ended = self._stopped = False
+        self._over = self._stopped = False
         self._process = os.getpid()
-        threading.Thread(target=self._run, name="grpcflow-items", daemon=True).start()
+        threading.Thread(target=self._run, name="grpcflow-reading", daemon=True).start()
 
-    async def next(self, deadline: float | None) -> client_service_pb2.ReadItemsResponse | None:
+    async def next(self, deadline: float | None) -> Any:
         """Return the next message; None where the answer has ended, or the deadline has come."""
         while self._process == os.getpid():  # else it was forked, and the thread is the parent's
             pause = self._session.look_after_link()
@@ -53,13 +52,14 @@ class ThreadReader(Reader):
             with self._changed:
                 if left <= 0:
                     return None
-                if not (self._messages or self._ended):
+                if not (self._messages or self._over):
                     self._changed.wait(left)
                 if self._messages:
                     self._changed.notify_all()
                     return self._messages.popleft()
-                if self._ended:
-                    return None
+                if self._over:
+                    break
+        self.ended = True
         return None
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ class ThreadReader(Reader):
                 self._end(error)
 
     def _read(self, link: Link) -> None:
-        call = client_service_pb2_grpc.ClientServiceStub(link.channel).ReadItems(self._request)
+        call = self._ask(link.channel)
         with self._changed:
             self._call = call
             if self._stopped:
@@ -108,8 +108,9 @@ class ThreadReader(Reader):
                     self._changed.wait(_LOOK)
                 if self._stopped:
                     return
+        self.complete = True
 
     def _end(self, error: errors.GrpcflowError | None) -> None:
         with self._changed:
-            self.error, self._ended, self._call = error, True, None
+            self.error, self._over, self._call = error, True, None
             self._changed.notify_all()

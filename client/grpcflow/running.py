@@ -190,6 +190,32 @@ class RunningTask(Handlers):
         elif not request.is_eager and request.id is not None:
             self.app.connection.update_state(request.id, state, data, content_type)
 
+    def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
+        """Put an event of your own about this call into the feed, for ``app.events`` and ``grpcflow events``.
+
+        It is there as soon as this returns. In an eager call, which no coordinator knows, it does nothing.
+
+        Args:
+            type_: What it is called, at most 255 bytes.
+            retry: Taken for the sake of code written for Celery: a coordinator that is away is tried again.
+            retry_policy: The same.
+            **fields: What it says; values that JSON has, at most 64 KiB.
+
+        Raises:
+            SerializationError: A field has a value that JSON has not.
+            InvalidRequest, PayloadTooLarge: The name is empty or too long, or the fields are too large.
+            CoordinatorUnavailable: No coordinator could be reached.
+        """
+        request = self.request
+        if not request.is_eager:
+            self.app.events.publish(type_, uuid=request.id or "", **_by(request, fields))
+
+    async def asend_event(self, type_: str, **fields: Any) -> None:
+        """Do what ``send_event`` does, on the running event loop; for ``async def`` tasks."""
+        request = self.request
+        if not request.is_eager:
+            await self.app.events.apublish(type_, uuid=request.id or "", **_by(request, fields))
+
     def emit(self, value: Any) -> None:
         """Give an item to whoever reads the stream of this call, ``AsyncResult.stream()``, while it goes on running.
 
@@ -254,6 +280,11 @@ class RunningTask(Handlers):
         return _task(self).signature(
             chosen.args if args is None else args, chosen.kwargs if kwargs is None else kwargs, options
         )
+
+
+def _by(request: Context, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return what an event says, and which worker says it."""
+    return fields if request.hostname is None else {"hostname": request.hostname, **fields}
 
 
 def _task(running: RunningTask) -> "Task[..., Any]":

@@ -18,7 +18,7 @@ from grpcflow.connection import Connection
 from grpcflow.items import Cursor
 from grpcflow.reading import ThreadReader
 from grpcflow.threaded import ThreadedSession
-from grpcflow_protos.v1 import client_service_pb2, value_pb2
+from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc, value_pb2
 
 
 @pytest.fixture
@@ -193,10 +193,12 @@ def test_a_slow_reader_is_read_ahead_for_by_a_few_messages_only(
     coordinator.fake.end_items(text)
     session = connection._session
     assert isinstance(session, ThreadedSession)
-    reader = ThreadReader(session, Cursor(text).request())
+    reader = ThreadReader(
+        session, lambda channel: client_service_pb2_grpc.ClientServiceStub(channel).ReadItems(Cursor(text).request())
+    )
     with reader._changed:
         assert reader._changed.wait_for(lambda: len(reader._messages) == 4, T)
-        assert not reader._changed.wait_for(lambda: len(reader._messages) > 4 or reader._ended, 0.3)
+        assert not reader._changed.wait_for(lambda: len(reader._messages) > 4 or reader._over, 0.3)
     assert coordinator.fake.items_sent < 100, "what nobody takes stays at the coordinator"
     left = 0
     while (message := run_here(reader.next(None))) is not None:
@@ -209,7 +211,7 @@ def test_who_stops_reading_leaves_no_thread_behind(coordinator: FakeCoordinator,
     coordinator.fake.emit(text, *range(5))
     items = app.AsyncResult(text).stream(timeout=T)
     next(items)
-    readers = [thread for thread in threading.enumerate() if thread.name == "grpcflow-items"]
+    readers = [thread for thread in threading.enumerate() if thread.name == "grpcflow-reading"]
     assert readers
     items.close()  # type: ignore[attr-defined] # it is a generator
     for reader in readers:

@@ -46,10 +46,8 @@ def revoked(sender=None, request=None, signal=None, **how):
 
 #: Names of Celery that must not be there as if they worked.
 MISSING = {
-    "task": "send_event",
     "inspect": "revoked report clock memsample memdump objgraph",
     "control": "time_limit election heartbeat enable_events disable_events discard_all",
-    "app": "events",
 }
 
 #: The same of its commands.
@@ -142,7 +140,7 @@ def test_equal_errbacks_on_two_levels_both_run(app: Grpcflow) -> None:
 @pytest.mark.parametrize(("of", "names"), MISSING.items())
 def test_what_is_not_there_yet_is_an_error(app: Grpcflow, of: str, names: str) -> None:
     control = app.control
-    things = {"task": app.tasks["tasks.echo"], "inspect": control.inspect(), "control": control, "app": app}
+    things = {"inspect": control.inspect(), "control": control}
     assert [name for name in names.split() if hasattr(things[of], name)] == []
     with pytest.raises(TypeError, match="Request"):
         app.task(name="tasks.other", Request="package:Class")(print)

@@ -20,8 +20,8 @@ from grpcflow.aio.reading import LoopReader
 from grpcflow.aio.session import LoopSession
 from grpcflow.calls import Calls
 from grpcflow.exchange import Exchange
+from grpcflow.items import OpenReader
 from grpcflow.retry_policy import RetryPolicy
-from grpcflow_protos.v1 import client_service_pb2
 
 __all__ = ["LoopConnection", "close_connections", "connection_on_loop"]
 
@@ -47,8 +47,8 @@ class LoopConnection(Exchange):
         self._loop_session = session
         self._open_reader = self._reader
 
-    def _reader(self, request: client_service_pb2.ReadItemsRequest) -> LoopReader:
-        return LoopReader(self._loop_session, request)
+    def _reader(self, ask: OpenReader) -> LoopReader:
+        return LoopReader(self._loop_session, ask)
 
     async def aclose(self) -> None:
         """End it; whoever waits on it gets CoordinatorUnavailable. Returns once nothing of it is left on the loop."""

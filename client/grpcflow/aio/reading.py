@@ -1,4 +1,4 @@
-"""Reads the items of a task's stream on an event loop. Nothing is read ahead but what grpc itself holds."""
+"""Reads an answer that is a stream, of items or of events, on an event loop; ahead is read what grpc itself holds."""
 
 import asyncio
 import time
@@ -10,8 +10,7 @@ import grpc.aio
 from grpcflow import errors, statuses
 from grpcflow.aio.link import was_cancelled
 from grpcflow.aio.session import LoopSession
-from grpcflow.items import Reader
-from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc
+from grpcflow.items import OpenReader, Reader
 
 __all__ = ["LoopReader"]
 
@@ -20,20 +19,25 @@ _REACH: Final = 10.0
 
 
 class LoopReader(Reader):
-    """Reads one answer of ReadItems.
+    """Reads one answer that is a stream; a deadline that comes ends it, since it ends the call.
 
     Args:
         session: Lends the link.
-        request: What to ask for.
+        ask: Asks for it, on a channel.
     """
 
-    def __init__(self, session: LoopSession, request: client_service_pb2.ReadItemsRequest) -> None:
-        self._session, self._request = session, request
+    def __init__(self, session: LoopSession, ask: OpenReader) -> None:
+        self._session, self._ask = session, ask
         self._loan: Any = None
         self._call: Any = None
 
-    async def next(self, deadline: float | None) -> client_service_pb2.ReadItemsResponse | None:
+    async def next(self, deadline: float | None) -> Any:
         """Return the next message; None where the answer has ended, or the monotonic deadline has come."""
+        message = await self._message(deadline)
+        self.ended = message is None
+        return message
+
+    async def _message(self, deadline: float | None) -> Any:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             async with asyncio.timeout(left):
@@ -53,12 +57,15 @@ class LoopReader(Reader):
             if was_cancelled():
                 raise
             return None  # the channel was closed
-        return None if message is grpc.aio.EOF else message
+        if message is grpc.aio.EOF:
+            self.complete = True
+            return None
+        return message
 
     async def _begin(self) -> Any:
         self._loan = self._session.lend(time.monotonic() + _REACH)
         link = await self._loan.__aenter__()
-        self._call = client_service_pb2_grpc.ClientServiceStub(link.channel).ReadItems(self._request)
+        self._call = self._ask(link.channel)
         return self._call
 
     async def close(self) -> None:
