@@ -136,17 +136,20 @@ def waits_beside(mix: Mix, names: int, count: int, seed: int) -> list[float]:
     chance = random.Random(seed)
     long = stay_long if names > 1 else stay
     blocking: deque[float] = deque()
-    sent = []
+    longs, sent = [], []
     for _ in range(count):
         time.sleep(chance.expovariate(ARRIVALS))
         now = time.monotonic()
         while blocking and blocking[0] < now:
             blocking.popleft()
         if len(blocking) < PLACES - 1 and chance.random() < 0.1:
-            long.delay(mix.long)
+            longs.append(long.delay(mix.long))
             blocking.append(now + mix.long + 0.5)  # it starts a moment later, and its end takes one too
         sent.append((time.monotonic(), stay.delay(mix.short)))
-    return sorted(result.get(timeout=LIMIT)[0] - at for at, result in sent)
+    waits = sorted(result.get(timeout=LIMIT)[0] - at for at, result in sent)
+    for result in longs:
+        result.get(timeout=LIMIT)  # its place is free again for what is measured next
+    return waits
 
 
 def show(found: Sequence[Found], waits: dict[int, list[float]]) -> None:
