@@ -1,21 +1,22 @@
 """Find and import the user's app, from a name as people type it.
 
 The worker and the command line both look for the app here, so that `-A proj` means the same to both.
-This module imports the user's code and nothing else of weight: it may not import grpc, protobuf or the
-command line, and it never hides what the user's own module raised.
+This module imports the user's code and nothing else of weight, our own app only once one is looked for: it may not
+import grpc, protobuf or the command line, and it never hides what the user's own module raised.
 """
 
 import importlib
 import os
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
-from grpcflow.app import Grpcflow
 from grpcflow.errors import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from grpcflow.app import Grpcflow
 
 __all__ = ["ENVIRONMENT", "AppName", "app_name", "find_app"]
 
@@ -41,7 +42,7 @@ class AppName:
     folder: Path | None = None
 
 
-def find_app(name: str | None = None) -> Grpcflow:
+def find_app(name: str | None = None) -> "Grpcflow":
     """Import the user's app and return it.
 
     The current folder is put first on ``sys.path``, as ``python -m`` does. Tasks of ``include`` modules are
@@ -96,6 +97,8 @@ def app_name(name: str | None = None) -> AppName | None:
 
 def _setting(path: Path) -> str | None:
     """Return ``[tool.grpcflow] app`` of one pyproject.toml, or None where it has no such setting."""
+    import tomllib
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -147,7 +150,7 @@ def _import(module: str) -> ModuleType | None:
         raise
 
 
-def _attribute(module: str, attribute: str, wanted: AppName) -> Grpcflow:
+def _attribute(module: str, attribute: str, wanted: AppName) -> "Grpcflow":
     """Return the app at ``module:attribute``; the attribute may be dotted."""
     imported = _import(module)
     if imported is None:
@@ -155,12 +158,12 @@ def _attribute(module: str, attribute: str, wanted: AppName) -> Grpcflow:
     value: object = imported
     for part in (attribute or "app").split("."):
         value = getattr(value, part, None)
-    if isinstance(value, Grpcflow):
+    if _is_app(value):
         return value
     raise _not_found(wanted, [f"{module}:{attribute or 'app'} ({_what(value)})"], imported)
 
 
-def _search(module: str, wanted: AppName) -> Grpcflow:
+def _search(module: str, wanted: AppName) -> "Grpcflow":
     """Return the app that a module's name alone points to."""
     looked_for: list[str] = []
     first: ModuleType | None = None
@@ -173,10 +176,16 @@ def _search(module: str, wanted: AppName) -> Grpcflow:
             continue
         first = first or imported
         value: object = getattr(imported, "app", None)
-        if isinstance(value, Grpcflow):
+        if _is_app(value):
             return value
         looked_for.append(f"{module}{submodule}:app ({_what(value)})")
     raise _not_found(wanted, looked_for, first)
+
+
+def _is_app(value: object) -> "TypeGuard[Grpcflow]":
+    from grpcflow.app import Grpcflow
+
+    return isinstance(value, Grpcflow)
 
 
 def _what(value: object) -> str:
@@ -192,7 +201,7 @@ def _not_found(wanted: AppName, looked_for: list[str], module: ModuleType | None
     """Build the error that says what was looked for, what was found, and what to write instead."""
     message = f"No app at {wanted.name!r} (from {wanted.source}). Looked for: {'; '.join(looked_for)}."
     there = (
-        [f"{module.__name__}:{name}" for name, value in vars(module).items() if isinstance(value, Grpcflow)]
+        [f"{module.__name__}:{name}" for name, value in vars(module).items() if _is_app(value)]
         if module is not None
         else []
     )

@@ -122,9 +122,8 @@ class Invocation:
     def _connect(self) -> "Connection":
         """Find the address and open the connection; imports an app only where nothing else names an address."""
         from grpcflow.conf import COORDINATOR_VARIABLE, Settings
-        from grpcflow.loading import app_name
 
-        if not self.coordinator and (self.app or (not os.environ.get(COORDINATOR_VARIABLE) and app_name() is not None)):
+        if not self.coordinator and (self.app or (not os.environ.get(COORDINATOR_VARIABLE) and _names_app())):
             return self.load_app().connection
         addresses = Settings(coordinator=self.coordinator).addresses
         if self.connect is not None:
@@ -139,6 +138,13 @@ class Invocation:
         from grpcflow.control import Control
 
         return Control(self)
+
+
+def _names_app() -> bool:
+    """Return whether the surroundings name an app."""
+    from grpcflow.loading import app_name
+
+    return app_name() is not None
 
 
 class Failed(click.ClickException):
