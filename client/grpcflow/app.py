@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from grpcflow import batch as batches
 from grpcflow import ids, signals, state
 from grpcflow.aio.app import AwaitableApp
+from grpcflow.app_commands import AppCommands
 from grpcflow.app_setup import check_arguments, task_class
 from grpcflow.app_shortcuts import AppShortcuts
 from grpcflow.blocking import run_here
@@ -51,7 +52,7 @@ class AlwaysEagerIgnored(UserWarning):
     """``send_task`` was called while ``task_always_eager`` is set: it sends all the same."""
 
 
-class Grpcflow(AwaitableApp, ScheduledApp, AppShortcuts):
+class Grpcflow(AwaitableApp, ScheduledApp, AppCommands, AppShortcuts):
     """One app: a set of tasks with settings, and the coordinator they go to.
 
     Args:

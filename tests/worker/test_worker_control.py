@@ -149,7 +149,7 @@ def test_queues_are_added_and_cancelled(desk: Desk) -> None:
 def test_stats(desk: Desk) -> None:
     figures = desk.ask("stats")
     assert figures["uptime"] == 60
-    assert figures["pool"] == {"implementation": "fake", "max-concurrency": 2, "processes": [77]}
+    assert figures["pool"] == {"implementation": "fake", "max-concurrency": 2, "processes": [77], "timeouts": [0, 0]}
     assert figures["total"] == {"t.add": 5}
     assert figures["executor"]["processes"] == [{"pid": 77}]
     assert figures["capacity"] == 2

@@ -258,6 +258,8 @@ class FakeExecutor:
         self.taken_back: list[int] = []
         self.emitted: list[tuple[str, int]] = []
         self.dumped = 0
+        #: Commands of the app: name, arguments, and who is told.
+        self.asked: list[tuple[str, bytes, Callable[[bytes, str], None]]] = []
         self.concurrency = 2
         #: What `task_revoked` was sent with: the attempt, the signal, and whether it had expired.
         self.revoked: list[tuple[CallRun, int, bool]] = []
@@ -301,6 +303,9 @@ class FakeExecutor:
         self.attempts.pop(token, None)
         if token in self.running_tokens:
             self.running_tokens.remove(token)
+
+    def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
+        self.asked.append((name, data, told))
 
     def capacity(self) -> int:
         return self.wanted

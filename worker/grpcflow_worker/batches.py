@@ -8,7 +8,7 @@ the two stands this file: an executor to the worker, a listener to the executor.
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -285,6 +285,10 @@ class Batching:
     def emit(self, name: str, number: int = 0, *, attempt: CallRun | None = None, expired: bool = False) -> None:
         """See `Executor.emit`."""
         self.inner.emit(name, number, attempt=attempt, expired=expired)
+
+    def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
+        """See `Executor.ask`."""
+        self.inner.ask(name, data, told)
 
 
 def _singles(runs: Sequence[CallRun]) -> list[CallRun]:

@@ -9,27 +9,23 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import os
-import platform
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from grpcflow import codec
 from grpcflow_protos import limits
-from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
+from grpcflow_worker.app_commands import BadCommand, CommandBook
 from grpcflow_worker.executor import CallRun, Executor, Registered, Running, Waiting
+from grpcflow_worker.overrides import Overrides
 from grpcflow_worker.pool_commands import PoolCommands, PoolRefused, title_of
 from grpcflow_worker.session import Session
+from grpcflow_worker.showing import plain, show_call
 from grpcflow_worker.subscription import ConfigError, check_name, check_weight
+from grpcflow_worker.told import Told
 from grpcflow_worker.wire import id_of
-
-#: Largest payload in bytes that is decoded to be shown; of a larger one only the size is.
-_SHOWN_PAYLOAD: Final = 65_536
 
 #: Most tasks in one answer of ``active`` or ``reserved``.
 _SHOWN_TASKS: Final = 1_000
@@ -83,26 +79,41 @@ class Control:
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
+        #: Time limits that were changed by a command.
+        self.overrides = Overrides(facts.registered.tasks)
+        self._book = CommandBook(facts.registered.conf.get("commands", ()))
         self._handlers: dict[str, Handler] = {
             "active": self._active,
-            "active_queues": self._active_queues,
             "add_consumer": self._add_consumer,
             "cancel_consumer": self._cancel_consumer,
-            "conf": self._conf,
-            "ping": self._ping,
+            "heartbeat": self._heartbeat,
             "query_task": self._query_task,
-            "registered": self._registered,
-            "report": self._report,
             "reserved": self._reserved,
-            "revoked": self._revoked,
-            "scheduled": self._scheduled,
             "shutdown": self._shutdown,
-            "stats": self._stats,
+            "time_limit": self.overrides.command,
+            **Told(facts.session, facts.executor, facts.registered, facts.now, facts.started_at).handlers(),
             **PoolCommands(facts.executor, self._resized).handlers(),
         }
 
+    def take(self, command: pb.ControlCommand) -> None:
+        """Have a command answered: at once, or, where the app defines it, once its handler has ended."""
+        if command.command not in self._book or command.command in self._handlers:
+            self._facts.session.reply(self.answer(command))
+            return
+        try:
+            self._book.check(command.command, _arguments(command.arguments))
+        except (BadArguments, BadCommand) as error:
+            self._facts.session.reply(_error(command, str(error)))
+            return
+
+        def told(reply: bytes, error: str) -> None:
+            self._facts.session.reply(pb.ControlReply(id=command.id, reply=reply, error=error))
+            self._facts.wake()
+
+        self._facts.executor.ask(command.command, command.arguments or b"{}", told)
+
     def answer(self, command: pb.ControlCommand) -> pb.ControlReply:
-        """The reply to a command; whatever goes wrong is in the reply."""
+        """The reply to a command of our own; whatever goes wrong is in the reply."""
         handler = self._handlers.get(command.command)
         if handler is None:
             known = ", ".join(sorted(self._handlers))
@@ -111,7 +122,7 @@ class Control:
             arguments = _arguments(command.arguments)
             reply = _dump(handler(arguments))
             self.show_title()
-        except (BadArguments, PoolRefused) as error:
+        except (BadArguments, BadCommand, PoolRefused) as error:
             return _error(command, str(error))
         except Exception as error:  # noqa: BLE001 - a stranger's command must never end the worker
             _log.exception("the control command %s failed", command.command)
@@ -126,42 +137,20 @@ class Control:
         session = self._facts.session
         self._facts.show(title_of(session.identity.name, len(session.queues), self._facts.executor))
 
-    def _ping(self, _: Mapping[str, Any]) -> Any:
-        return {"ok": "pong"}
+    def _active(self, arguments: Mapping[str, Any]) -> Any:
+        shown = [self._shown_running(each) for each in self._facts.executor.running()[:_SHOWN_TASKS]]
+        if arguments.get("safe"):
+            return [{**each, "args": repr(each["args"]), "kwargs": repr(each["kwargs"])} for each in shown]
+        return shown
 
-    def _active(self, _: Mapping[str, Any]) -> Any:
-        return [self._shown_running(each) for each in self._facts.executor.running()[:_SHOWN_TASKS]]
+    def _heartbeat(self, _: Mapping[str, Any]) -> Any:
+        self._facts.session.beat()
+        self._facts.wake()
+        return {"ok": "heartbeat sent"}
 
     def _reserved(self, _: Mapping[str, Any]) -> Any:
         waiting = [*self._facts.fetching(), *self._facts.executor.waiting(_SHOWN_TASKS)][:_SHOWN_TASKS]
         return [self._shown(each.run, each.token, each.offset) for each in waiting]
-
-    def _scheduled(self, _: Mapping[str, Any]) -> Any:
-        # Tasks wait for their time in the coordinator and come when they are due.
-        return []
-
-    def _revoked(self, _: Mapping[str, Any]) -> Any:
-        # Revokes are kept by the coordinator, for the whole cluster; none is kept here.
-        return []
-
-    def _report(self, _: Mapping[str, Any]) -> Any:
-        mine = self._facts.session.identity
-        lines = (
-            f"grpcflow {mine.version or '(version unknown)'}",
-            f"Python {platform.python_version()} on {platform.platform()}",
-            f"worker {mine.name} on {mine.host}, process {mine.process_id}",
-            f"executor {mine.executor}, {mine.concurrency} at once, {len(mine.tasks)} tasks",
-        )
-        return {"ok": "\n".join(lines)}
-
-    def _registered(self, _: Mapping[str, Any]) -> Any:
-        return sorted(self._facts.registered.tasks)
-
-    def _conf(self, _: Mapping[str, Any]) -> Any:
-        return self._facts.registered.conf
-
-    def _active_queues(self, _: Mapping[str, Any]) -> Any:
-        return [{"name": name, "weight": weight} for name, weight in self._facts.session.weights.items()]
 
     def _add_consumer(self, arguments: Mapping[str, Any]) -> Any:
         queue = _queue(arguments)
@@ -194,33 +183,6 @@ class Control:
         # The drain ends with a goodbye only after the replies are sent, so this answer still gets out.
         self._facts.shutdown()
         return {"ok": "shutting down"}
-
-    def _stats(self, _: Mapping[str, Any]) -> Any:
-        facts, session = self._facts, self._facts.session
-        figures = facts.executor.stats()
-        tasks = figures.get("tasks", {})
-        processes = [each.get("pid") for each in figures.get("processes", ())]
-        return {
-            "pid": os.getpid(),
-            "uptime": round(facts.now() - facts.started_at),
-            "pool": {
-                "implementation": facts.executor.kind,
-                "max-concurrency": session.identity.concurrency,
-                "processes": processes or [os.getpid()],
-                **{name: figures[name] for name in ("max-tasks-per-child",) if name in figures},
-            },
-            **({"autoscaler": figures["autoscale"]} if figures.get("autoscale") else {}),
-            "total": {name: each.get("done", 0) for name, each in tasks.items()},
-            "executor": figures,
-            "rusage": _rusage(),
-            "capacity": session.capacity.announced,
-            "held": session.open,
-            "session": {
-                "draining": session.draining,
-                "unacknowledged": session.unacknowledged,
-                "queues": list(session.queues),
-            },
-        }
 
     def _query_task(self, arguments: Mapping[str, Any]) -> Any:
         ids = arguments.get("ids")
@@ -265,43 +227,6 @@ class Control:
         }
 
 
-def show_call(run: CallRun, offset: int) -> tuple[Any, Any]:
-    """The args and kwargs of one attempt, inputs in front; as texts where they cannot be shown as they are.
-
-    Args:
-        run: the run.
-        offset: which attempt of it, from 0.
-    """
-    payload = run.payloads[offset]
-    content = run.content_type or run.call.content_type
-    size = len(payload) + sum(len(value) for value in run.inputs)
-    if size > _SHOWN_PAYLOAD:
-        return f"({size} bytes)", ""
-    try:
-        args, kwargs = codec.decode_call(payload, content)
-        values = [codec.decode_value(value_pb2.Value.FromString(value)) for value in run.inputs]
-    except Exception as error:  # noqa: BLE001 - whatever a client sent, a question about it is answered
-        return f"({size} bytes of {content or codec.JSON}, not shown: {type(error).__name__})", ""
-    # Inputs are put in front one after the other, so that the last one ends up first.
-    return [_plain(_told(value)) for value in reversed(values)] + [_plain(arg) for arg in args], _plain(kwargs)
-
-
-def _told(value: Any) -> Any:
-    """What an errback gets for a failed node: its id."""
-    return value.id if isinstance(value, value_pb2.FailedNode) else value
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON carries it: what JSON has no word for becomes its repr."""
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else repr(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return repr(value)
-
-
 def _arguments(data: bytes) -> Mapping[str, Any]:
     if not data:
         return {}
@@ -333,19 +258,8 @@ def _weight(arguments: Mapping[str, Any], otherwise: int) -> int:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(_plain(value), allow_nan=False).encode()
+    return json.dumps(plain(value), allow_nan=False).encode()
 
 
 def _error(command: pb.ControlCommand, text: str) -> pb.ControlReply:
     return pb.ControlReply(id=command.id, error=text)
-
-
-def _rusage() -> dict[str, Any]:
-    """What this process and its ended children used, under the names of ``resource``; empty on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return {}
-    fields: Sequence[str] = ("utime", "stime", "maxrss", "minflt", "majflt", "inblock", "oublock", "nvcsw", "nivcsw")
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return {name: getattr(usage, f"ru_{name}") for name in fields}

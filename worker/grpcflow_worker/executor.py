@@ -7,7 +7,7 @@ All methods of `Executor` are called on the supervisor's event loop, and every c
 that loop too. Each attempt that was put ends in exactly one report: a value, or an `Ended`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -373,6 +373,16 @@ class Executor(Protocol):
                 one that had not started.
             attempt: for "task_revoked" the attempt, as a run of one.
             expired: for "task_revoked": True where it was not started in time.
+        """
+
+    def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
+        """Have a command that the app defines carried out where the app is, beside the tasks.
+
+        Args:
+            name: of the command.
+            data: its arguments, one JSON object.
+            told: called on the event loop, once, perhaps before this returns, with the reply as JSON and "", or with
+                b"" and what went wrong. A handler that never returns is never told of.
         """
 
     async def close(self, *, drain: bool, deadline: float) -> None:

@@ -7,9 +7,30 @@ Pure: this file may NOT do I/O or decide anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow.limits import parse_rate
+
+#: Attributes of tasks that are told on demand.
+_TOLD: Final = (
+    "queue",
+    "priority",
+    "rate_limit",
+    "concurrency_limit",
+    "max_retries",
+    "default_retry_delay",
+    "ignore_result",
+    "track_started",
+    "acks_late",
+    "time_limit",
+    "soft_time_limit",
+    "expires",
+    "serializer",
+    "max_deliveries",
+    "batch_size",
+    "typing",
+    "trail",
+)
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -32,6 +53,19 @@ def declared(app: Grpcflow) -> dict[str, list[list[Any]]]:
     known = app.queues if app.conf.task_queues else {}
     queues = [[name, *_limit(queue.rate_limit, queue.concurrency_limit)] for name, queue in known.items()]
     return {"tasks": tasks, "queues": queues}
+
+
+def described(app: Grpcflow) -> dict[str, dict[str, Any]]:
+    """Return what ``inspect registered`` tells of each task: its attributes that are plain and not None.
+
+    Args:
+        app: the app, finalized.
+    """
+    told: dict[str, dict[str, Any]] = {}
+    for name, task in sorted(app.tasks.items()):
+        found = {each: getattr(task, each, None) for each in _TOLD}
+        told[name] = {each: value for each, value in found.items() if isinstance(value, (str, int, float))}
+    return told
 
 
 def task_facts(facts: Mapping[str, Sequence[Sequence[Any]]]) -> tuple[limit_pb2.TaskFacts, ...]:

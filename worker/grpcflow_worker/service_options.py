@@ -6,14 +6,14 @@ It checks what was written; it may NOT open, write or watch anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import click
 
 from grpcflow_worker.names import expand
-from grpcflow_worker.subscription import ConfigError
+from grpcflow_worker.subscription import ConfigError, parse_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +29,7 @@ class ServiceOptions:
         pid_file: path of the file that holds the process id; "": none.
         reload: True: the worker starts anew when a source file changes.
         drain_timeout: seconds after which what still runs is stopped in a worker that leaves; 0: never.
+        labels: by which commands can reach it, ``KEY=VALUE`` or one word.
     """
 
     log_file: str = ""
@@ -37,6 +38,7 @@ class ServiceOptions:
     pid_file: str = ""
     reload: bool = False
     drain_timeout: float = 0.0
+    labels: tuple[str, ...] = ()
 
 
 #: The options of the command line, which are named as the parameters of `build_service_options`.
@@ -47,10 +49,11 @@ _OPTIONS: Final = (
     click.option("--pidfile", metavar="PATH", help="Hold this file, with the process id, while it runs."),
     click.option("--reload", is_flag=True, help="Start anew when a source file changes; for development."),
     click.option("--drain-timeout", type=float, metavar="SECONDS", help="Stop what still runs so long after SIGTERM."),
+    click.option("--label", multiple=True, metavar="KEY=VALUE", help="Let commands reach it by this; repeatable."),
 )
 
 #: The names of those parameters.
-NAMES: Final = ("logfile", "no_color", "quiet", "pidfile", "reload", "drain_timeout")
+NAMES: Final = ("logfile", "no_color", "quiet", "pidfile", "reload", "drain_timeout", "label")
 
 
 def service_options(command: F) -> F:
@@ -69,6 +72,7 @@ def build_service_options(
     pidfile: str | None = None,
     reload: bool = False,
     drain_timeout: float | None = None,
+    label: Sequence[str] = (),
 ) -> ServiceOptions:
     """Check the options.
 
@@ -80,6 +84,7 @@ def build_service_options(
         pidfile: path with the same letters; None: no such file.
         reload: True: start anew when a source file changes.
         drain_timeout: seconds, more than 0, from a warm stop to a cold one; None: what runs may take its time.
+        label: texts of comma separated labels.
 
     Raises:
         ConfigError: a path holds an unknown ``%`` letter, or the time is none.
@@ -96,4 +101,5 @@ def build_service_options(
         pid_file=expand(pidfile, worker) if pidfile else "",
         reload=reload,
         drain_timeout=drain_timeout or 0.0,
+        labels=parse_names(label, "label"),
     )

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from grpcflow_protos import limits
-from grpcflow_protos.v1 import limit_pb2
+from grpcflow_protos.v1 import command_pb2, limit_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.capacity import Capacity
 from grpcflow_worker.executor import CallRun, Ended
@@ -59,6 +59,7 @@ class Identity:
         version, host, process_id, executor: for people.
         direct: name of the queue that it alone serves, always, with a weight of 1; "": none.
         task_facts, queue_facts: limits and batches of its tasks, limits of queues.
+        labels, commands: labels by which commands can reach it, and commands that its app defines.
     """
 
     name: str
@@ -72,6 +73,8 @@ class Identity:
     direct: str = ""
     task_facts: tuple[limit_pb2.TaskFacts, ...] = ()
     queue_facts: tuple[limit_pb2.QueueFacts, ...] = ()
+    labels: tuple[str, ...] = ()
+    commands: tuple[command_pb2.CommandInfo, ...] = ()
 
 
 @dataclass(slots=True)
@@ -194,6 +197,8 @@ class Session:
             executor=mine.executor,
             task_facts=mine.task_facts,
             queue_facts=mine.queue_facts,
+            labels=mine.labels,
+            commands=mine.commands,
         )
         return pb.WorkRequest(hello=hello, sequence=1)
 
@@ -393,6 +398,11 @@ class Session:
         """Answer a control command. Dropped where the stream that asked is gone."""
         if self.phase is Phase.ONLINE:
             self._replies.append(reply)
+
+    @property
+    def sequence(self) -> int:
+        """How many messages it has sent on this stream."""
+        return self._sequence
 
     def beat(self) -> None:
         """Say something at the next chance, though there is nothing to say."""

@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from grpcflow.queues import worker_direct
 from grpcflow_protos import limits
+from grpcflow_worker.app_commands import CommandBook
 from grpcflow_worker.batches import Batching
 from grpcflow_worker.changes import Changed, Changes
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
@@ -219,6 +220,8 @@ class Supervisor:
             direct=_direct(config.name),
             task_facts=task_facts(registered.conf.get("facts", {})),
             queue_facts=queue_facts(registered.conf.get("facts", {})),
+            labels=config.service.labels,
+            commands=CommandBook(registered.conf.get("commands", ())).messages(),
         )
         session = Session(identity, weights)
         driver = StreamDriver(
@@ -353,6 +356,7 @@ class Supervisor:
             self._executor.emit("worker_ready")
         for token in effects.forget:
             self._forget(token)
+        self._control.overrides.apply(effects.runs)
         for run in effects.runs:
             if _log.isEnabledFor(logging.DEBUG):
                 _log.debug("received %d x %s, from %s", len(run.payloads), run.call.task, id_of(run, run.token))
@@ -366,7 +370,7 @@ class Supervisor:
                 self._expired.add(stop.token)
             self._stop(stop.token, (stop.signal or "SIGTERM") if stop.terminate else None)
         for command in effects.commands:
-            self._session.reply(self._control.answer(command))
+            self._control.take(command)
 
     def _forget(self, token: int) -> None:
         assert self._fetcher is not None

@@ -12,12 +12,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
 
 from grpcflow_worker.executor import ExecutorError
 from grpcflow_worker.executors import frames
+from grpcflow_worker.executors.asked import Asked
 from grpcflow_worker.executors.frames import COMMAND, FORK, KILL, Answer, FrameReader, News, Preload
 from grpcflow_worker.executors.outflow import Outflow
 
@@ -59,6 +61,7 @@ class Forker:
         self._herald: socket.socket | None = None
         self._news: Outflow | None = None
         self._dropped = 0
+        self._asked: Asked | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._loaded: asyncio.Future[Answer] | None = None
 
@@ -83,6 +86,7 @@ class Forker:
         self._herald, news = socket.socketpair()
         self._herald.setblocking(False)
         self._news = Outflow(self._herald)
+        self._asked = Asked(self._herald, self._news)
         try:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - an exec of ourselves, milliseconds
                 [sys.executable, "-m", _MODULE, str(theirs.fileno()), str(news.fileno())],
@@ -127,6 +131,13 @@ class Forker:
         if not self._dropped:
             _log.error("receivers of signals do not keep up: %s and what follows is not told them", news.name)
         self._dropped += 1
+
+    def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
+        """Have a command of the app carried out; see `Executor.ask`."""
+        if self._asked is None:
+            told(b"", "the process that holds the app has ended: ask again once there is a new one")
+        else:
+            self._asked.ask(name, data, told)
 
     async def close(self, seconds: float = 1.0) -> None:
         """End the process; it is killed after `seconds`, which are also what the app's receivers get."""
@@ -188,6 +199,9 @@ class Forker:
 
     def _detach(self) -> None:
         if self._news is not None and self._herald is not None:  # first: what came last is still read
+            if self._asked is not None:
+                self._asked.close()
+                self._asked = None
             self._news.unwatch()
             self._herald.close()
             self._news = self._herald = None

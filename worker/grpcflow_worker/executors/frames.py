@@ -192,12 +192,29 @@ class News(msgspec.Struct, array_like=True, omit_defaults=True):
         number: number of the operating system's signal that caused it; 0 for none.
         attempt: the attempt that was revoked, as a run of one.
         expired: True: it was not revoked by a user, but not started in time.
+        asked: some: no signal, but a command of the app with these arguments, as JSON; `number` is the number under
+            which its reply is told.
     """
 
     name: str
     number: int = 0
     attempt: CallRun | None = None
     expired: bool = False
+    asked: bytes = b""
+
+
+class Reply(msgspec.Struct, array_like=True):
+    """What became of a command of the app.
+
+    Attributes:
+        number: of the command.
+        reply: as JSON; b"" where something went wrong.
+        error: what went wrong; "" where nothing did.
+    """
+
+    number: int
+    reply: bytes
+    error: str
 
 
 _encoder = msgspec.msgpack.Encoder()

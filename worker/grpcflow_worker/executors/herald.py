@@ -2,10 +2,11 @@
 
 Such a receiver may start threads, open channels or take its time. So it runs neither in the process that forks the
 children nor on the event loop: it gets a fork of its own, or a thread where the process may have threads. One place
-for all of them, so that what `worker_ready` keeps `worker_shutdown` finds. This file may NOT know children, nor how
-work gets to them.
+for all of them, so that what `worker_ready` keeps `worker_shutdown` finds. Commands that the app defines run there too,
+in threads: neither waits for the other. This file may NOT know children, nor how work gets to them.
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -14,17 +15,22 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 import setproctitle
 
-from grpcflow_worker import hooks
+from grpcflow_worker import app_commands, hooks
 from grpcflow_worker.executors import frames, parent
-from grpcflow_worker.executors.frames import FrameReader, News
+from grpcflow_worker.executors.aside import Aside
+from grpcflow_worker.executors.frames import FrameReader, News, Reply
 
 #: Seconds that receivers get to end after the last signal.
 PATIENCE: Final = 5.0
+
+#: Commands of the app that run at once; one that never ends must not keep all others from it.
+COMMANDS: Final = 8
 
 _decode = msgspec.msgpack.Decoder(News).decode
 
@@ -41,6 +47,11 @@ class ThreadHerald:
         self._facts = facts
         self._news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._commands = Aside(COMMANDS)
+
+    def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
+        """Have a command of the app carried out; what came of it is told in a thread."""
+        self._commands.run(lambda: told(*app_commands.carry_out(self._facts, name, data)))
 
     def tell(self, news: News) -> None:
         """Have a signal sent; see `hooks.late`."""
@@ -151,8 +162,20 @@ class ForkHerald:
 
 
 def _tell_all(facts: hooks.WorkerFacts, news: socket.socket) -> None:
-    """Send each signal that comes in, until the supervisor closes its side."""
+    """Send each signal and carry out each command that comes in, until the supervisor closes its side."""
     reader = FrameReader()
+    commands, writing = Aside(COMMANDS), threading.Lock()
     while data := news.recv(frames.CHUNK):
         for body in reader.feed(data):
-            hooks.late(facts, _decode(body))
+            one = _decode(body)
+            if one.asked:
+                commands.run(partial(_carry_out, facts, one, news, writing))
+            else:
+                hooks.late(facts, one)
+
+
+def _carry_out(facts: hooks.WorkerFacts, asked: News, news: socket.socket, writing: threading.Lock) -> None:
+    """Carry out one command and tell the supervisor what came of it, unless that is gone."""
+    reply, error = app_commands.carry_out(facts, asked.name, asked.asked)
+    with writing, contextlib.suppress(OSError):
+        news.sendall(frames.large_frame(Reply(asked.number, reply, error)))

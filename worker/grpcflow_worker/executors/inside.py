@@ -5,11 +5,12 @@ too. How attempts get to run is the derived executor's affair; this file may NOT
 """
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from grpcflow_worker.executor import (
@@ -326,6 +327,15 @@ class InProcess:
         """See `Executor.emit`."""
         if name in self._listens:
             self._herald.tell(News(name, number, attempt, expired))
+
+    def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
+        """See `Executor.ask`."""
+
+        def tell(reply: bytes, error: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
+                self._loop.call_soon_threadsafe(told, reply, error)
+
+        self._herald.ask(name, data, tell)
 
     async def close(self, *, drain: bool, deadline: float) -> None:
         """See `Executor.close`."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from grpcflow_worker import hooks
+from grpcflow_worker import app_commands, hooks
 from grpcflow_worker.executors.frames import Preload
-from grpcflow_worker.facts import declared
+from grpcflow_worker.facts import declared, described
 from grpcflow_worker.invoke import Invoker
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def invoker(app: "Grpcflow", preload: Preload, progress: Callable[[int, str, byt
 def _plain(app: "Grpcflow") -> dict[str, Any]:
     """The settings that JSON can carry; the supervisor has no use for the others."""
     plain: dict[str, Any] = {"addresses": list(app.conf.addresses), "queues": _weights(app), "facts": declared(app)}
+    plain |= {"commands": app_commands.declared(app), "described": described(app), "was_set": sorted(app.conf.table())}
     for name, value in sorted(app.conf.as_dict().items()):
         try:
             plain[name] = msgspec.json.decode(msgspec.json.encode(value))

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -126,6 +126,10 @@ class Nursery:
         """Tell the app's receivers of a late signal, if there are any."""
         if news.name in self._listens:
             self._forker.emit(news)
+
+    def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
+        """Have a command of the app carried out."""
+        self._forker.ask(name, data, told)
 
     async def close(self, patience: float) -> None:
         """End all children: asked to finish, killed after `patience` seconds; then the forkserver."""

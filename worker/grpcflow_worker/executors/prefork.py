@@ -7,7 +7,7 @@ supervisor's event loop; it may NOT run or import user code, nor fork.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -385,6 +385,10 @@ class Prefork:
     def emit(self, name: str, number: int = 0, *, attempt: CallRun | None = None, expired: bool = False) -> None:
         """See `Executor.emit`."""
         self.nursery.emit(News(name, number, attempt, expired))
+
+    def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
+        """See `Executor.ask`."""
+        self.nursery.ask(name, data, told)
 
     async def close(self, *, drain: bool, deadline: float) -> None:
         """See `Executor.close`."""
