@@ -173,31 +173,26 @@ class Receiver:
                 if page is not None and waking:  # it is sure now that nothing is lost between this and what comes
                     waking = False
                     yield from self.wakeup_workers()
-                if page is not None and page.events:
+                if page is not None:
                     yield from self._given(page)
+                if page is not None and page.events:
                     last = time.monotonic()
                 elif self.should_stop:
                     return
                 elif timeout is not None and time.monotonic() - last >= timeout:
                     raise errors.TimeoutError(f"no event came for {timeout:g} s; capture() again, or wait longer")
-                self._note(page)
 
     def _given(self, page: EventPage) -> Iterator[dict[str, Any]]:
-        """Yield what a page tells, one dictionary after the other."""
+        """Yield what a page tells, one dictionary after the other, and note how far the feed was read."""
+        if page.missed:
+            self.missed += page.missed
+            _log.warning("%d events are no longer kept, and were missed", page.missed)
         for event in page.events:
             self.offset, self._rest = event.offset, shapes(event)
             yield from self._left_over()
+        self.offset = page.next
 
     def _left_over(self) -> Iterator[dict[str, Any]]:
         """Yield what was not given yet of an event of several tasks; whoever stops goes on here."""
         for one in self._rest:  # noqa: UP028 - "yield from" would end it together with who stops
             yield one
-
-    def _note(self, page: EventPage | None) -> None:
-        """Note how far the feed was read, and what is lost."""
-        if page is None:
-            return
-        self.offset = page.next
-        if page.missed:
-            self.missed += page.missed
-            _log.warning("%d events are no longer kept, and were missed", page.missed)

@@ -408,8 +408,10 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
 class FakeCoordinator:
     """The fake behind a real port; it can be stopped and started again there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *services: Callable[[Any], None]) -> None:
+        """Takes what adds more services to a server."""
         self.fake = Fake()
+        self._services = services
         self._server: Any = None
         self.port = 0
         self.start()
@@ -422,6 +424,8 @@ class FakeCoordinator:
         self._server = grpc.server(futures.ThreadPoolExecutor(32), options=_OPTIONS)
         client_service_pb2_grpc.add_ClientServiceServicer_to_server(self.fake, self._server)
         control_service_pb2_grpc.add_ControlServiceServicer_to_server(self.fake, self._server)
+        for add in self._services:
+            add(self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         self._server.start()
 

@@ -51,7 +51,7 @@ MISSING = {
 }
 
 #: The same of its commands.
-MISSING_COMMANDS = "events multi report shell logtool"
+MISSING_COMMANDS = "multi report shell logtool"
 
 
 @pytest.fixture(scope="module")

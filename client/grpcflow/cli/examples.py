@@ -33,6 +33,7 @@ EXAMPLES: Final = {
     "control terminate": f"grpcflow ctl control terminate SIGKILL {_ID}",
     "ctl": "grpcflow ctl inspect active -d w1",
     "dev": "grpcflow dev -A proj",
+    "events": "grpcflow events --follow --since 10m --task 'proj.*'",
     "explain": f"grpcflow explain {_ID}",
     "failed": "grpcflow failed list --since 1h",
     "failed list": "grpcflow failed list --task 'proj.*' --since 1h",
