@@ -4,6 +4,7 @@ Reads the options and hands the call to the app; what travels and how is the app
 """
 
 import json
+import sys
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -83,8 +84,8 @@ def _no_exchanges(_ctx: click.Context, parameter: click.Parameter, text: str | N
 @click.option("--compression", metavar="NAME", help="gzip, bzip2, zlib, lzma, brotli or zstd; else as the app says.")
 @click.option("--exchange", metavar="NAME", callback=_no_exchanges, expose_value=False, help="Refused: see --queue.")
 @click.option("--routing-key", metavar="KEY", callback=_no_exchanges, expose_value=False, help="Refused: see --queue.")
-@click.option("--wait", is_flag=True, help="Wait for the result and print it.")
-@click.option("--progress", is_flag=True, help="The same, with a bar, or lines, of how far the task is on stderr.")
+@click.option("--wait", is_flag=True, help="Wait for the result and print it; a terminal shows a bar.")
+@click.option("--progress", is_flag=True, help="The same; without a terminal a line for each state on stderr.")
 @click.option(
     "--timeout", "-t", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True), help="How long. Default 60."
 )
@@ -127,7 +128,7 @@ def call(
         return
     click.echo(task_id, err=True)
     said.use_connection(app.connection)
-    follow = partial(followed, name) if progress else wait_for
+    follow = partial(followed, name) if progress or sys.stderr.isatty() else wait_for
     settled = follow(task_id, timeout or WAIT_TIMEOUT, said)
     if settled is None:
         raise Failed(f"The coordinator no longer knows {task_id}.")

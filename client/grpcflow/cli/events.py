@@ -22,7 +22,7 @@ __all__ = ["events"]
 @click.option("--since", metavar="AGE|MOMENT", callback=since_option, help="From then on: 10m, 2h, ...")
 @click.option("--after", metavar="OFFSET", type=click.IntRange(min=0), help="Behind this one; --json tells offsets.")
 @click.option("--task", metavar="PATTERN", type=TASK, default="", help="Name of the task, with * and ?.")
-@click.option("--queue", "-Q", "-Q", metavar="QUEUE", type=QUEUE, default="", help="Name of its queue.")
+@click.option("--queue", "-Q", metavar="QUEUE", type=QUEUE, default="", help="Name of its queue.")
 @click.option("--worker", metavar="PATTERN", type=WORKERS, default="", help="Name of the worker, with * and ?.")
 @click.option(
     "--kind", "kinds", metavar="KIND", type=click.Choice(KINDS), multiple=True, help="task-failed, ...; again for more."

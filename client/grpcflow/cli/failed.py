@@ -24,6 +24,7 @@ from grpcflow.cli.invocation import (
 from grpcflow.cli.live_names import QUEUE, TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.times import since_option
+from grpcflow.cli.waiting import Waiting
 from grpcflow.failed_control import FailedControl
 from grpcflow.failed_model import FailedCall, RetriedCalls
 
@@ -109,7 +110,8 @@ def retry(ids: tuple[str, ...], everything: bool, yes: bool, **filters: Any) -> 
     found = _meant(ids, everything, filters)
     if found is not None and not _agreed(found, yes, "Run again what failed of {graphs}, with {calls} on the list?"):
         return
-    done = _failed().retry(ids if found is None else found)
+    with Waiting("Submitting again"):
+        done = _failed().retry(ids if found is None else found)
     if invocation().as_json:
         refused = [{"id": one.id, "code": one.error.code, "error": str(one.error)} for one in done.refused]
         tasks = list(done.unknown_tasks)
@@ -149,7 +151,8 @@ def purge(ids: tuple[str, ...], everything: bool, yes: bool, **filters: Any) -> 
     found = _meant(ids, everything, filters)
     if found is not None and not _agreed(found, yes, "Take {calls} of {graphs} off the list?"):
         return
-    count = _failed().purge(ids if found is None else found)
+    with Waiting("Taking off the list"):
+        count = _failed().purge(ids if found is None else found)
     if invocation().as_json:
         echo_json({"purged": count})
     elif count or found is not None:
@@ -168,7 +171,10 @@ def _meant(ids: tuple[str, ...], everything: bool, filters: dict[str, Any]) -> l
         raise click.UsageError("Name ids, or say --all, alone or with filters such as --task.")
     if ids and any(filters.values()):
         raise click.UsageError("Filters go with --all; ids are named already.")
-    return None if ids else list(_failed().list(**filters))
+    if ids:
+        return None
+    with Waiting("Looking for what is meant"):
+        return list(_failed().list(**filters))
 
 
 def _agreed(found: list[FailedCall], yes: bool, question: str) -> bool:

@@ -16,6 +16,7 @@ from grpcflow.cli.invocation import EXIT_FAILED, EXIT_NOT_SETTLED, Invocation, i
 from grpcflow.cli.live_names import STATE, TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.times import since_option
+from grpcflow.cli.waiting import Waiting
 from grpcflow.graph.boxes import LIMIT
 from grpcflow.graph.view import GraphView, explain, graphs
 
@@ -236,7 +237,8 @@ def cancel(id: str, terminate: bool, signal_name: str) -> None:
     A graph that had ended already is left as it is; the exit code is 0 then, too.
     """
     said, view = _view(id)
-    done = view.cancel(terminate, signal_name)
+    with Waiting("Cancelling"):
+        done = view.cancel(terminate, signal_name)
     if said.as_json:
         echo_json({"cancelled": done.cancelled, "running": done.running, "had_ended": done.had_ended})
     else:
@@ -257,7 +259,8 @@ def retry(id: str, wait: bool) -> None:
     if wait and said.as_json:
         raise click.UsageError("--wait shows the graph, and --json prints the answer alone; give one.")
     try:
-        done = view.retry()
+        with Waiting("Submitting again"):
+            done = view.retry()
     except errors.StillRunning as error:
         click.echo(f"Error: {error}", err=True)
         click.get_current_context().exit(EXIT_NOT_SETTLED)

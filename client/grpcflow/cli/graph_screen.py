@@ -1,11 +1,11 @@
 """What `grpcflow graph` draws on a screen: a tree in colour, and the table of graphs. Asks nobody."""
 
-import sys
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from grpcflow.cli.overview import wide_console
 from grpcflow.cli.printing import duration
 from grpcflow.graph.boxes import Picture
 from grpcflow.graph.colours import colour_of
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "drawn", "listed"]
 
-#: Width of the screen where stdout is a file or a pipe: nothing is cut there.
-_PIPE_WIDTH: Final = 200
-
 #: Characters that labels may take before what stands behind them is no longer in line.
 _LABELS: Final = 60
 
@@ -31,10 +28,7 @@ _TABLE: Final = 1_000
 
 def console() -> "Console":
     """Return the console on stdout, wide enough that nothing is cut where it is no terminal."""
-    from rich.console import Console
-
-    terminal = sys.stdout.isatty()
-    return Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, highlight=False, emoji=False)
+    return wide_console()
 
 
 def drawn(picture: Picture, *, ids: bool = False, note: str = "", cut: bool = False) -> "Text":

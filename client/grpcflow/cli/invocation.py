@@ -241,14 +241,13 @@ def agreed(question: str, option: str) -> None:
         option: The option with which nothing is asked.
 
     Raises:
-        Abort: Nobody answered: Ctrl-C, or there is nobody at the keyboard.
-        Exit: The answer is no; exit code 1.
+        Exit: The answer is no: exit code 1. Nobody answered, be it for Ctrl-C or an empty keyboard: 130.
     """
     try:
         yes = click.confirm(question, err=True)
     except click.Abort:
         click.echo(f"\nNothing was done; {option} does it without a question.", err=True)
-        raise
+        raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
     if not yes:
         click.echo("Nothing was done.", err=True)
         raise click.exceptions.Exit(EXIT_FAILED)
@@ -316,8 +315,8 @@ def reach_options(command: _Command) -> _Command:
 
 
 def yes_option(command: _Command) -> _Command:
-    """Add `--yes`, for commands that ask before they act; `--force` is Celery's name for it."""
-    return click.option("-y", "--yes", "-f", "--force", "yes", is_flag=True, help="Do not ask.")(command)
+    """Add `--yes`, for commands that ask before they act."""
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
 
 
 def json_option(command: _Command) -> _Command:

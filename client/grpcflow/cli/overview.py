@@ -174,8 +174,14 @@ def wide_console() -> "Console":
     """Return the console on stdout, wide enough that nothing is cut where it is no terminal."""
     from rich.console import Console
 
+    class Screen(Console):
+        """A console that leaves it to the program to say what a reader that has gone means."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     terminal = sys.stdout.isatty()
-    return Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, highlight=False, emoji=False)
+    return Screen(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, highlight=False, emoji=False)
 
 
 def plain_table(*columns: str, right: Collection[str] = (), fold: Collection[str] = ()) -> "Table":

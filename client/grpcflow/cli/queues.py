@@ -6,6 +6,7 @@ from grpcflow.cli.control import check_signal
 from grpcflow.cli.invocation import agreed, invocation, json_option, reach_options, yes_option
 from grpcflow.cli.live_names import QUEUE, TASK
 from grpcflow.cli.printing import echo_json
+from grpcflow.cli.waiting import Waiting
 
 
 def _tell_revoked(count: int) -> None:
@@ -47,7 +48,7 @@ def resume(queue: str) -> None:
 @click.command("purge")
 @click.argument("queues", metavar="QUEUE...", nargs=-1, type=QUEUE)
 @click.option("--all", "every", is_flag=True, help="Every queue in which something waits.")
-@yes_option
+@click.option("-y", "--yes", "-f", "--force", "yes", is_flag=True, help="Do not ask.")  # Celery's is --force
 @json_option
 @reach_options
 def purge(queues: tuple[str, ...], every: bool, yes: bool) -> None:
@@ -57,7 +58,9 @@ def purge(queues: tuple[str, ...], every: bool, yes: bool) -> None:
     if not yes:
         what = "every queue" if every else ", ".join(queues)
         agreed(f"Revoke all that waits in {what}?", "--yes")
-    _tell_revoked(invocation().control.purge(None if every else queues))
+    with Waiting("Purging"):
+        count = invocation().control.purge(None if every else queues)
+    _tell_revoked(count)
 
 
 @click.command("revoke_matching")
@@ -75,4 +78,7 @@ def revoke_matching(task: str | None, queue: str | None, terminate: bool, signal
     if not yes:
         parts = [f"of the task {task}"] * bool(task) + [f"of the queue {queue}"] * bool(queue)
         agreed(f"Revoke every call {' and '.join(parts)}{', and stop those that run' * terminate}?", "--yes")
-    _tell_revoked(invocation().control.revoke_matching(task, queue=queue, terminate=terminate, signal=signal_name))
+    with Waiting("Revoking"):
+        control = invocation().control
+        count = control.revoke_matching(task, queue=queue, terminate=terminate, signal=signal_name)
+    _tell_revoked(count)

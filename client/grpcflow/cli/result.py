@@ -3,6 +3,7 @@
 A settled value goes to stdout as JSON; everything else goes to stderr, so that a script can pipe it.
 """
 
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,8 @@ def result(task_id: str, traceback: bool, timeout: float | None) -> None:
     """Show how the task ID stands and what it returned."""
     said = invocation()
     if timeout:
-        settled = wait_for(task_id, timeout, said)
+        on_screen = sys.stderr.isatty()
+        settled = followed(task_id, task_id, timeout, said) if on_screen else wait_for(task_id, timeout, said)
     else:
         settled = said.connection.lookup([task_id])[0]
     if settled is None:

@@ -83,10 +83,13 @@ def test_options_have_one_name_and_one_meaning() -> None:
     for command in COMMANDS.values():
         for option in command.params:
             if isinstance(option, click.Option):
-                for short in (name for name in option.opts if not name.startswith("--")):
-                    meaning.setdefault(short, set()).add(max(option.opts, key=len))
-    shared = {short: names for short, names in meaning.items() if len(names) > 1}
-    assert shared == {"-Q": {"--queue", "--queues"}}, shared  # one, and for a worker several
+                for at, short in enumerate(option.opts):
+                    if not short.startswith("--"):
+                        longs = [name for name in (*option.opts[at:], *option.opts[:at]) if name.startswith("--")]
+                        meaning.setdefault(short, set()).add(longs[0])
+    # One queue, and for a worker several; and what `tail -f` and Celery's `purge -f` have taught.
+    known = {"-Q": {"--queue", "--queues"}, "-f": {"--follow", "--force"}}
+    assert {short: names for short, names in meaning.items() if len(names) > 1 and names != known.get(short)} == {}
     for path, command in COMMANDS.items():
         names = {name for parameter in command.params for name in parameter.opts}
         for long, short in SHORT.items():

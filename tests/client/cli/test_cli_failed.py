@@ -285,7 +285,7 @@ def test_a_retry_of_all_asks_before(asked: Typed, cluster: Cluster) -> None:
     assert "Run again what failed of 2 graphs, with 2 calls on the list? [y/N]" in asking.stderr
     assert asking.stderr.endswith("Nothing was done.\n")
     nobody = asked("retry", "--all", answer="")
-    assert (nobody.exit_code, len(list(app.failed.list()))) == (1, 2)
+    assert (nobody.exit_code, len(list(app.failed.list()))) == (130, 2)
     assert "Nothing was done; --yes does it without a question.\n" in nobody.stderr
     assert asked("retry", "--all", answer="y\n").stdout == "Runs again: 2 tasks of 2 graphs.\n"
     cluster.settle()
