@@ -67,8 +67,7 @@ class Companion:
     def __init__(self, name: str, command: Sequence[str], voices: Voices) -> None:
         self.name = name
         self._voices = voices
-        self._watched: tuple[str, threading.Event] = ("", threading.Event())
-        self._found = ""
+        self._ended = False
         surroundings = {**os.environ, "PYTHONUNBUFFERED": "1"} | ({"NO_COLOR": "1"} if voices.plain else {})
         self._process = subprocess.Popen(
             list(command),
@@ -98,7 +97,7 @@ class Companion:
             return next((rest.split()[0].rstrip(",") for rest in lines if rest.split()), None)
 
         with self._news:
-            self._news.wait_for(lambda: found() is not None or not self._reader.is_alive(), timeout)
+            self._news.wait_for(lambda: found() is not None or self._ended, timeout)
             return found()
 
     @property
@@ -121,12 +120,14 @@ class Companion:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._news:
-                self._lines = [*self._lines[-99:], line.rstrip("\n")]
-                self._news.notify_all()
-            self._voices.say(self.name, line.rstrip("\n"))
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._news:
+                    self._lines = [*self._lines[-99:], line.rstrip("\n")]
+                    self._news.notify_all()
+                self._voices.say(self.name, line.rstrip("\n"))
         with self._news:
+            self._ended = True
             self._news.notify_all()
 
 
