@@ -5,13 +5,14 @@ Knows the wire's messages and nothing of what the commands mean; ``grpcflow.cont
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import grpc
 
 from grpcflow import errors
 from grpcflow.calls import Calls
+from grpcflow.targets import EVERYBODY, Targets
 from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc, graph_pb2
 
 __all__ = ["Commands", "Reply"]
@@ -45,6 +46,50 @@ class Reply:
     status: Literal["answered", "no_reply", "disconnected"]
     reply: Any = None
     error: str = ""
+
+
+class Heard:
+    """Looks at answers as they come.
+
+    Args:
+        on_reply: Called with each; None: nobody looks.
+        most: Answers after which no more are waited for; None: all are.
+    """
+
+    def __init__(self, on_reply: Callable[[Reply], None] | None, most: int | None) -> None:
+        self._on_reply = on_reply
+        self._most = most
+
+    def of(self, stream: Any) -> Any:
+        """Return the answers of a stream, on an event loop as what gives them one by one there."""
+        if self._on_reply is None and self._most is None:
+            return stream
+        return self._awaited(stream) if hasattr(stream, "__aiter__") else self._each(stream)
+
+    def _each(self, stream: Any) -> Iterator[Any]:
+        count = 0
+        for message in stream:
+            yield message
+            count += self._hear(message)
+            if count == self._most:
+                stream.cancel()
+                return
+
+    async def _awaited(self, stream: Any) -> AsyncIterator[Any]:
+        count = 0
+        async for message in stream:
+            yield message
+            count += self._hear(message)
+            if count == self._most:
+                stream.cancel()
+                return
+
+    def _hear(self, message: Any) -> bool:
+        """Tell of an answer; return whether the worker answered."""
+        reply = _reply(message)
+        if self._on_reply is not None:
+            self._on_reply(reply)
+        return reply.status == "answered"
 
 
 class Commands:
@@ -123,6 +168,9 @@ class Commands:
         arguments: Mapping[str, Any] | None = None,
         destination: Collection[str] | None = None,
         timeout: float = 1.0,
+        *,
+        targets: Targets = EVERYBODY,
+        on_reply: Callable[[Reply], None] | None = None,
     ) -> list[Reply]:
         """Ask workers a question; returns as soon as all have answered.
 
@@ -131,15 +179,20 @@ class Commands:
             arguments: Plain data; default none.
             destination: Names of workers; a part before ``@`` is enough where it is unique. None: all.
             timeout: Seconds to wait for each.
+            targets: Whom else to leave out, and how much to tell.
+            on_reply: Called with each reply as it comes.
 
         Raises:
             UnknownDestination: No such worker; ``known`` names those there are.
             InvalidRequest: No such command, or arguments that it does not take.
             CoordinatorUnavailable, TimeoutError: The coordinator could not be reached, or did not answer.
         """
-        request = control_service_pb2.InspectRequest(**_request(command, arguments, destination, timeout))
+        request = control_service_pb2.InspectRequest(**_request(command, arguments, destination, timeout, targets))
+        heard = Heard(on_reply, targets.most)
         return await self._command(
-            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).Inspect(request, timeout=left),
+            lambda channel, left: heard.of(
+                control_service_pb2_grpc.ControlServiceStub(channel).Inspect(request, timeout=left)
+            ),
             timeout,
             repeatable=True,
         )
@@ -150,14 +203,34 @@ class Commands:
         arguments: Mapping[str, Any] | None = None,
         destination: Collection[str] | None = None,
         timeout: float = 1.0,
+        *,
+        targets: Targets = EVERYBODY,
+        on_reply: Callable[[Reply], None] | None = None,
     ) -> list[Reply]:
         """Ask workers for a change; arguments, replies and errors are those of ``inspect``."""
-        request = control_service_pb2.ControlRequest(**_request(command, arguments, destination, timeout))
+        request = control_service_pb2.ControlRequest(**_request(command, arguments, destination, timeout, targets))
+        heard = Heard(on_reply, targets.most)
         return await self._command(
-            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).Control(request, timeout=left),
+            lambda channel, left: heard.of(
+                control_service_pb2_grpc.ControlServiceStub(channel).Control(request, timeout=left)
+            ),
             timeout,
             repeatable=False,
         )
+
+    async def alist_commands(self) -> list[control_service_pb2.AvailableCommand]:
+        """Return which commands there are: our own, then those of the apps of connected workers.
+
+        Raises:
+            CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
+        """
+        request = control_service_pb2.ListCommandsRequest()
+        answer = await self._calls.request(
+            lambda channel, left: control_service_pb2_grpc.ControlServiceStub(channel).ListCommands(
+                request, timeout=left
+            )
+        )
+        return list(answer.commands)
 
     async def alist_workers(self) -> list[control_service_pb2.WorkerInfo]:
         """Return the sessions that the coordinator knows, by name; asks no worker.
@@ -203,7 +276,11 @@ class Commands:
 
 
 def _request(
-    command: str, arguments: Mapping[str, Any] | None, destination: Collection[str] | None, timeout: float
+    command: str,
+    arguments: Mapping[str, Any] | None,
+    destination: Collection[str] | None,
+    timeout: float,
+    targets: Targets,
 ) -> dict[str, Any]:
     """Return the fields of a question or a command."""
     try:
@@ -216,6 +293,11 @@ def _request(
         "arguments": written,
         "destination": list(destination or ()),
         "timeout_ms": max(1, round(timeout * 1000)),
+        "patterns": targets.patterns,
+        "regex": targets.regex,
+        "queues": targets.queues,
+        "labels": targets.labels,
+        "limit": targets.upcoming,
     }
 
 

@@ -79,6 +79,7 @@ class Connection(Exchange):
     revoke_by_stamp = blocking(Exchange.arevoke_by_stamp)
     inspect = blocking(Exchange.ainspect)
     control = blocking(Exchange.acontrol)
+    list_commands = blocking(Exchange.alist_commands)
     list_workers = blocking(Exchange.alist_workers)
     list_queues = blocking(Exchange.alist_queues)
     purge_queue = blocking(Exchange.apurge_queue)

@@ -9,13 +9,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from grpcflow.aio.control import AwaitableControl, AwaitableInspect
+from grpcflow.aio.control import AwaitableControl
+from grpcflow.inspection import Callback, Inspect, Matcher, check_timeout, names_of, narrowed
 from grpcflow.limit_control import LimitControl
 from grpcflow.pool_control import PoolControl
 from grpcflow.queue_control import QueueControl
+from grpcflow.replies import Replies, ReplyList
+from grpcflow.targets import EVERYBODY, Targets, targets_of
+from grpcflow.worker_control import OF_THE_COORDINATOR, WorkerControl, by_coordinator
 
 if TYPE_CHECKING:
-    from grpcflow.connection import Connection, Reply
+    from grpcflow.command_model import CommandDescription
+    from grpcflow.connection import Connection
 
 __all__ = ["Connected", "Control", "Inspect", "Replies", "ReplyList", "Revoked"]
 
@@ -44,52 +49,6 @@ class HasId(Protocol):
         ...
 
 
-class Replies(dict[str, Any]):
-    """Replies of workers, ``{worker: value}``; workers that did not answer are named beside it.
-
-    It is empty only where nobody answered; ``no_reply`` and ``disconnected`` tell whether anybody was there.
-    A worker that answered with an error has ``{"error": text}`` for a value, as in Celery.
-
-    Attributes:
-        no_reply: Workers that are connected and were silent until the time was over.
-        disconnected: Workers whose stream is broken, or broke meanwhile.
-        errors: What went wrong at those that answered with an error, ``{worker: text}``.
-    """
-
-    def __init__(self, replies: "Iterable[Reply]" = ()) -> None:
-        super().__init__()
-        self.no_reply: tuple[str, ...] = ()
-        self.disconnected: tuple[str, ...] = ()
-        self.errors: dict[str, str] = {}
-        for reply in replies:
-            self._add(reply)
-
-    def _add(self, reply: "Reply") -> None:
-        """Sort one reply in."""
-        if reply.status == "disconnected":
-            self.disconnected += (reply.worker,)
-        elif reply.status == "no_reply":
-            self.no_reply += (reply.worker,)
-        else:
-            error = reply.error or _error_in(reply.reply)
-            if error:
-                self.errors[reply.worker] = error
-            self[reply.worker] = {"error": reply.error} if reply.error else reply.reply
-
-
-class ReplyList(list[dict[str, Any]]):
-    """Replies in the shape of Celery's control commands: ``[{worker: value}, ...]``.
-
-    Args:
-        replies: The same as one mapping; its attributes are kept in ``replies``.
-    """
-
-    def __init__(self, replies: Replies) -> None:
-        super().__init__({worker: value} for worker, value in replies.items())
-        #: The same replies as one mapping, which also names the workers that did not answer.
-        self.replies = replies
-
-
 @dataclass(frozen=True, slots=True)
 class Revoked:
     """What a revoke has done.
@@ -103,7 +62,7 @@ class Revoked:
     unknown: tuple[str, ...] = ()
 
 
-class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
+class Control(QueueControl, PoolControl, LimitControl, WorkerControl, AwaitableControl):
     """Commands for one worker, some, or all.
 
     Args:
@@ -113,15 +72,50 @@ class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
     def __init__(self, app: Connected) -> None:
         self._app = app
 
-    def inspect(self, destination: Collection[str] | None = None, timeout: float = DEFAULT_TIMEOUT) -> "Inspect":
-        """Return an object whose methods ask questions that change nothing.
+    def inspect(
+        self,
+        destination: Collection[str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        callback: Callback | None = None,
+        *,
+        limit: int | None = None,
+        pattern: str | Collection[str] | None = None,
+        matcher: Matcher | None = None,
+        queues: str | Collection[str] | None = None,
+        labels: str | Collection[str] | None = None,
+        upcoming: int | None = None,
+    ) -> "Inspect":
+        """Return an object whose methods ask questions that change nothing. All that narrows must agree.
 
         Args:
             destination: Names of workers; the part before "@" is enough where it is unique. None: all that
                 are connected.
             timeout: Seconds to wait for each; a question returns as soon as all have answered.
+            callback: Called with each reply as it comes, as ``{worker: value}``.
+            limit: Replies after which the others are not waited for; None: all are.
+            pattern: Pattern of workers' names, or several.
+            matcher: ``"glob"``: with * and ? as in a shell; ``"regex"``, also ``"pcre"``: regular expressions for the
+                whole name. Default glob.
+            queues: Only workers that serve one of these.
+            labels: Only workers that bear all of these.
+            upcoming: How many calls that wait in the coordinator ``reserved`` and ``scheduled`` list for each worker,
+                and how many ids ``revoked``; None: 100.
+
+        Raises:
+            ValueError: The destination is one text, or empty, or a number cannot be.
         """
-        return Inspect(self._app, destination, timeout)
+        targets = targets_of(pattern, matcher, queues, labels, upcoming, limit)
+        return Inspect(self._app, destination, timeout, targets=targets, callback=callback)
+
+    def commands(self) -> "tuple[CommandDescription, ...]":
+        """Return which commands there are: our own, then those that the apps of connected workers define.
+
+        Raises:
+            CoordinatorUnavailable: The coordinator cannot be reached.
+        """
+        from grpcflow.command_model import described
+
+        return tuple(described(one) for one in self._app.connection.list_commands())
 
     def command(
         self,
@@ -129,7 +123,9 @@ class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
         arguments: Mapping[str, Any] | None = None,
         *,
         destination: Collection[str] | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = None,
+        targets: Targets = EVERYBODY,
+        callback: Callback | None = None,
     ) -> Replies:
         """Send a command and return what each worker answered.
 
@@ -137,7 +133,9 @@ class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
             name: Name of the command, for example ``add_consumer``.
             arguments: Its arguments; they travel as JSON.
             destination: As in ``inspect``.
-            timeout: Seconds to wait for each worker.
+            timeout: Seconds to wait for each worker; None: as the app says of a command of its own, or 1.
+            targets: Whom else to leave out; see ``targets_of``.
+            callback: As in ``inspect``.
 
         Raises:
             ValueError: The destination is one text, or empty, or the timeout is not above 0.
@@ -146,8 +144,12 @@ class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
             CoordinatorUnavailable: The coordinator cannot be reached.
         """
         names = names_of(destination)
+        if timeout is None:
+            own = getattr(self._app, "commands", {}).get(name)
+            timeout = DEFAULT_TIMEOUT if own is None else own.default_timeout
         check_timeout(timeout)
-        return Replies(self._app.connection.control(name, dict(arguments or {}), names, timeout))
+        more = narrowed(targets, callback)
+        return Replies(self._app.connection.control(name, dict(arguments or {}), names, timeout, **more))
 
     def broadcast(
         self,
@@ -155,9 +157,16 @@ class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
         arguments: Mapping[str, Any] | None = None,
         destination: Collection[str] | None = None,
         reply: bool = True,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = None,
+        limit: int | None = None,
+        callback: Callback | None = None,
+        pattern: str | Collection[str] | None = None,
+        matcher: Matcher | None = None,
     ) -> ReplyList | None:
-        """Send any command; arguments and errors are those of ``command``.
+        """Send any command; errors are those of ``command``.
+
+        What the coordinator does by itself (``rate_limit``, ``revoke``, ``terminate``, ``revoke_by_stamped_headers``)
+        it does here too, with Celery's arguments: the reply is ``[{"coordinator": {"ok": text}}]``.
 
         Args:
             command: Name of the command.
@@ -165,9 +174,19 @@ class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
             destination: As in ``inspect``.
             reply: False: return None. The replies are waited for all the same, so that the command has
                 reached its workers when this returns.
-            timeout: Seconds to wait for each worker.
+            timeout: As in ``command``.
+            limit: As in ``inspect``.
+            callback: As in ``inspect``.
+            pattern: As in ``inspect``.
+            matcher: As in ``inspect``.
         """
-        replies = self.command(command, arguments, destination=destination, timeout=timeout)
+        if command in OF_THE_COORDINATOR:
+            done = by_coordinator(self, command, arguments or {}, destination)
+            return done if reply else None
+        targets = targets_of(pattern, matcher, limit=limit)
+        replies = self.command(
+            command, arguments, destination=destination, timeout=timeout, targets=targets, callback=callback
+        )
         return ReplyList(replies) if reply else None
 
     def ping(self, destination: Collection[str] | None = None, timeout: float = DEFAULT_TIMEOUT) -> ReplyList:
@@ -269,98 +288,6 @@ class Control(QueueControl, PoolControl, LimitControl, AwaitableControl):
         return self.revoke(task_id, terminate=True, signal=signal)
 
 
-class Inspect(AwaitableInspect):
-    """Questions to workers; each method returns ``Replies``, ``{worker: value}``, and never None.
-
-    All raise what ``Control.command`` raises.
-
-    Args:
-        app: The app whose coordinator is asked.
-        destination: Names of workers; None: all that are connected.
-        timeout: Seconds to wait for each.
-    """
-
-    def __init__(
-        self, app: Connected, destination: Collection[str] | None = None, timeout: float = DEFAULT_TIMEOUT
-    ) -> None:
-        self._app = app
-        self.destination = names_of(destination)
-        self.timeout = timeout
-        check_timeout(timeout)
-
-    def ask(self, command: str, arguments: Mapping[str, Any] | None = None) -> Replies:
-        """Ask any question by its name.
-
-        Args:
-            command: Name of the question, for example ``active``.
-            arguments: Its arguments; they travel as JSON.
-        """
-        replies = self._app.connection.inspect(command, dict(arguments or {}), self.destination, self.timeout)
-        return Replies(replies)
-
-    def ping(self) -> Replies:
-        """Ask who is there: ``{"ok": "pong"}`` each."""
-        return self.ask("ping")
-
-    def active(self) -> Replies:
-        """Ask for the tasks that run: a list of ``{id, name, args, kwargs, time_start, worker_pid, ...}`` each."""
-        return self.ask("active")
-
-    def reserved(self) -> Replies:
-        """Ask for the tasks that were taken and have not started; items as in ``active``."""
-        return self.ask("reserved")
-
-    def scheduled(self) -> Replies:
-        """Ask for the tasks that wait for their time at a worker: a list of ``{eta, priority, request}`` each.
-
-        With grpcflow such tasks wait in the coordinator, so the lists are empty as a rule.
-        """
-        return self.ask("scheduled")
-
-    def registered(self) -> Replies:
-        """Ask for the names of the tasks that each worker can run."""
-        return self.ask("registered")
-
-    def active_queues(self) -> Replies:
-        """Ask for the queues that each worker serves: a list of ``{"name": ..., "weight": ...}`` each."""
-        return self.ask("active_queues")
-
-    def stats(self) -> Replies:
-        """Ask for figures: uptime, process id, pool, tasks done by name."""
-        return self.ask("stats")
-
-    def conf(self) -> Replies:
-        """Ask for the settings of the app that each worker runs."""
-        return self.ask("conf")
-
-    def query_task(self, *ids: str) -> Replies:
-        """Ask where tasks are: ``{id: [state, info]}`` each; ids that a worker does not hold are left out.
-
-        Args:
-            ids: Ids of tasks as users know them.
-        """
-        return self.ask("query_task", {"ids": list(ids)})
-
-
-def names_of(destination: Collection[str] | None) -> tuple[str, ...]:
-    """Return the names of a destination; none at all mean every worker."""
-    if destination is None:
-        return ()
-    if isinstance(destination, str):
-        raise ValueError(f"destination is one text; write a list of names: destination=[{destination!r}].")
-    names = tuple(destination)
-    if not names:
-        # An empty list is more likely a filter that found nothing than a wish to reach every worker.
-        raise ValueError("destination is empty: name at least one worker, or leave it out to reach all.")
-    return names
-
-
-def check_timeout(timeout: float) -> None:
-    """Refuse a time that would mean "no time" or "for ever"."""
-    if not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout is {timeout!r}; give a number of seconds above 0.")
-
-
 def ids_of(task_id: "str | HasId | Iterable[str | HasId]") -> Sequence[str]:
     """Return the ids in what was given to revoke."""
     if isinstance(task_id, str):
@@ -373,10 +300,3 @@ def ids_of(task_id: "str | HasId | Iterable[str | HasId]") -> Sequence[str]:
 def stamps_of(headers: Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
     """Return the values of each stamp as a list."""
     return {name: [values] if isinstance(values, str) else list(values) for name, values in headers.items()}
-
-
-def _error_in(value: Any) -> str:
-    """Return the text of a reply in the form ``{"error": text}``, or nothing."""
-    if isinstance(value, dict) and value.keys() == {"error"}:
-        return str(value["error"])
-    return ""

@@ -35,6 +35,8 @@ class QueueControl:
         names = [queues] if isinstance(queues, str) else list(queues)
         return sum(connection.purge_queue(name) for name in names)
 
+    discard_all = purge
+
     def pause_queue(self, queue: str) -> None:
         """Let nothing of a queue be handed out until ``resume_queue``, also over restarts; what runs goes on.
 

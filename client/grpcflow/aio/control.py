@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from grpcflow.aio.connection import LoopConnection
     from grpcflow.control import Connected, HasId, Replies, Revoked
+    from grpcflow.targets import Callback, Targets
 
 __all__ = ["AwaitableControl", "AwaitableInspect", "on_loop"]
 
@@ -32,7 +33,8 @@ class AwaitableControl:
         timeout: float = 1.0,
     ) -> "Replies":
         """Send a command and return what each worker answered; see ``command``."""
-        from grpcflow.control import Replies, check_timeout, names_of
+        from grpcflow.inspection import check_timeout, names_of
+        from grpcflow.replies import Replies
 
         names = names_of(destination)
         check_timeout(timeout)
@@ -92,10 +94,14 @@ class AwaitableInspect:
     _app: "Connected"
     destination: tuple[str, ...]
     timeout: float
+    targets: "Targets"
+    _callback: "Callback | None"
 
     async def aask(self, command: str, arguments: Mapping[str, Any] | None = None) -> "Replies":
         """Ask any question by its name: ``await app.control.inspect().aask("active")``; see ``ask``."""
-        from grpcflow.control import Replies
+        from grpcflow.inspection import narrowed
+        from grpcflow.replies import Replies
 
-        answers = await on_loop(self._app).ainspect(command, dict(arguments or {}), self.destination, self.timeout)
+        connection, more = on_loop(self._app), narrowed(self.targets, self._callback)
+        answers = await connection.ainspect(command, dict(arguments or {}), self.destination, self.timeout, **more)
         return Replies(answers)

@@ -4,50 +4,78 @@ Asks and chooses the exit code; what is shown is built in `printing`.
 """
 
 import signal
-from collections.abc import Mapping
-from typing import Any
 
 import click
 
-from grpcflow.cli.answers import show_replies
-from grpcflow.cli.invocation import EXIT_UNKNOWN, invocation, json_option, reach_options, worker_options
+from grpcflow.cli.asking import send, target_options
+from grpcflow.cli.invocation import EXIT_UNKNOWN, invocation, json_option, reach_options
+from grpcflow.cli.live_commands import LiveGroup, list_option
+from grpcflow.cli.live_names import TASK
 from grpcflow.cli.printing import echo_json
 
+#: A time limit; 0 stands for none.
+_SECONDS = click.FloatRange(min=0, max=1e9)
 
-@click.group("control", subcommand_metavar="COMMAND [ARGS]...")
-@worker_options
+
+class _ControlGroup(LiveGroup):
+    """Commands that change something, of ours and of apps."""
+
+    control = True
+
+
+@click.group("control", cls=_ControlGroup, subcommand_metavar="COMMAND [ARGS]...")
+@list_option
+@target_options
 def control() -> None:
     """Change what workers do, one, some or all, and revoke tasks."""
-
-
-def _command(name: str, arguments: Mapping[str, Any] | None = None) -> None:
-    """Send one command to the workers that the options name, and show what they answer."""
-    said = invocation()
-    show_replies(said.control.command(name, arguments, destination=said.destination, timeout=said.timeout), said)
 
 
 @control.command("add_consumer")
 @click.argument("queue")
 @click.argument("weight", type=click.IntRange(1, 100), required=False)
-@worker_options
+@target_options
 def add_consumer(queue: str, weight: int | None) -> None:
     """Serve QUEUE from now on, with a WEIGHT of 1 to 100 beside the other queues."""
-    _command("add_consumer", {"queue": queue} if weight is None else {"queue": queue, "weight": weight})
+    send("add_consumer", {"queue": queue} if weight is None else {"queue": queue, "weight": weight})
 
 
 @control.command("cancel_consumer")
 @click.argument("queue")
-@worker_options
+@target_options
 def cancel_consumer(queue: str) -> None:
     """Stop serving QUEUE, be it the last one."""
-    _command("cancel_consumer", {"queue": queue})
+    send("cancel_consumer", {"queue": queue})
 
 
 @control.command("shutdown")
-@worker_options
+@target_options
 def shutdown() -> None:
     """Finish what runs, hand back the rest, and exit."""
-    _command("shutdown")
+    send("shutdown")
+
+
+@control.command("time_limit")
+@click.argument("task", type=TASK)
+@click.argument("soft", type=_SECONDS)
+@click.argument("hard", type=_SECONDS, required=False)
+@target_options
+def time_limit(task: str, soft: float, hard: float | None) -> None:
+    """Stop TASK after HARD seconds, and tell it after SOFT, in calls that reach the workers from now on; 0: never."""
+    send("time_limit", {"task_name": task, "soft": soft or None, "hard": hard or None})
+
+
+def _plain(name: str, told: str) -> None:
+    """Add a command without arguments."""
+
+    @control.command(name, help=told)
+    @target_options
+    def run() -> None:
+        send(name)
+
+
+_plain("enable_events", "Nothing: events are always there and need no switch.")
+_plain("disable_events", "Nothing: events are always there and need no switch.")
+_plain("heartbeat", "Have workers say at once that they are alive.")
 
 
 def check_signal(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -94,3 +122,27 @@ def revoke(ids: tuple[str, ...], terminate: bool, signal_name: str) -> None:
 def terminate(signal_name: str, ids: tuple[str, ...]) -> None:
     """Revoke tasks and stop those that run with SIGNAL."""
     _revoke(ids, True, signal_name)
+
+
+@control.command("revoke_by_stamped_headers")
+@click.argument("stamps", metavar="NAME=VALUE...", nargs=-1, required=True)
+@click.option("--terminate", is_flag=True, help="Stop those that run, too.")
+@click.option("--signal", "-s", "signal_name", default="SIGTERM", callback=check_signal, help="What to stop them with.")
+@json_option
+@reach_options
+def revoke_by_stamped_headers(stamps: tuple[str, ...], terminate: bool, signal_name: str) -> None:
+    """Revoke all tasks that bear one of these stamps, wherever they are."""
+    said = invocation()
+    if said.destination is not None:
+        raise click.UsageError("--destination does not apply: the coordinator revokes a task wherever it is.")
+    headers: dict[str, list[str]] = {}
+    for stamp in stamps:
+        name, equals, value = stamp.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"{stamp!r} is not NAME=VALUE.", param_hint="stamps")
+        headers.setdefault(name, []).append(value)
+    revoked = said.control.revoke_by_stamped_headers(headers, terminate=terminate, signal=signal_name).revoked
+    if said.as_json:
+        echo_json({"revoked": revoked})
+    else:
+        click.echo(f"{revoked} {'task' if revoked == 1 else 'tasks'} revoked.")

@@ -8,24 +8,32 @@ from typing import Final
 
 import click
 
-from grpcflow.cli.answers import show_replies
-from grpcflow.cli.invocation import invocation, worker_options
+from grpcflow.cli.asking import question, target_options, upcoming_option
+from grpcflow.cli.invocation import invocation
+from grpcflow.cli.live_commands import LiveGroup, list_option
+from grpcflow.targets import EVERYBODY
 
 #: Questions that take no arguments, with the line that help shows.
 QUESTIONS: Final = {
-    "active": "Tasks that run now.",
     "active_queues": "Queues that each worker serves.",
-    "conf": "Settings of the app that each worker runs.",
+    "clock": "How many messages each worker has sent.",
+    "memsample": "Memory that each worker's supervisor takes.",
     "ping": "Who is there.",
-    "registered": "Names of the tasks that each worker can run.",
-    "reserved": "Tasks that a worker has taken and not started.",
-    "scheduled": "Tasks that wait at a worker for their time.",
+    "report": "Versions, and what each worker is.",
     "stats": "Figures: uptime, pool, tasks done.",
 }
 
+#: The same, of what the coordinator holds.
+HELD: Final = {
+    "reserved": "Tasks that a worker has taken and not started, and those that it could be given next.",
+    "revoked": "Tasks that were revoked lately, the newest first.",
+    "scheduled": "Tasks that wait for their time, and that a worker could be given then.",
+}
 
-@click.group("inspect", invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
-@worker_options
+
+@click.group("inspect", cls=LiveGroup, invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
+@list_option
+@target_options
 @click.pass_context
 def inspect(ctx: click.Context) -> None:
     """Ask workers what they do.
@@ -35,27 +43,54 @@ def inspect(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         from grpcflow.cli.overview import show_overview
 
-        show_overview(invocation())
+        said = invocation()
+        if said.targets != EVERYBODY:
+            raise click.UsageError("--pattern, --queue and --label need a question, such as active; or use -d.")
+        show_overview(said)
 
 
 def _question(name: str) -> Callable[[], None]:
     """Return the function behind one question."""
 
     def ask() -> None:
-        said = invocation()
-        show_replies(said.control.inspect(said.destination, said.timeout).ask(name), said)
+        question(name)
 
     return ask
 
 
 for _name, _summary in QUESTIONS.items():
-    inspect.add_command(click.command(_name, help=_summary)(worker_options(_question(_name))))
+    inspect.add_command(click.command(_name, help=_summary)(target_options(_question(_name))))
+for _name, _summary in HELD.items():
+    inspect.add_command(click.command(_name, help=_summary)(target_options(upcoming_option(_question(_name)))))
+
+
+@inspect.command("active")
+@click.option("--safe", is_flag=True, help="Arguments as text.")
+@target_options
+def active(safe: bool) -> None:
+    """Tasks that run now."""
+    question("active", {"safe": True} if safe else None)
+
+
+@inspect.command("conf")
+@click.option("--with-defaults", is_flag=True, help="Also what nobody set.")
+@target_options
+def conf(with_defaults: bool) -> None:
+    """Settings of the app that each worker runs; secrets are not shown."""
+    question("conf", {"with_defaults": True} if with_defaults else None)
+
+
+@inspect.command("registered")
+@click.argument("attributes", nargs=-1)
+@target_options
+def registered(attributes: tuple[str, ...]) -> None:
+    """Tasks that each worker can run, with these ATTRIBUTES: rate_limit, time_limit, queue, ..."""
+    question("registered", {"attrs": list(attributes)} if attributes else None)
 
 
 @inspect.command("query_task")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@worker_options
+@target_options
 def query_task(ids: tuple[str, ...]) -> None:
     """Where tasks are, if a worker holds them."""
-    said = invocation()
-    show_replies(said.control.inspect(said.destination, said.timeout).query_task(*ids), said)
+    question("query_task", {"ids": list(ids)})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import click
 
 from grpcflow import errors
+from grpcflow.targets import EVERYBODY, Targets
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -53,6 +54,7 @@ class Invocation:
         destination: Names of workers; None: all.
         timeout: Seconds to wait for each worker.
         as_json: True: one JSON object on stdout and nothing else there.
+        targets: Which workers else to leave out.
         connect: Opens a connection to a list of addresses; None: the real one. Tests put theirs here.
     """
 
@@ -61,6 +63,7 @@ class Invocation:
     destination: tuple[str, ...] | None = None
     timeout: float = REPLY_TIMEOUT
     as_json: bool = False
+    targets: Targets = EVERYBODY
     connect: "Callable[[Sequence[str]], Connection] | None" = None
     _connection: "Connection | None" = field(default=None, repr=False)
     _told: bool = field(default=False, repr=False)
@@ -114,6 +117,11 @@ class Invocation:
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
+
+    @property
+    def is_connected(self) -> bool:
+        """True where a connection is there already, or a test's is to be opened."""
+        return self._connection is not None or self.connect is not None
 
     def use_connection(self, connection: "Connection") -> None:
         """Ask over this connection from now on, in place of one found from the options."""

@@ -3,52 +3,42 @@
 Asks; what is shown is built in `answers`.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import click
 
-from grpcflow.cli.answers import show_replies
-from grpcflow.cli.invocation import invocation, worker_options
+from grpcflow.cli.asking import send, target_options
 
 _COUNT = click.IntRange(min=1)
 
 
-def _send(name: str, arguments: Mapping[str, Any]) -> None:
-    """Send one command to the workers that the options name, and show what they answer."""
-    said = invocation()
-    show_replies(said.control.command(name, arguments, destination=said.destination, timeout=said.timeout), said)
-
-
 @click.command("pool_grow")
 @click.argument("n", type=_COUNT, default=1)
-@worker_options
+@target_options
 def pool_grow(n: int) -> None:
     """Run N more tasks at once."""
-    _send("pool_grow", {"n": n})
+    send("pool_grow", {"n": n})
 
 
 @click.command("pool_shrink")
 @click.argument("n", type=_COUNT, default=1)
-@worker_options
+@target_options
 def pool_shrink(n: int) -> None:
     """Run N fewer tasks at once, at least one; what runs is left to end."""
-    _send("pool_shrink", {"n": n})
+    send("pool_shrink", {"n": n})
 
 
 @click.command("pool_restart")
 @click.argument("modules", nargs=-1)
 @click.option("--reload", is_flag=True, help="Import the app anew for the new child processes.")
-@worker_options
+@target_options
 def pool_restart(modules: tuple[str, ...], reload: bool) -> None:
     """Replace child processes once what they run has ended; the new ones import MODULES too."""
-    _send("pool_restart", {"modules": list(modules), "reload": reload})
+    send("pool_restart", {"modules": list(modules), "reload": reload})
 
 
 @click.command("autoscale")
 @click.argument("most", metavar="MAX", type=_COUNT)
 @click.argument("least", metavar="[MIN]", type=_COUNT, required=False)
-@worker_options
+@target_options
 def autoscale(most: int, least: int | None) -> None:
     """Scale between MIN and MAX child processes."""
-    _send("autoscale", {"max": most} if least is None else {"max": most, "min": least})
+    send("autoscale", {"max": most} if least is None else {"max": most, "min": least})
