@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from grpcflow.aio.control import on_loop
 from grpcflow.errors import SerializationError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from grpcflow.event_receiver import Receiver
     from grpcflow.event_state import State
 
-__all__ = ["AwaitableEvents", "EventStream", "Events"]
+__all__ = ["AwaitableEvents", "Dispatcher", "EventStream", "Events"]
 
 
 class _Taken:
@@ -114,6 +114,20 @@ class AwaitableEvents(_Taken, AsyncIterator[Event]):
         await self.aclose()
 
 
+class Wanted(TypedDict, total=False):
+    """The parameters of ``Events.read``, for those who take them as keywords."""
+
+    since: datetime | timedelta | str | None
+    after: int | None
+    kinds: str | Collection[str]
+    task: str
+    queue: str
+    worker: str
+    id: str
+    follow: bool
+    limit: int | None
+
+
 def _filter(
     since: datetime | timedelta | str | None = None,
     after: int | None = None,
@@ -186,7 +200,7 @@ class Events:
             self._app.connection.read_events(_filter(since, after, kinds, task, queue, worker, id, follow, limit))
         )
 
-    def aread(self, **wanted: Any) -> AwaitableEvents:
+    def aread(self, **wanted: Unpack[Wanted]) -> AwaitableEvents:
         """Yield events on the running event loop (``async for``); parameters and errors are those of ``read``."""
         return AwaitableEvents(on_loop(self._app).aread_events(_filter(**wanted)))
 
@@ -214,7 +228,7 @@ class Events:
         self,
         connection: Any = None,
         handlers: "Mapping[str, Callable[[dict[str, Any]], Any]] | None" = None,
-        **wanted: Any,
+        **wanted: Unpack[Wanted],
     ) -> "Receiver":
         """Return what calls handlers with events as Celery's dictionaries; see ``event_receiver.Receiver``.
 
@@ -226,13 +240,49 @@ class Events:
         from grpcflow.event_receiver import Receiver
 
         del connection
-        return Receiver(self._app, handlers or {}, _filter(**{"follow": True, **wanted}))
+        chosen: Wanted = {"follow": True, **wanted}
+        return Receiver(self._app, handlers or {}, _filter(**chosen))
 
-    def State(self, **settings: Any) -> "State":  # noqa: N802 - Celery's name
+    def Dispatcher(self, connection: Any = None) -> "Dispatcher":  # noqa: N802 - Celery's name
+        """Return what publishes events with ``send``; the connection is taken for code written for Celery."""
+        del connection
+        return Dispatcher(self)
+
+    default_dispatcher = Dispatcher
+
+    def State(  # noqa: N802 - Celery's name
+        self,
+        callback: "Callable[[State, dict[str, Any]], Any] | None" = None,
+        max_workers_in_memory: int = 5_000,
+        max_tasks_in_memory: int = 10_000,
+    ) -> "State":
         """Return what keeps the last tasks and workers that events told of; see ``event_state.State``."""
         from grpcflow.event_state import State
 
-        return State(**settings)
+        return State(callback, max_workers_in_memory, max_tasks_in_memory)
+
+
+class Dispatcher:
+    """Publishes events under Celery's names; made by ``app.events.default_dispatcher()``, and usable with ``with``.
+
+    Args:
+        events: What it publishes to.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    def send(self, type_: str, /, *, uuid: str = "", **fields: Any) -> int:
+        """Put an event into the feed; as ``Events.publish``."""
+        return self._events.publish(type_, uuid=uuid, **fields)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing is left to do: what was sent is in the feed."""
 
 
 def _encoded(type_: str, fields: Mapping[str, Any]) -> bytes:

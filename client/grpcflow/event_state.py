@@ -58,12 +58,7 @@ class WorkerSeen:
         return "ONLINE" if self.alive else "OFFLINE"
 
     def event(self, type_: str, fields: Mapping[str, Any]) -> None:
-        """Note an event of it.
-
-        Args:
-            type_: The type of the event.
-            fields: Its dictionary.
-        """
+        """Note an event of it: its type, and its dictionary."""
         self.timestamp = fields.get("timestamp", self.timestamp)
         if type_ in _HERE or type_ in _GONE:
             self.alive = type_ in _HERE

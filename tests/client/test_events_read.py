@@ -11,6 +11,7 @@ from grpcflow import Grpcflow, Ignore, Reject, errors, group
 from grpcflow.event_calls import kind_number
 from grpcflow.event_model import KINDS, Event, since_when
 from grpcflow.testing import Cluster
+from grpcflow_coordinator.streams import Stream
 from grpcflow_protos.v1 import event_service_pb2
 
 app = Grpcflow("events")
@@ -106,6 +107,19 @@ def test_workers_come_and_go(cluster: Cluster, start: int) -> None:
     assert [one.kind for one in told(worker="co*", after=start)] == ["worker-online", "worker-offline"]
 
 
+def test_a_worker_whose_stream_breaks_is_told_of_and_that_it_is_back(cluster: Cluster, start: int) -> None:
+    engine, name = cluster._inside.engine, cluster.workers[0].name
+
+    async def break_stream() -> None:
+        [session] = [one for one in engine.machine.cluster.sessions.values() if one.name == name]
+        assert isinstance(session.stream, Stream)
+        session.stream.close("STOPPING", "broken by the test")
+
+    cluster._inside.background.run(break_stream())
+    coming = app.events.read(after=start, follow=True, worker=name, limit=2)
+    assert [(one.kind, one.worker) for one in coming] == [("worker-broken", name), ("worker-back", name)]
+
+
 def test_filters_hold_back_what_is_not_wanted(cluster: Cluster, start: int) -> None:
     result = add.delay(1, 2)
     other = packs.delay()
@@ -149,6 +163,13 @@ def test_what_is_published_is_read_by_who_follows(cluster: Cluster, start: int) 
     assert (stream.offset, stream.missed) == (offset, 0)
     assert event.to_dict()["fields"] == {"item": "tea", "left": 3}
     assert not list(stream), "what was closed gives nothing more"
+
+
+def test_celerys_dispatcher_publishes_too(cluster: Cluster, start: int) -> None:
+    with app.events.default_dispatcher() as dispatcher:
+        offset = dispatcher.send("stock-low", item="tea")
+    assert app.events.Dispatcher(app.connection).send("stock-low", item="milk") == offset + 1
+    assert [one.fields["item"] for one in told(after=start)] == ["tea", "milk"]
 
 
 def test_the_same_from_coroutines(cluster: Cluster, start: int) -> None:
