@@ -19,6 +19,7 @@ from grpcflow.targets import EVERYBODY, Targets, targets_of
 from grpcflow.worker_control import OF_THE_COORDINATOR, WorkerControl, by_coordinator
 
 if TYPE_CHECKING:
+    from grpcflow.app_commands import AppCommand
     from grpcflow.command_model import CommandDescription
     from grpcflow.connection import Connection
 
@@ -144,12 +145,12 @@ class Control(QueueControl, PoolControl, LimitControl, WorkerControl, AwaitableC
             CoordinatorUnavailable: The coordinator cannot be reached.
         """
         names = names_of(destination)
-        if timeout is None:
-            own = getattr(self._app, "commands", {}).get(name)
-            timeout = DEFAULT_TIMEOUT if own is None else own.default_timeout
-        check_timeout(timeout)
+        defined: Mapping[str, AppCommand] = getattr(self._app, "commands", {})
+        usual = defined[name].default_timeout if name in defined else DEFAULT_TIMEOUT
+        seconds = usual if timeout is None else timeout
+        check_timeout(seconds)
         more = narrowed(targets, callback)
-        return Replies(self._app.connection.control(name, dict(arguments or {}), names, timeout, **more))
+        return Replies(self._app.connection.control(name, dict(arguments or {}), names, seconds, **more))
 
     def broadcast(
         self,

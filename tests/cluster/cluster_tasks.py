@@ -242,3 +242,16 @@ def open_once(path):
     if not Path(path).exists():
         raise ValueError("not open")
     return path
+
+
+@app.inspect_command(args=[("n", int), ("by", float)], signature="N [BY]", help="N times BY, where the app is.")
+def times(state, n, by=2.0):
+    return {"hostname": state.hostname, "product": n * by}
+
+
+@app.control_command(variadic="words", default_timeout=5.0)
+def say(state, words):
+    """Note WORDS, or fail without any."""
+    if not words:
+        raise LookupError("no words")
+    return {"ok": " ".join(words)}

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -80,6 +81,7 @@ class LiveGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; of a wrong name say the nearest."""
         name = args[0]
+        _look_ahead(ctx.ensure_object(Invocation), args[1:])
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             known = [*self.commands, *(one.name for one in self._of_apps(ctx))]
             near = get_close_matches(name, known, n=1)
@@ -122,6 +124,17 @@ class LiveGroup(click.Group):
             thread.join(_PATIENCE)
             told = ctx.meta[__name__] = answers[0] if answers else []
         return told
+
+
+def _look_ahead(said: Invocation, words: list[str]) -> None:
+    """Note where the coordinator is if that is said behind a command, which must be known before that is read."""
+    for word, behind in pairwise([*words, ""]):
+        option, equals, value = word.partition("=")
+        value = value if equals else behind
+        if option == "--coordinator" and said.coordinator is None:
+            said.coordinator = value
+        elif option in {"-A", "--app"} and said.app is None:
+            said.app = value
 
 
 def _may_answer(said: Invocation) -> bool:
