@@ -83,9 +83,11 @@ def test_nobody_there_is_silence(cluster: FakeConnection, capfd: pytest.CaptureF
 def test_somebody_who_never_answers_costs_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
     monkeypatch.setattr(live_names, "_PATIENCE", 0.01)
-    silent = SimpleNamespace(list_workers=lambda: never.wait(20))
+    answered: list[bool] = []
+    silent = SimpleNamespace(list_workers=lambda: answered.append(never.wait(20)))
     try:
         assert completed(silent, "ctl", "status", "-d", "") == []
+        assert answered == []
     finally:
         never.set()
 
