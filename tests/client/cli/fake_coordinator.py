@@ -4,7 +4,7 @@ It stands in for `grpcflow.connection.Connection`: the same methods, no network,
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
@@ -13,6 +13,7 @@ from tests.support.awaited import AlsoAwaited
 
 from grpcflow import errors
 from grpcflow.settled import Settled
+from grpcflow.targets import Targets
 from grpcflow_protos.v1 import control_service_pb2 as control_pb2
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 
@@ -63,14 +64,33 @@ class FakeConnection(AlsoAwaited):
         self.pending_submitted = False
         self.queues = control_pb2.ListQueuesResponse()
         self.error: Exception | None = None
+        #: Commands that there are, and the targets of what was asked of some workers only.
+        self.commands: list[control_pb2.AvailableCommand] = []
+        self.targets: list[Targets] = []
 
     def _ask(
-        self, kind: str, command: str, arguments: Mapping[str, Any], destination: Sequence[str], timeout: float
+        self,
+        kind: str,
+        command: str,
+        arguments: Mapping[str, Any],
+        destination: Sequence[str],
+        timeout: float,
+        targets: Targets | None = None,
+        on_reply: Callable[[Any], None] | None = None,
     ) -> list[FakeReply]:
         if self.error is not None:
             raise self.error
+        if targets is not None:
+            self.targets.append(targets)
         self.asked.append((kind, command, json.loads(json.dumps(arguments)), tuple(destination), timeout))
-        return [self._answer(worker, command) for worker in self._targets(destination)]
+        replies = [self._answer(worker, command) for worker in self._targets(destination)]
+        if on_reply is not None:
+            for reply in replies:
+                on_reply(reply)
+        return replies
+
+    def list_commands(self) -> list[control_pb2.AvailableCommand]:
+        return self.commands
 
     def _targets(self, destination: Sequence[str]) -> list[FakeWorker]:
         if not destination:
@@ -91,14 +111,14 @@ class FakeConnection(AlsoAwaited):
         return FakeReply(worker.name, reply=worker.answers.get(command, {"ok": "pong"}))
 
     def inspect(
-        self, command: str, arguments: Mapping[str, Any], destination: Sequence[str], timeout: float
+        self, command: str, arguments: Mapping[str, Any], destination: Sequence[str], timeout: float, **more: Any
     ) -> list[FakeReply]:
-        return self._ask("inspect", command, arguments, destination, timeout)
+        return self._ask("inspect", command, arguments, destination, timeout, **more)
 
     def control(
-        self, command: str, arguments: Mapping[str, Any], destination: Sequence[str], timeout: float
+        self, command: str, arguments: Mapping[str, Any], destination: Sequence[str], timeout: float, **more: Any
     ) -> list[FakeReply]:
-        return self._ask("control", command, arguments, destination, timeout)
+        return self._ask("control", command, arguments, destination, timeout, **more)
 
     def revoke(self, ids: Sequence[str], terminate: bool, signal: str) -> control_pb2.RevokeResponse:
         self.revokes.append((list(ids), terminate, signal))

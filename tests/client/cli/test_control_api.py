@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from tests.client.cli.fake_coordinator import FakeConnection, FakeWorker
 
-from grpcflow import errors
+from grpcflow import Grpcflow, errors
 from grpcflow.control import Control
+from grpcflow.targets import Targets
 
 
 def control_of(connection: FakeConnection) -> Control:
@@ -88,3 +89,73 @@ def test_revoke_takes_ids_and_results_and_cuts_long_lists(cluster: FakeConnectio
     ]
     assert control.revoke(str(number) for number in range(10_001)).revoked == 10_001
     assert [len(ids) for ids, _, _ in cluster.revokes[3:]] == [10_000, 1]
+
+
+def test_arguments_of_questions_travel_under_their_names(cluster: FakeConnection) -> None:
+    inspect = control_of(cluster).inspect()
+    inspect.active(safe=True)
+    inspect.registered("queue", "rate_limit")
+    inspect.conf(with_defaults=True)
+    inspect.query_task(["a", "b"])
+    for name in ("revoked", "report", "clock", "memsample"):
+        getattr(inspect, name)()
+    assert [asked[1:3] for asked in cluster.asked] == [
+        ("active", {"safe": True}),
+        ("registered", {"attrs": ["queue", "rate_limit"]}),
+        ("conf", {"with_defaults": True}),
+        ("query_task", {"ids": ["a", "b"]}),
+        *((name, {}) for name in ("revoked", "report", "clock", "memsample")),
+    ]
+
+
+def test_replies_are_given_to_a_callback_and_workers_are_chosen_by_what_they_are(cluster: FakeConnection) -> None:
+    told: list[dict[str, Any]] = []
+    control = control_of(cluster)
+    control.inspect(callback=told.append, pattern="w?", queues=["q"], labels="zone=eu", upcoming=5).ping()
+    control.broadcast("heartbeat", pattern=["a", "b"], matcher="pcre", limit=1, callback=told.append)
+    assert told == [{"w1": {"ok": "pong"}}, {"w2": {"ok": "pong"}}] * 2
+    assert cluster.targets == [
+        Targets(("w?",), False, ("q",), ("zone=eu",), 5),
+        Targets(("a", "b"), True, most=1),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"matcher": "sql"}, {"limit": 0}, {"upcoming": -1}])
+def test_ways_to_choose_that_there_are_not_are_refused(cluster: FakeConnection, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        control_of(cluster).inspect(**wrong)
+
+
+def test_small_commands_go_out_under_celerys_names(cluster: FakeConnection) -> None:
+    control = control_of(cluster)
+    assert control.time_limit("proj.add", 2, 5, ["w1"]) == [{"w1": {"ok": "pong"}}]
+    for name in ("enable_events", "disable_events", "heartbeat"):
+        getattr(control, name)(destination=["w2"])
+    assert [asked[1:4] for asked in cluster.asked] == [
+        ("time_limit", {"task_name": "proj.add", "soft": 2, "hard": 5}, ("w1",)),
+        *((name, {}, ("w2",)) for name in ("enable_events", "disable_events", "heartbeat")),
+    ]
+
+
+def test_a_broadcast_of_what_the_coordinator_does_is_done_by_it(cluster: FakeConnection) -> None:
+    control = control_of(cluster)
+    arguments = {"task_id": ["a", "unknown"], "terminate": True, "signal": "SIGKILL"}
+    assert control.broadcast("revoke", arguments) == [{"coordinator": {"ok": "1 tasks revoked"}}]
+    assert control.broadcast("terminate", {"task_id": "b"}, reply=False) is None
+    assert cluster.revokes == [(["a", "unknown"], True, "SIGKILL"), (["b"], True, "SIGTERM")]
+    assert cluster.asked == []
+    with pytest.raises(TypeError, match="needs the argument 'task_id'"):
+        control.broadcast("revoke", {})
+    with pytest.raises(TypeError, match="no argument 'x'"):
+        control.broadcast("revoke", {"task_id": "a", "x": 1})
+    with pytest.raises(ValueError, match="leave destination out"):
+        control.broadcast("revoke", {"task_id": "a"}, ["w1"])
+
+
+def test_a_command_of_the_app_is_waited_for_as_long_as_it_says(cluster: FakeConnection) -> None:
+    app = Grpcflow("waits", set_as_current=False)
+    app.control_command(name="slow", default_timeout=9.0)(lambda state: None)
+    asks: Any = SimpleNamespace(connection=cluster, commands=app.commands)
+    Control(asks).broadcast("slow")
+    Control(asks).broadcast("slow", timeout=2)
+    assert [asked[-1] for asked in cluster.asked] == [9.0, 2]
