@@ -195,6 +195,10 @@ async def test_a_burst_of_questions_is_answered_in_turns_and_nobody_else_waits_f
         async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             other = Wire(wire.coordinator, channel)
             assert list(await ask(other, destination=["quick"])) == ["quick@h"]
-        assert len(mute.commands) == 8, "more of one client's questions were under way than it has turns"
+            # Commands arrive in order: once this one has, all that were sent before it have.
+            last = other.control.Inspect(pb.InspectRequest(command="clock", destination=["mute"], timeout_ms=60_000))
+            reading.append(asyncio.create_task(last.read()))
+            await mute.read(lambda _: mute.commands[-1].command == "clock")
+        assert len(mute.commands) == 8 + 1, "more of one client's questions were under way than it has turns"
         for one in (*hogging, *reading, task):
             one.cancel()
