@@ -5,6 +5,7 @@
     scripts/bench --small         a smoke run: a few tasks of everything
     scripts/bench --large         large canvases: time, memory, bytes of a node, and how long others wait meanwhile
     scripts/bench --pruning       the same while tens of thousands of graphs are being pruned
+    scripts/bench --control       questions to a hundred workers, and a burst of them
     scripts/bench --mixed         tasks of 1 ms and of 5 s on two workers, beside the schedule that is ideal
 
 The machine's speed drifts, so that a figure alone says little: the ratio of two runs of the same minute is what
@@ -25,7 +26,7 @@ from pathlib import Path
 import rich.console
 import rich.table
 
-from benchmarks import large, mixed, pruning
+from benchmarks import control, large, mixed, pruning
 from benchmarks.cluster import Cluster
 from benchmarks.floor import Floor
 from benchmarks.tasks import add, total
@@ -147,6 +148,8 @@ def other_measures(options: argparse.Namespace) -> object:
     scale = 0.01 if options.small else 1.0
     if options.large:
         return large.measure(scale)
+    if options.control:
+        return control.measure(options.small)
     return pruning.measure(scale) if options.pruning else mixed.measure(options.small, options.seed)
 
 
@@ -157,12 +160,13 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20_000, help="tasks of a bulk (20000)")
     parser.add_argument("--small", action="store_true", help="a few tasks of everything, once")
     parser.add_argument("--large", action="store_true", help="large canvases only (with --small: smaller ones)")
+    parser.add_argument("--control", action="store_true", help="remote control only (with --small: fewer questions)")
     parser.add_argument("--mixed", action="store_true", help="short and long tasks only (with --small: shorter ones)")
     parser.add_argument("--pruning", action="store_true", help="beside pruning only (with --small: less of it)")
     parser.add_argument("--seed", type=int, help="of the order of --mixed; it is printed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every round to this file")
     options = parser.parse_args()
-    if options.large or options.mixed or options.pruning:
+    if options.large or options.mixed or options.pruning or options.control:
         found = other_measures(options)
         if options.json:
             options.json.write_text(json.dumps(found, indent=2) + "\n")
