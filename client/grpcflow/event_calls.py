@@ -153,7 +153,7 @@ class EventCalls:
             failures += 1
             if not (place.reached and wanted.follow) and self._session.policy.is_over(failures, began):
                 raise self._session.unavailable()
-            if failures == 2:
+            if failures == 2 and place.reached:
                 _log.warning("the events are read on once the coordinator is back")
             await self._calls._pause(self._session.policy.delay(failures))
 
