@@ -81,6 +81,8 @@ class Feed:
 
     def take(self, effects: Effects) -> None:
         """Put in what a step did."""
+        if not (effects.sends or effects.values or effects.settled or effects.moved or effects.presence):
+            return
         time_ms = self._now().wall_ms
         add = self._add
         for send in effects.sends:
@@ -89,8 +91,12 @@ class Feed:
                 add(Happening(time_ms, pb.EVENT_KIND_TASK_RECEIVED, send.graph, nodes, _name(send.stream)))
             elif type(send) is Accepted:
                 add(Happening(time_ms, pb.EVENT_KIND_TASK_SENT, send.graph))
-        for graph, found in groupby(effects.values, _graph_of):
-            add(Happening(time_ms, pb.EVENT_KIND_TASK_SUCCEEDED, graph, [one[1] for one in found]))
+        if len(effects.values) == 1:
+            graph, index, _ = effects.values[0]
+            add(Happening(time_ms, pb.EVENT_KIND_TASK_SUCCEEDED, graph, (index,)))
+        else:
+            for graph, found in groupby(effects.values, _graph_of):
+                add(Happening(time_ms, pb.EVENT_KIND_TASK_SUCCEEDED, graph, [one[1] for one in found]))
         for graph, index, _, outcome in effects.settled:
             add(Happening(time_ms, _SETTLED[outcome.state], graph, (index,)))
         for graph, index, state in effects.moved:
@@ -118,10 +124,10 @@ class Feed:
     def page(self, after: int, limit: int) -> tuple[list[tuple[int, Happening]], int]:
         """Return up to `limit` events behind an offset, each with its own, and how many are no longer there.
 
-        Of an earlier start of the coordinator nothing is kept, and it is not known how much that was: at least one.
+        Of an earlier start of the coordinator nothing is kept, and nobody knows how much that was: it is not counted.
         """
         start = max(0, after - self.base)
-        missed = max(0, self._gone - start) + (0 < after < self.base)
+        missed = max(0, self._gone - start)
         first = max(0, start - self._gone)
         ring = self._ring
         stop = min(len(ring), first + limit)
@@ -129,7 +135,12 @@ class Feed:
         return [(offset + at, ring[at]) for at in range(first, stop)], missed
 
     def since(self, time_ms: int) -> int:
-        """Return the offset behind which events are from this Unix time in milliseconds or later."""
+        """Return the offset behind which events are from this Unix time in milliseconds or later.
+
+        Where events that are gone may have been from then, it lies before them, so that the reader is told.
+        """
+        if self._gone and self._ring and self._ring[0].time_ms >= time_ms:
+            return self.base
         low, high = 0, len(self._ring)
         while low < high:
             middle = (low + high) // 2

@@ -52,12 +52,12 @@ def test_it_is_bounded_by_the_nodes_that_it_names_and_says_what_is_gone() -> Non
     assert len(feed.page(0, 2)[0]) == 2
 
 
-def test_an_offset_of_an_earlier_start_reads_from_the_first_and_tells_of_a_gap() -> None:
+def test_an_offset_of_an_earlier_start_reads_from_the_first_that_is_kept() -> None:
     feed = Feed(Clock())
     feed.base = 2 << 40
     feed.take(settled(1))
     [(offset, _)], missed = feed.page((1 << 40) + 77, 10)
-    assert (offset, missed) == ((2 << 40) + 1, 1)
+    assert (offset, missed) == ((2 << 40) + 1, 0)
     assert feed.page(0, 10)[1] == 0
 
 
@@ -67,6 +67,10 @@ def test_it_is_found_by_time() -> None:
     for clock.wall_ms in (1_000, 2_000, 3_000):
         feed.take(settled(1))
     assert [feed.since(time_ms) for time_ms in (0, 1_000, 1_001, 2_000, 3_001)] == [0, 0, 1, 1, 3]
+    short = Feed(clock, length=1)
+    short.take(settled(1))
+    short.take(settled(2))
+    assert short.page(short.since(1), 10)[1] == 1
 
 
 async def test_a_reader_that_waits_is_woken_by_the_next_event_or_when_its_time_is_over() -> None:
