@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.support.tree import ROOT, files, relative, sources, text_of
+from tests.support.tree import ROOT, by_folder, files, folder_of, relative, sources, text_of
 
 #: This file has to say the words that it looks for.
 SELF = Path(__file__)
@@ -20,23 +20,28 @@ texts = [path for path in files(*TEXT) if path != SELF and path.parent != ROOT /
 tests = [path for path in sources() if ROOT / "tests" in path.parents and path != SELF]
 
 
-@pytest.mark.parametrize("path", texts, ids=relative)
-def test_nothing_is_unfinished_and_no_path_is_of_one_machine(path: Path) -> None:
-    text = text_of(path)
-    for pattern in (UNFINISHED, PRIVATE):
-        found = pattern.findall(text)
-        assert found == [], f"{relative(path)} says {found}"
+@pytest.mark.parametrize("folder", by_folder(texts), ids=folder_of)
+def test_nothing_is_unfinished_and_no_path_is_of_one_machine(folder: list[Path]) -> None:
+    for path in folder:
+        text = text_of(path)
+        for pattern in (UNFINISHED, PRIVATE):
+            found = pattern.findall(text)
+            assert found == [], f"{relative(path)} says {found}"
 
 
-@pytest.mark.parametrize("path", sources(), ids=relative)
-def test_no_error_is_swallowed_and_no_module_is_shapeless(path: Path) -> None:
-    assert path == SELF or not SWALLOWED.search(text_of(path)), f"{relative(path)} swallows an error"
-    assert path.stem not in SHAPELESS, f"{relative(path)}: name it for what it holds"
+@pytest.mark.parametrize("folder", by_folder(sources()), ids=folder_of)
+def test_no_error_is_swallowed_and_no_module_is_shapeless(folder: list[Path]) -> None:
+    for path in folder:
+        assert path == SELF or not SWALLOWED.search(text_of(path)), f"{relative(path)} swallows an error"
+        assert path.stem not in SHAPELESS, f"{relative(path)}: name it for what it holds"
 
 
-@pytest.mark.parametrize("path", tests, ids=relative)
-def test_no_test_sleeps_or_is_skipped(path: Path) -> None:
-    text = text_of(path)
-    assert not SKIPPED.search(text), f"{relative(path)} skips a test"
-    asleep = [line for line in text.splitlines() if SLEEPS.search(line) and "in a task" not in line]
-    assert not asleep, f"{relative(path)} sleeps: {asleep}; wait for an event (in a task's body say so: # in a task)"
+@pytest.mark.parametrize("folder", by_folder(tests), ids=folder_of)
+def test_no_test_sleeps_or_is_skipped(folder: list[Path]) -> None:
+    for path in folder:
+        text = text_of(path)
+        assert not SKIPPED.search(text), f"{relative(path)} skips a test"
+        asleep = [line for line in text.splitlines() if SLEEPS.search(line) and "in a task" not in line]
+        assert not asleep, (
+            f"{relative(path)} sleeps: {asleep}; wait for an event (in a task's body say so: # in a task)"
+        )

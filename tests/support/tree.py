@@ -2,7 +2,7 @@
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +48,19 @@ def text_of(path: Path) -> str:
 def parsed(path: Path) -> ast.Module:
     """Returns the syntax tree of a Python file; nobody may change it."""
     return ast.parse(text_of(path))
+
+
+def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
+    """Returns the files by their folders: a test for each file would cost more than what it looks at."""
+    found: dict[Path, list[Path]] = {}
+    for path in paths:
+        found.setdefault(path.parent, []).append(path)
+    return list(found.values())
+
+
+def folder_of(paths: list[Path]) -> str:
+    """Returns the folder of some files, as people name it."""
+    return relative(paths[0].parent)
 
 
 def relative(path: Path) -> str:

@@ -275,7 +275,7 @@ def _report(token: int, how: str) -> Report:
 def _test_case() -> Any:
     case = CoreMachine.TestCase
     case.settings = hypothesis.settings(
-        max_examples=60, stateful_step_count=30, deadline=None, print_blob=True, database=None
+        max_examples=50, stateful_step_count=30, deadline=None, print_blob=True, database=None
     )
     return hypothesis.seed(int(os.environ.get("GRPCFLOW_TEST_SEED", "1")))(case)
 
