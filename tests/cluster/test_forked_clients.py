@@ -13,10 +13,12 @@ from tests.cluster.harness import Cluster, cluster_in
 SOON = 60.0
 SCRIPT_LIMIT = 30.0
 
-#: What each script begins with: an end to all waiting, whatever hangs.
+#: What each script begins with: an end to all waiting, whatever hangs, which says where; and so does a crash.
 HEAD = """
-import os, signal, threading
+import faulthandler, os, signal, threading
 from cluster_tasks import add, gate, nap, note
+faulthandler.enable()
+faulthandler.register(signal.SIGALRM, chain=True)
 signal.alarm(25)
 
 def check(got, wanted):
