@@ -12,7 +12,7 @@ from tests.support.tree import ROOT
 
 #: Each part is a test of its own, so that they can run side by side.
 PARTS = 4
-IN_FAIR_WEATHER = 500
+IN_FAIR_WEATHER = 440
 WITH_KILLS = 60
 
 
