@@ -266,13 +266,13 @@ async def test_queues_that_the_app_does_not_define_end_the_start(caplog: pytest.
         assert "--exclude-queues: the app defines no queue 'nonsense'" in caplog.text
 
 
-async def test_without_queues_it_serves_those_of_the_app_and_its_own(caplog: pytest.LogCaptureFixture) -> None:
+async def test_without_queues_it_serves_those_of_the_app(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "grpcflow.worker")
     executor = FakeExecutor()
     executor.conf["queues"] = {"mail": 5, "video": 1}
     async with house(executor) as it:
         _, hello = await it.service.greeted()
-        assert (list(hello.queues), list(hello.weights)) == (["mail", "video", "w1.dq"], [5, 1, 1])
+        assert (list(hello.queues), list(hello.weights)) == (["mail", "video"], [5, 1])
         assert "queues mail:5, video, app proj" in caplog.text
         assert it.told == [executor.conf], "who set up the log hears of the settings"
 

@@ -59,10 +59,10 @@ def test_queues_that_the_app_does_not_define_or_none_left_are_refused(
         served(asked, excluded, settings)
 
 
-def test_the_coordinator_is_told_the_weights_and_the_direct_queue() -> None:
-    session = Session(Identity(name="w1", secret=b"s" * 16, tasks=(), concurrency=1, direct="w1.dq"), {"a": 3, "b": 1})
+def test_the_coordinator_is_told_the_weights() -> None:
+    session = Session(Identity(name="w1", secret=b"s" * 16, tasks=(), concurrency=1), {"a": 3, "b": 1})
     hello = session.hello().hello
-    assert (list(hello.queues), list(hello.weights)) == (["a", "b", "w1.dq"], [3, 1, 1])
+    assert (list(hello.queues), list(hello.weights)) == (["a", "b"], [3, 1])
     assert session.weights == {"a": 3, "b": 1}
 
 

@@ -57,7 +57,6 @@ class Identity:
         tasks: names of the tasks it can run.
         concurrency: how many tasks it runs at once.
         version, host, process_id, executor: for people.
-        direct: name of the queue that it alone serves, always, with a weight of 1; "": none.
         task_facts, queue_facts: limits and batches of its tasks, limits of queues.
         labels, commands: labels by which commands can reach it, and commands that its app defines.
     """
@@ -70,7 +69,6 @@ class Identity:
     host: str = ""
     process_id: int = 0
     executor: str = ""
-    direct: str = ""
     task_facts: tuple[limit_pb2.TaskFacts, ...] = ()
     queue_facts: tuple[limit_pb2.QueueFacts, ...] = ()
     labels: tuple[str, ...] = ()
@@ -141,12 +139,12 @@ class Session:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues it serves, but for its direct one."""
+        """The queues it serves; the coordinator adds the worker's own."""
         return tuple(self._queues)
 
     @property
     def weights(self) -> dict[str, int]:
-        """The queues it serves, each with its weight, but for its direct one."""
+        """The queues it serves, each with its weight."""
         return dict(self._queues)
 
     @property
@@ -184,8 +182,8 @@ class Session:
             features=limits.FEATURES,
             name=mine.name,
             session=mine.secret,
-            queues=self._all_queues(),
-            weights=_told(self._all_queues()),
+            queues=self._queues,
+            weights=_told(self._queues),
             tasks=mine.tasks,
             capacity=self.capacity.announced,
             held=held,
@@ -384,10 +382,6 @@ class Session:
         self._queues = _weighted(queues)
         self._queues_changed = True
 
-    def _all_queues(self) -> dict[str, int]:
-        direct = self.identity.direct
-        return {**self._queues, direct: 1} if direct else self._queues
-
     def resize(self, concurrency: int) -> None:
         """Run so many tasks at once from now on."""
         self.identity = replace(self.identity, concurrency=concurrency)
@@ -470,8 +464,8 @@ class Session:
         """Set what the coordinator must know of the worker itself; True where there was something."""
         said = False
         if self._queues_changed:
-            message.queues.extend(self._all_queues())
-            message.weights.extend(_told(self._all_queues()))
+            message.queues.extend(self._queues)
+            message.weights.extend(_told(self._queues))
             message.subscription_changed = said = True
             self._queues_changed = False
         if self._resized:

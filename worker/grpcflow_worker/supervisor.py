@@ -25,8 +25,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from grpcflow.queues import worker_direct
-from grpcflow_protos import limits
 from grpcflow_worker.app_commands import CommandBook
 from grpcflow_worker.batches import Batching
 from grpcflow_worker.changes import Changed, Changes
@@ -217,7 +215,6 @@ class Supervisor:
             host=config.host,
             process_id=os.getpid(),
             executor=self._executor.kind,
-            direct=_direct(config.name),
             task_facts=task_facts(registered.conf.get("facts", {})),
             queue_facts=queue_facts(registered.conf.get("facts", {})),
             labels=config.service.labels,
@@ -481,12 +478,6 @@ class Supervisor:
     def _story(self, token: int) -> str:
         run = self._session.run_of(token) if self._session is not None else None
         return f"{run.call.task}[{id_of(run, token)}]" if run is not None else f"attempt {token}"
-
-
-def _direct(name: str) -> str:
-    """The queue of one worker alone; "" where its name leaves no room for one."""
-    queue = worker_direct(name)
-    return queue if len(queue.encode()) <= limits.NAME_LIMIT else ""
 
 
 def _version() -> str:
