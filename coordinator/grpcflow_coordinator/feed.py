@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from grpcflow_coordinator.core.effects import Accepted, Assign, Effects
+from grpcflow_coordinator.core.effects import Assign, Effects
 from grpcflow_coordinator.core.model import NodeState, Now
 from grpcflow_protos.v1 import event_service_pb2 as pb
 
@@ -81,16 +81,18 @@ class Feed:
 
     def take(self, effects: Effects) -> None:
         """Put in what a step did."""
-        if not (effects.sends or effects.values or effects.settled or effects.moved or effects.presence):
+        if not (
+            effects.sends or effects.values or effects.settled or effects.moved or effects.presence or effects.made
+        ):
             return
         time_ms = self._now().wall_ms
         add = self._add
+        for graph in effects.made:
+            add(Happening(time_ms, pb.EVENT_KIND_TASK_SENT, graph))
         for send in effects.sends:
             if type(send) is Assign:
                 nodes = range(send.first, send.first + send.count)
                 add(Happening(time_ms, pb.EVENT_KIND_TASK_RECEIVED, send.graph, nodes, _name(send.stream)))
-            elif type(send) is Accepted:
-                add(Happening(time_ms, pb.EVENT_KIND_TASK_SENT, send.graph))
         if len(effects.values) == 1:
             graph, index, _ = effects.values[0]
             add(Happening(time_ms, pb.EVENT_KIND_TASK_SUCCEEDED, graph, (index,)))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from grpcflow_coordinator.core.effects import Accepted, Effects
+from grpcflow_coordinator.core.effects import Effects
 from grpcflow_coordinator.core.model import NodeState, Now, Outcome
 from grpcflow_coordinator.feed import Feed
 from grpcflow_protos.v1 import event_service_pb2 as pb
@@ -26,7 +26,7 @@ def test_values_of_one_graph_are_one_event_and_others_are_others() -> None:
     effects = settled(0, 1, 5)
     effects.values += settled(7, graph=OTHER).values
     effects.settled.append((GRAPH, 9, "", Outcome(NodeState.REVOKED, 0)))
-    effects.sends.append(Accepted(None, OTHER))
+    effects.made.append(OTHER)
     effects.presence.append(("offline", "w@h", "it said goodbye"))
     feed.take(effects)
     page, missed = feed.page(0, 100)

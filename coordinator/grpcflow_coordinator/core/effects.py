@@ -147,6 +147,8 @@ class Effects:
     emitted: list[tuple[bytes, int]] = field(default_factory=list)
     #: Graphs of which every node has settled now.
     ended: list[bytes] = field(default_factory=list)
+    #: Graphs that became real.
+    made: list[bytes] = field(default_factory=list)
     #: Workers that came and went: ("online", "broken", "back" or "offline"; name; why).
     presence: list[tuple[str, str, str]] = field(default_factory=list)
     #: True where there is more to do at once: step a Tick again.

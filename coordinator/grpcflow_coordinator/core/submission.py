@@ -193,6 +193,7 @@ def _accept(step: Step, staging: Staging, event: ChunkArrived) -> None:
 def _announce(step: Step, graph: Graph) -> None:
     """Do what belongs to every graph that becomes real."""
     step.keep_graph(graph)
+    step.effects.made.append(graph.id)
     step.cluster.story.tell(step.now.wall_ms, "submitted", graph.id, 0, graph.node_count)
     stamping.note(step, graph)
     if graph.attachment is not None:
