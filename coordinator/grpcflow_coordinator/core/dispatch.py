@@ -7,7 +7,7 @@ invisible, so that nothing waits behind it.
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import batches, handing
+from grpcflow_coordinator.core import batches, handing, limits
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.lines import SETTLED_PAGES, Line
 from grpcflow_coordinator.core.ordering import Level, OutOfPatience
@@ -21,13 +21,15 @@ def dispatch(step: Step) -> None:
     """Hand out ready nodes until there are none left or no session takes more."""
     cluster = step.cluster
     cluster.gates.wake_at, cluster.gates.moved = None, step.now.moved
+    if cluster.lines.loose:
+        limits.wake(step)
     if not cluster.lines.ready:
         return
     cluster.lines.patience = SETTLED_PAGES
     hungry = sorted((session for session in cluster.sessions.values() if _is_hungry(session)), key=_turn)
     while hungry:
         hungry = [session for session in hungry if _serve(step, session, len(hungry)) and session.free > 0]
-    step.effects.again |= cluster.lines.patience <= 0
+    step.effects.again |= cluster.lines.patience <= 0 or bool(cluster.lines.loose)
 
 
 def _is_hungry(session: Session) -> bool:

@@ -47,6 +47,7 @@ def take(step: Step, level: Level, line: Line, want: int) -> Taken | None:
     found = lines.take(step.loaded, line, want) if want > 0 else None
     if found is not None:
         level.spend(line, found[2])
+        line.woken = False
     if not (line.more or line.window or line.back):
         lines.rest(line)
     if found is None:

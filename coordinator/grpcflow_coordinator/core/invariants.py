@@ -102,15 +102,22 @@ def _check_gates(cluster: Cluster) -> None:
     for line in cluster.lines.by_key.values():
         if line.held:
             held_by = gates.keys.get(line.key.key)
-            if held_by is None or (held_by.waiting or {}).get(line.key) is not line:
+            group = held_by.waiting.get(line.key.group) if held_by is not None else None
+            if group is None or group.get(line.key) is not line:
                 raise Broken(f"{line.key} waits for a key and nobody knows")
-            if not held_by.running and not gates.uncertain:
-                raise Broken(f"{line.key} waits for a key that nobody uses")
+            if gates.room_of_key(line.key) > 0 and not gates.uncertain and not _is_minded(cluster, line):
+                raise Broken(f"{line.key} waits for a key that has room")
     for session in cluster.sessions.values():
         batches = Counter(cluster.attempts[token].batch for token in session.attempts)
         batches.pop(0, 0)
         if dict(batches) != session.batches or session.sharing != sum(left - 1 for left in batches.values()):
             raise Broken(f"{session.name} counts the batches {session.batches}, and has {dict(batches)}")
+
+
+def _is_minded(cluster: Cluster, held: Line) -> bool:
+    """Return whether a line that waits for its key will go on: it is looked at, or another one goes before it."""
+    same = (one for one in cluster.lines.by_key.values() if one.key.key == held.key.key and one.slot is not None)
+    return held.key.key in cluster.lines.loose or held.key.group in (one.key.group for one in same)
 
 
 def _entries(cluster: Cluster, loaded: Browsable) -> list[Entry]:

@@ -10,7 +10,8 @@ so that a restart does not let through what had its turn already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from grpcflow_coordinator.core.effects import Answer
@@ -49,8 +50,8 @@ class Gate:
     spent_until: float = 0.0
     #: Unix milliseconds of the same, as far as it is written.
     written: float = 0.0
-    #: Lines of a key that wait for an attempt to end.
-    waiting: dict[LineKey, Line] | None = None
+    #: Lines of a key that wait for an attempt to end, in order; in groups of what differs in the fairness key only.
+    waiting: dict[LineKey, OrderedDict[LineKey, Line]] = field(default_factory=dict)
 
     @property
     def interval(self) -> float:
@@ -69,6 +70,11 @@ class Gate:
         """Return the monotonic milliseconds at which the rate lets the next one start."""
         interval = self.interval
         return self.spent_until - (max(1.0, BURST_MS / interval) - 1) * interval if interval else 0.0
+
+    def change(self, limit: Limit, now_ms: float) -> None:
+        """Put another limit in the place of this one; what was spent by a slower rate counts for one start at most."""
+        self.limit = limit
+        self.spent_until = min(self.spent_until, now_ms + self.interval)
 
     def spend(self, count: int, now_ms: float) -> None:
         """Take in that attempts were handed out."""
@@ -125,10 +131,11 @@ class Gates:
         gate = self.keys.get(line.key.key)
         if gate is None:
             gate = self.keys[line.key.key] = Gate(Limit(), name=line.key.key)
-        if gate.waiting is None:
-            gate.waiting = {}
-        gate.waiting[line.key] = line
-        line.held = True
+        group = gate.waiting.setdefault(line.key.group, OrderedDict())
+        group[line.key] = line
+        if line.woken:
+            group.move_to_end(line.key, last=False)  # another one was quicker: it stays the next
+        line.held, line.woken = True, False
 
     def before(self, queue: str, task: str, key: str) -> tuple[Gate, ...]:
         """Return the gates that a call passes; the one of its key is made where it is new."""
@@ -156,23 +163,41 @@ def pass_gates(step: Step, gates: tuple[Gate, ...], count: int) -> None:
 
 
 def leave(step: Step, attempt: Attempt) -> None:
-    """Count an attempt that ended; lines that waited for its key take part again."""
+    """Count an attempt that ended; lines that wait for its key are looked at before the next hand-outs."""
     for gate in attempt.gates:
         gate.running -= 1
         if gate.scope == "key":
-            wake(step, gate)
+            step.cluster.lines.loose[gate.name] = None
     attempt.gates = ()
 
 
-def wake(step: Step, gate: Gate) -> None:
-    """Let the lines that wait for a key take part again; forget a key that nobody uses."""
-    waiting, gate.waiting = gate.waiting, None
-    for line in (waiting or {}).values():
-        line.held = False
-        if step.cluster.lines.by_key.get(line.key) is line:
-            step.cluster.lines.activate(line)
-    if gate.running <= 0:
-        step.cluster.gates.keys.pop(gate.name, None)
+def wake(step: Step) -> None:
+    """Where a key has room, let the next line of each group that waits for it take part; forget keys nobody needs.
+
+    One line and not all: thousands may share a key, and one of them can have it. Lines of a group have queue and task
+    in common, so where the one that was woken cannot run, none of the others could. Where it turns out to be empty it
+    rests, and its key is looked at again.
+    """
+    gates, lines = step.cluster.gates, step.cluster.lines
+    loose, lines.loose = lines.loose, {}
+    for name in loose:
+        gate = gates.keys.get(name)
+        if gate is None:
+            continue
+        for group in list(gate.waiting):
+            while waiting := gate.waiting.get(group):
+                if gates.room_of_key(next(iter(waiting))) <= 0:
+                    break
+                line = waiting.pop(next(iter(waiting)))
+                if not waiting:
+                    del gate.waiting[group]
+                line.held, line.woken = False, True
+                if lines.by_key.get(line.key) is line:
+                    lines.activate(line)
+                if line.slot is not None:
+                    break
+        if gate.running <= 0 and not gate.waiting:
+            gates.keys.pop(name, None)
 
 
 def begin(step: Step) -> None:
@@ -188,8 +213,7 @@ def be_certain(step: Step) -> None:
     """All attempts that may run are known now."""
     gates = step.cluster.gates
     gates.uncertain = False
-    for gate in list(gates.keys.values()):
-        wake(step, gate)
+    step.cluster.lines.loose.update(dict.fromkeys(gates.keys))
 
 
 def adopt(step: Step, attempt: Attempt) -> None:
@@ -250,7 +274,7 @@ def _renew(step: Step, scope: Scope, name: str) -> None:
     if limit == Limit():
         standing.pop(name, None)
     elif name in standing:
-        standing[name].limit = limit
+        standing[name].change(limit, step.now.pace_ms)
         return
     else:
         gate = standing[name] = Gate(limit, scope, name)

@@ -31,7 +31,20 @@ SETTLED_PAGES = 8
 class Line:
     """One line: its window, what was handed back, and how far it was read."""
 
-    __slots__ = ("back", "below", "entries", "held", "key", "loaded_to", "mark", "more", "queued", "slot", "window")
+    __slots__ = (
+        "back",
+        "below",
+        "entries",
+        "held",
+        "key",
+        "loaded_to",
+        "mark",
+        "more",
+        "queued",
+        "slot",
+        "window",
+        "woken",
+    )
 
     def __init__(self, key: LineKey) -> None:
         self.key = key
@@ -55,6 +68,8 @@ class Line:
         self.slot: int | None = None
         #: True: it waits for an attempt with its concurrency key to end.
         self.held = False
+        #: True: it was let take part again, and nothing of it was handed out since.
+        self.woken = False
 
     def low(self) -> int:
         """Return a sequence that the next node has at least; NO_LIMIT where there is none."""
@@ -91,6 +106,8 @@ class Lines:
         self.gone: set[tuple[bytes, int]] = set()
         #: Graphs that were retried: the sequence below which no entry means their nodes any more.
         self.retried: dict[bytes, int] = {}
+        #: Concurrency keys of which an attempt ended, or a line went to rest: others may wait for them.
+        self.loose: dict[str, None] = {}
         #: Levels that were used lately, by queue and priority.
         self._levels: dict[tuple[str, int], Level] = {}
         #: Monotonic milliseconds of this step.
@@ -129,6 +146,8 @@ class Lines:
 
     def rest(self, line: Line) -> None:
         """Take a line out of the hand-outs."""
+        if line.key.key:
+            self.loose[line.key.key] = None
         levels = self.ready.get(line.key.queue, {})
         level = levels.get(line.key.priority)
         if level is not None:

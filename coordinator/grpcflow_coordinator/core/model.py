@@ -392,6 +392,11 @@ class LineKey(NamedTuple):
     key: str = ""
     per_key: int = 0
 
+    @property
+    def group(self) -> LineKey:
+        """What lines have in common of which the same workers can run the nodes, and that are as urgent."""
+        return self._replace(fairness="")
+
 
 def line_of(template: Template, run: Run) -> LineKey:
     """Return the line that the nodes of a run are queued in."""

@@ -64,8 +64,8 @@ def all_limits(engine: Engine) -> list[pb.LimitInfo]:
             )
     for _, gate in islice(((name, gate) for name, gate in gates.keys.items() if gate.waiting), KEYS_TOLD):
         info = _info(pb.SCOPE_KEY, gate, gates, now_ms)
-        info.limit.concurrency = max(key.per_key for key in gate.waiting or ())
-        info.waiting_lines = len(gate.waiting or ())
+        info.limit.concurrency = max(group.per_key for group in gate.waiting)
+        info.waiting_lines = sum(map(len, gate.waiting.values()))
         told.append(info)
     return told
 

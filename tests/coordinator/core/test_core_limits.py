@@ -265,6 +265,61 @@ def test_what_is_handed_back_or_retried_no_longer_counts(bench: Bench) -> None:
     assert worker.indexes() == [1]
 
 
+def test_a_rate_that_is_raised_holds_at_once(bench: Bench) -> None:
+    submit(bench, 20)
+    worker = bench.worker(task_facts=limited(rate_count=3, rate_period_ms=3_600_000))
+    assert len(worker.given) == 1
+    put(bench, "task", "t", Limit(rate_count=10, rate_period_ms=SECOND))
+    bench.pass_time(0.1)
+    assert len(worker.given) == 2
+    bench.pass_time(0.1)
+    assert len(worker.given) == 3
+
+
+def test_a_key_that_many_share_goes_on_in_their_order_past_those_that_cannot_run(bench: Bench) -> None:
+    for number in range(40):
+        sketch = Sketch(
+            replace(PLAIN, task="unknown" if number < 30 else "t", queue="other" if number == 35 else "default")
+        )
+        sketch.keyed(concurrency="printer", fairness=f"tenant {number}")
+        bench.submit(sketch)
+    worker = bench.worker(capacity=5)
+    seen = []
+    while worker.held:
+        [(graph, index)] = worker.held.values()
+        run = bench.records.run_of(graph, index)
+        assert run is not None
+        seen.append(run.fairness_key)
+        bench.values_of(worker)
+    assert seen == [f"tenant {number}" for number in range(30, 40) if number != 35]
+    every = bench.worker("every@h", queues=("default", "other"), tasks=frozenset({"t", "unknown"}))
+    for _ in range(31):
+        assert len(every.held) == 1
+        bench.values_of(every)
+    assert not every.held
+    assert not bench.machine.cluster.gates.keys
+
+
+def test_of_those_that_wait_for_a_key_the_urgent_go_first(bench: Bench) -> None:
+    for number, priority in enumerate((3, 3, 3, 9, 0)):
+        sketch = Sketch(replace(PLAIN, priority=priority))
+        sketch.keyed(concurrency="printer", fairness=f"tenant {number}")
+        bench.submit(sketch)
+    worker = bench.worker(capacity=5)
+    seen = []
+    for sketch_priority in (8, 3):
+        sketch = Sketch(replace(PLAIN, priority=sketch_priority))
+        sketch.keyed(concurrency="printer", fairness=f"late {sketch_priority}")
+        bench.submit(sketch)
+    while worker.held:
+        [(graph, index)] = worker.held.values()
+        run = bench.records.run_of(graph, index)
+        assert run is not None
+        seen.append(run.fairness_key)
+        bench.values_of(worker)
+    assert seen == ["tenant 3", "late 8", "tenant 0", "tenant 1", "tenant 2", "late 3", "tenant 4"]
+
+
 # Fairness
 
 
@@ -380,13 +435,18 @@ def test_a_hundred_thousand_blocked_calls_cost_no_more_per_hand_out_than_a_thous
     assert many < 3 * few + 0.05
 
 
-def _next_ones(keys: int, fairness: bool) -> float:
+def _next_ones(keys: int, kind: str) -> float:
     """Return the seconds that 100 hand-outs take, one after the other, of a task that has calls of so many keys."""
     bench = Bench()
     bench.check = False
     for first in range(0, keys, 500):
         names = [f"key {number}" for number in range(first, min(first + 500, keys))]
-        (fair if fairness else keyed)(bench, *names)
+        sketch = Sketch(PLAIN)
+        for name in names:
+            sketch.keyed(
+                fairness="" if kind == "concurrency" else name, concurrency={"concurrency": name}.get(kind, "one")
+            )
+        bench.submit(sketch)
     worker = bench.worker(task_facts=limited(concurrency=1))
     began = time.perf_counter()
     for _ in range(100):
@@ -394,10 +454,10 @@ def _next_ones(keys: int, fairness: bool) -> float:
     return time.perf_counter() - began
 
 
-@pytest.mark.parametrize("fairness", [False, True])
-def test_thousands_of_keys_that_wait_for_one_limit_cost_no_more_per_hand_out_than_two_hundred(fairness: bool) -> None:
-    few = min(_next_ones(200, fairness) for _ in range(2))
-    many = min(_next_ones(4_000, fairness) for _ in range(2))
+@pytest.mark.parametrize("kind", ["concurrency", "fairness under one concurrency key"])
+def test_thousands_of_keys_that_wait_for_one_limit_cost_no_more_per_hand_out_than_two_hundred(kind: str) -> None:
+    few = min(_next_ones(200, kind) for _ in range(2))
+    many = min(_next_ones(4_000, kind) for _ in range(2))
     assert many < 3 * few + 0.05
 
 
