@@ -3,14 +3,18 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.worker.executors.executor_kit import Running, Start
 
 from grpcflow_worker.executors import KINDS
+from grpcflow_worker.executors.frames import News
+from grpcflow_worker.executors.herald_link import DEATHS, PERIOD, HeraldLink
 
 #: Seconds that a test waits for an answer.
 BOUND = 20.0
@@ -54,11 +58,52 @@ async def test_a_command_that_never_ends_keeps_no_other_and_one_that_kills_its_p
     one = await start("prefork", concurrency=1, app="executor_commands")
     hanging: list[str] = []
     one.executor.ask("hangs", b"{}", lambda _, error: hanging.append(error))
-    assert (await ask(one, "double"))[0]["twice"] == 2
+    first = (await ask(one, "double"))[0]
     assert isinstance(await one.get("where", app="executor_commands"), int)
     _, error = await ask(one, "dies")
-    assert "has ended" in error
+    assert "has ended: see the worker's log and ask again" in error
     assert hanging == [error]
-    _, error = await ask(one, "double")
-    assert "restart the worker" in error
+    again = (await ask(one, "double"))[0]
+    assert (again["twice"], again["pid"] == first["pid"]) == (2, False)
+    with pytest.raises(ProcessLookupError):  # not even as a zombie
+        os.kill(first["pid"], 0)
+
+
+async def test_a_herald_that_dies_of_each_command_is_not_made_again_without_end(start: Start) -> None:
+    one = await start("prefork", concurrency=1, app="executor_commands")
+    told = [(await ask(one, "dies"))[1] for _ in range(DEATHS + 1)]
+    assert all("ask again" in each for each in told[:DEATHS])
+    assert f"ended {DEATHS} times within" in told[DEATHS]
+    assert "a new one can be had in" in (await ask(one, "double"))[1]
     assert isinstance(await one.get("where", app="executor_commands"), int)
+
+
+def _put_error(told: "asyncio.Queue[str]", _reply: bytes, error: str) -> None:
+    told.put_nowait(error)
+
+
+async def test_after_a_while_there_is_a_herald_again_and_signals_reach_it() -> None:
+    clock: list[float] = [0.0]
+    made: list[socket.socket] = []
+    link = HeraldLink(lambda theirs: made.append(theirs.dup()), now=lambda: clock[0])
+    made.append(link.open())
+    wrong: list[str] = []
+    for _ in range(DEATHS):
+        told: asyncio.Queue[str] = asyncio.Queue()
+        link.ask("any", b"{}", partial(_put_error, told))
+        made[-1].close()
+        async with asyncio.timeout(BOUND):
+            wrong.append(await told.get())
+    assert ["ask again" in each for each in wrong] == [True] * DEATHS
+    refused: list[str] = []
+    link.ask("any", b"{}", lambda _, error: refused.append(error))
+    link.emit(News("heartbeat_sent"))
+    assert ["can be had in 60 s" in each for each in refused] == [True]
+    assert len(made) == DEATHS
+    clock[0] = PERIOD
+    link.emit(News("heartbeat_sent"))
+    assert b"heartbeat_sent" in made[-1].recv(1_000)
+    assert len(made) == DEATHS + 1
+    link.close()
+    for each in made:
+        each.close()

@@ -27,35 +27,36 @@ class Asked:
     Args:
         connection: the socket, which does not block; who made it closes it.
         outflow: writes to it.
+        ended: called once where the other side is gone, before those who wait are told so.
     """
 
-    def __init__(self, connection: socket.socket, outflow: Outflow) -> None:
-        """Listen to nothing yet."""
+    def __init__(self, connection: socket.socket, outflow: Outflow, ended: Callable[[], None]) -> None:
+        """Listen at once, on the running event loop."""
         self._connection = connection
         self._outflow = outflow
+        self._ended = ended
         self._reader = FrameReader()
         self._open: dict[int, Callable[[bytes, str], None]] = {}
         self._last = 0
-        self._reading = False
-        self._gone = False
+        asyncio.get_running_loop().add_reader(connection.fileno(), self._readable)
 
     def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
         """Send a command; `told` is called once, on the event loop, with its reply or with what went wrong."""
-        if self._gone:
-            told(b"", "the process in which the app's commands run has ended: restart the worker to have a new one")
-        elif len(self._open) >= _OPEN:
+        if len(self._open) >= _OPEN:
             told(b"", f"{_OPEN} commands of the app have not ended: ask again later")
-        else:
-            if not self._reading:
-                self._reading = True
-                asyncio.get_running_loop().add_reader(self._connection.fileno(), self._readable)
-            self._last += 1
-            self._open[self._last] = told
-            self._outflow.write(frames.large_frame(News(name, self._last, asked=data)))
+            return
+        self._last += 1
+        self._open[self._last] = told
+        self._outflow.write(frames.large_frame(News(name, self._last, asked=data)))
 
-    def close(self) -> None:
+    def unwatch(self) -> None:
         """Listen no more; must be called before the socket is closed."""
-        self._end("the worker ends")
+        asyncio.get_running_loop().remove_reader(self._connection.fileno())
+
+    def give_up(self, why: str) -> None:
+        """Answer all that are under way with what went wrong."""
+        while self._open:
+            self._open.popitem()[1](b"", why)
 
     def _readable(self) -> None:
         data = b""
@@ -65,18 +66,11 @@ class Asked:
             except BlockingIOError:
                 return
         if not data:
-            self._end("the process in which the app's commands run has ended; see the worker's log")
+            self._ended()
+            self.give_up("the process in which the app's commands run has ended: see the worker's log and ask again")
             return
         for body in self._reader.feed(data):
             reply = _decode(body)
             told = self._open.pop(reply.number, None)
             if told is not None:
                 told(reply.reply, reply.error)
-
-    def _end(self, why: str) -> None:
-        self._gone = True
-        if self._reading:
-            self._reading = False
-            asyncio.get_running_loop().remove_reader(self._connection.fileno())
-        while self._open:
-            self._open.popitem()[1](b"", why)

@@ -13,20 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from grpcflow_worker.executor import ExecutorError
 from grpcflow_worker.executors import frames
-from grpcflow_worker.executors.asked import Asked
-from grpcflow_worker.executors.frames import COMMAND, FORK, KILL, Answer, FrameReader, News, Preload
-from grpcflow_worker.executors.outflow import Outflow
+from grpcflow_worker.executors.frames import COMMAND, FORK, HERALD, KILL, Answer, FrameReader, News, Preload
+from grpcflow_worker.executors.herald_link import HeraldLink
 
 _MODULE = "grpcflow_worker.executors.forkserver"
-
-#: Most signals that wait for receivers that do not keep up; further ones are dropped, and the log says so.
-_BEHIND: Final = 1_000
 
 _log = logging.getLogger("grpcflow.worker")
 _decode = msgspec.msgpack.Decoder(Answer).decode
@@ -58,10 +54,7 @@ class Forker:
         self._reader = FrameReader()
         self._control: socket.socket | None = None
         #: The way to the app's receivers, past the forkserver, which must never wait for one of these.
-        self._herald: socket.socket | None = None
-        self._news: Outflow | None = None
-        self._dropped = 0
-        self._asked: Asked | None = None
+        self._herald = HeraldLink(lambda theirs: self._send(COMMAND.pack(HERALD, 0, 0), [theirs.fileno()]))
         self._process: subprocess.Popen[bytes] | None = None
         self._loaded: asyncio.Future[Answer] | None = None
 
@@ -83,10 +76,7 @@ class Forker:
         loop = asyncio.get_running_loop()
         self._loaded = loop.create_future()
         control, theirs = socket.socketpair()
-        self._herald, news = socket.socketpair()
-        self._herald.setblocking(False)
-        self._news = Outflow(self._herald)
-        self._asked = Asked(self._herald, self._news)
+        news = self._herald.open()
         try:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - an exec of ourselves, milliseconds
                 [sys.executable, "-m", _MODULE, str(theirs.fileno()), str(news.fileno())],
@@ -122,28 +112,20 @@ class Forker:
 
     def emit(self, news: News) -> None:
         """Have the app's receivers told of a late signal."""
-        if self._news is None:
-            return  # as in `_send`
-        if len(self._news) < _BEHIND:
-            self._dropped = 0
-            self._news.write(frames.large_frame(news))
-            return
-        if not self._dropped:
-            _log.error("receivers of signals do not keep up: %s and what follows is not told them", news.name)
-        self._dropped += 1
+        if not self.gone:  # as in `_send`
+            self._herald.emit(news)
 
     def ask(self, name: str, data: bytes, told: Callable[[bytes, str], None]) -> None:
         """Have a command of the app carried out; see `Executor.ask`."""
-        if self._asked is None:
+        if self.gone:
             told(b"", "the process that holds the app has ended: ask again once there is a new one")
         else:
-            self._asked.ask(name, data, told)
+            self._herald.ask(name, data, told)
 
     async def close(self, seconds: float = 1.0) -> None:
         """End the process; it is killed after `seconds`, which are also what the app's receivers get."""
         end = time.monotonic() + seconds
-        if self._news is not None:
-            await self._news.flush(seconds)
+        await self._herald.flush(seconds)
         self._detach()
         process = self._process
         if process is None:
@@ -198,13 +180,7 @@ class Forker:
         self._listener.forkserver_gone(self)
 
     def _detach(self) -> None:
-        if self._news is not None and self._herald is not None:  # first: what came last is still read
-            if self._asked is not None:
-                self._asked.close()
-                self._asked = None
-            self._news.unwatch()
-            self._herald.close()
-            self._news = self._herald = None
+        self._herald.close()  # first: what came last is still read
         if self._control is not None:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._control.close()

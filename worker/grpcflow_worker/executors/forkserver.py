@@ -1,8 +1,9 @@
 """The process that imports the app once and makes children of itself.
 
 `python -m grpcflow_worker.executors.forkserver FD NEWS`: FD is a socket to the supervisor. First comes a `Preload`
-frame; then fixed-size commands, FORK with the three descriptors of a child, KILL with a signal number. Answers are
-frames. NEWS is a socket on which signals for the app's receivers come: it is the herald's. This process never runs a
+frame; then fixed-size commands, FORK with the three descriptors of a child, KILL with a signal number, HERALD with
+another NEWS where a herald has died. Answers are frames. NEWS is a socket on which signals for the app's receivers
+come: it is the herald's. This process never runs a
 task, has one thread only, and ends when the first socket does. It may NOT import gRPC: it forks. Where the app's import
 started threads or channels, it starts fresh interpreters instead and says who did it.
 """
@@ -24,7 +25,7 @@ import setproctitle
 from grpcflow_worker import hooks
 from grpcflow_worker.executors import child as child_module
 from grpcflow_worker.executors import frames, loading, parent
-from grpcflow_worker.executors.frames import COMMAND, FORK, KILL, Answer, Preload
+from grpcflow_worker.executors.frames import COMMAND, FORK, HERALD, KILL, Answer, Preload
 from grpcflow_worker.executors.herald import ForkHerald, ReadingHerald, SocketHerald
 
 #: Descriptors that come with FORK: the work socket, the urgent socket, the shared page.
@@ -104,6 +105,16 @@ class Forkserver:
             news.close()  # the supervisor is gone, and nobody was told anything
         self._news = None
 
+    def _expect_herald(self, news: socket.socket) -> None:
+        """Have another herald, once there is something for it, in place of one that has died."""
+        os.set_inheritable(news.fileno(), False)
+        self._herald.discard()
+        if self._news is not None:
+            self._selector.unregister(self._news)
+            self._news.close()
+        self._news = news
+        self._selector.register(news, selectors.EVENT_READ)
+
     def _obey(self) -> bool:
         """Read and do one command; False when the supervisor is gone."""
         data, descriptors, _, _ = socket.recv_fds(self._control, COMMAND.size, _DESCRIPTORS)
@@ -120,6 +131,8 @@ class Forkserver:
             for pid, child in self._children.items():
                 if child == number:
                     os.kill(pid, argument)  # not reaped yet, so the id is still this child's
+        elif what == HERALD:
+            self._expect_herald(socket.socket(fileno=descriptors[0]))
         return True
 
     def _make(self, descriptors: list[int], place: int) -> int:

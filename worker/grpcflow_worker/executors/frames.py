@@ -18,11 +18,12 @@ from grpcflow_worker.executor import CallRun, Ended
 #: Length of the length prefix: 4 bytes, little endian.
 PREFIX: Final = struct.Struct("<I")
 
-#: One command to the forkserver: FORK, which child, its place, with file descriptors; or KILL, which child, a signal
-#: number.
+#: One command to the forkserver: FORK, which child, its place, with file descriptors; KILL, which child, a signal
+#: number; or HERALD with the socket of a new herald.
 COMMAND: Final = struct.Struct("<III")
 FORK: Final = 1
 KILL: Final = 2
+HERALD: Final = 3
 
 #: Signals that the supervisor has sent to the app's receivers after the start.
 LATE: Final = ("worker_ready", "worker_shutting_down", "worker_shutdown", "heartbeat_sent", "task_revoked")

@@ -81,6 +81,9 @@ class SocketHerald(Protocol):
     def close(self) -> None:
         """The supervisor has closed its side: wait until all is told, at most `PATIENCE` seconds. Blocks."""
 
+    def discard(self) -> None:
+        """It reads no more: leave nothing of it, so that another can start."""
+
 
 class ReadingHerald:
     """Reads, and runs receivers, in a thread.
@@ -105,6 +108,9 @@ class ReadingHerald:
         """See `SocketHerald.close`."""
         if self._thread is not None:
             self._thread.join(PATIENCE)
+
+    def discard(self) -> None:
+        """See `SocketHerald.discard`: a thread that reads no more is none."""
 
 
 class ForkHerald:
@@ -138,8 +144,14 @@ class ForkHerald:
             if done:
                 return
             time.sleep(0.01)
-        os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        self.discard()
+
+    def discard(self) -> None:
+        """See `SocketHerald.discard`."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)  # not reaped yet, so the id is still its own
+            os.waitpid(self._pid, 0)
+            self._pid = 0
 
     def _become(self, news: socket.socket) -> None:
         """In the fork: tell until there is nothing more to tell, and never come back."""
