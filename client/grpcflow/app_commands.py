@@ -20,6 +20,9 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 _NAME_LIMIT: Final = 255
 _HELP_LIMIT: Final = 1024
 
+#: Longest time in seconds that a caller waits.
+_LONGEST: Final = 3_600.0
+
 #: Names of the types that arguments can have; anything else callable turns a text into a value.
 _TYPES: Final[Mapping[Any, str]] = {int: "int", float: "float", bool: "bool", str: "str"}
 
@@ -72,15 +75,17 @@ class AppCommand:
     _optional: frozenset[str] = field(default=frozenset())
 
     def described(self) -> dict[str, Any]:
-        """Return what others need to know of it, as plain data; one without help is listed nowhere."""
+        """Return what others need to know of it, as plain data."""
         arguments = [[name, type_name(kind), name in self._optional] for name, kind in self.args]
         told = " ".join(part for part in (self.signature, self.help) if part) or "Defined by the app."
         return {
             "name": self.name,
             "control": self.control,
-            "help": told[:_HELP_LIMIT] if self.visible else "",
+            "help": told[:_HELP_LIMIT],
             "arguments": arguments,
             "variadic": self.variadic,
+            "default_timeout_ms": max(1, round(1_000 * self.default_timeout)),
+            "hidden": not self.visible,
         }
 
 
@@ -125,7 +130,7 @@ class AppCommands:
 
         Raises:
             TypeError: An option that there is not, or an argument that the handler does not take.
-            ValueError: The name cannot be used.
+            ValueError: The name cannot be used, or nobody can wait for so long.
         """
         return self._defining(True, function, options)
 
@@ -172,6 +177,8 @@ class AppCommands:
         visible: bool = True,
         help: str | None = None,  # noqa: A002 - Celery's name, which apps write
     ) -> None:
+        if not 0 < default_timeout <= _LONGEST:
+            raise ValueError(f"default_timeout is {default_timeout!r}; give seconds above 0, at most {_LONGEST:g}")
         told = (inspect.getdoc(handler) or "").partition("\n")[0] if help is None else help
         known = tuple((each, kind) for each, kind in args)
         optional = _check_handler(handler, [each for each, _ in known] + ([variadic] if variadic else []))

@@ -33,7 +33,7 @@ def cache(state: Any, n: int, ratio: float = 0.5) -> None:
     return None
 
 
-@app.control_command(variadic="keys")
+@app.control_command(variadic="keys", default_timeout=2.5, visible=False)
 def evict(state: Any, keys: list[str]) -> None:
     return None
 
@@ -181,6 +181,7 @@ def test_a_hello_says_which_commands_there_are() -> None:
         ("ratio", "float", True),
     ]
     assert (evicts.name, evicts.control, evicts.variadic) == ("evict", True, "keys")
+    assert [(one.default_timeout_ms, one.hidden) for one in (cached, evicts)] == [(1_000, False), (2_500, True)]
 
 
 def test_a_command_that_cannot_be_is_refused_where_it_is_written() -> None:
@@ -190,3 +191,5 @@ def test_a_command_that_cannot_be_is_refused_where_it_is_written() -> None:
         app.inspect_command(lambda: None)
     with pytest.raises(ValueError, match="1 to 255 bytes"):
         app.control_command(name="x" * 300)(lambda state: None)
+    with pytest.raises(ValueError, match="default_timeout"):
+        app.control_command(default_timeout=0)(lambda state: None)

@@ -95,6 +95,8 @@ class CommandBook:
                 control=one["control"],
                 help=one["help"],
                 variadic=one["variadic"],
+                default_timeout_ms=one["default_timeout_ms"],
+                hidden=one["hidden"],
                 arguments=[
                     command_pb2.CommandArgument(name=name, type=kind, optional=optional)
                     for name, kind, optional in one["arguments"]

@@ -52,7 +52,7 @@ class Invocation:
         app: Name of the app as given with `-A`; None: not given.
         coordinator: `HOST:PORT[,HOST:PORT]` as given with `--coordinator`; None: not given.
         destination: Names of workers; None: all.
-        timeout: Seconds to wait for each worker.
+        waits: Seconds to wait for each worker, as given with `--timeout`; None: not given.
         as_json: True: one JSON object on stdout and nothing else there.
         targets: Which workers else to leave out.
         connect: Opens a connection to a list of addresses; None: the real one. Tests put theirs here.
@@ -61,12 +61,17 @@ class Invocation:
     app: str | None = None
     coordinator: str | None = None
     destination: tuple[str, ...] | None = None
-    timeout: float = REPLY_TIMEOUT
+    waits: float | None = None
     as_json: bool = False
     targets: Targets = EVERYBODY
     connect: "Callable[[Sequence[str]], Connection] | None" = None
     _connection: "Connection | None" = field(default=None, repr=False)
     _told: bool = field(default=False, repr=False)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for each worker."""
+        return REPLY_TIMEOUT if self.waits is None else self.waits
 
     def load_app(self) -> "Grpcflow":
         """Import the app that `-A`, the environment or pyproject.toml names, and tell it of the options.
@@ -360,7 +365,7 @@ def worker_options(command: _Command) -> _Command:
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True, max=3600),
         expose_value=False,
-        callback=_remember("timeout"),
+        callback=_remember("waits"),
         help="How long each worker has to answer. Default 1.",
     )
     return destination(timeout(json_option(reach_options(command))))

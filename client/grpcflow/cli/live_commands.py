@@ -16,7 +16,7 @@ import click
 from click.types import StringParamType
 
 from grpcflow.cli.asking import question, send, target_options
-from grpcflow.cli.invocation import Invocation
+from grpcflow.cli.invocation import Invocation, invocation
 
 if TYPE_CHECKING:
     from grpcflow.command_model import CommandDescription
@@ -83,7 +83,7 @@ class LiveGroup(click.Group):
         name = args[0]
         _look_ahead(ctx.ensure_object(Invocation), args[1:])
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
-            known = [*self.commands, *(one.name for one in self._of_apps(ctx))]
+            known = [*self.commands, *(one.name for one in self._listed(ctx))]
             near = get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known))}."
             ctx.fail(f"No such command {name!r}. {hint}")
@@ -92,7 +92,7 @@ class LiveGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write our own commands, then those of apps that a cluster tells within a second."""
         super().format_commands(ctx, formatter)
-        rows = [(usage(one), one.help) for one in self._of_apps(ctx) if one.help]
+        rows = [(usage(one), one.help) for one in self._listed(ctx)]
         if rows:
             with formatter.section("Of the apps of this cluster"):
                 formatter.write_dl(rows)
@@ -100,10 +100,10 @@ class LiveGroup(click.Group):
     def rows(self, ctx: click.Context) -> list[tuple[str, str]]:
         """Return name and help of each command that is to be seen."""
         own = [(name, self.commands[name].get_short_help_str(80)) for name in sorted(self.commands)]
-        return own + [(usage(one), one.help) for one in self._of_apps(ctx) if one.help]
+        return own + [(usage(one), one.help) for one in self._listed(ctx)]
 
-    def _of_apps(self, ctx: click.Context) -> "list[CommandDescription]":
-        return [one for one in self._ask(ctx) if one.control is self.control]
+    def _listed(self, ctx: click.Context) -> "list[CommandDescription]":
+        return [one for one in self._ask(ctx) if one.control is self.control and not one.hidden]
 
     @staticmethod
     def _ask(ctx: click.Context) -> "list[CommandDescription]":
@@ -182,6 +182,8 @@ def _made(told: "CommandDescription") -> click.Command:
         arguments = {name.removeprefix(_GIVEN): value for name, value in given.items() if value is not None}
         if told.variadic:
             arguments[told.variadic] = list(arguments.get(told.variadic, ()))
+        said = invocation()
+        said.waits = said.waits or told.default_timeout
         (send if told.control else question)(told.name, arguments)
 
     command: Any = click.command(told.name, help=told.help)(target_options(run))

@@ -41,6 +41,10 @@ class CommandFacts:
     arguments: tuple[tuple[str, str, bool], ...] = ()
     #: Name of the argument that takes all that are left; empty: none.
     variadic: str = ""
+    #: Milliseconds that a caller waits who does not say how long; 0: not said.
+    default_timeout_ms: int = 0
+    #: True: no list shows it.
+    hidden: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -98,6 +98,8 @@ def message(facts: CommandFacts) -> command_pb2.CommandInfo:
         control=facts.control,
         help=facts.help,
         variadic=facts.variadic,
+        default_timeout_ms=facts.default_timeout_ms,
+        hidden=facts.hidden,
         arguments=[
             command_pb2.CommandArgument(name=name, type=kind, optional=optional)
             for name, kind, optional in facts.arguments
@@ -119,7 +121,8 @@ def why_unknown(name: str, *, control: bool, sessions: Iterable[Session]) -> str
     every = {facts.name: facts.control for facts in (*theirs, *OWN.values())}
     if name in every:
         return f"{name!r} is a {'command: use control' if every[name] else 'question: use inspect'}"
-    names = sorted(one for one, changes in every.items() if changes is control)
+    shown = {facts.name for facts in theirs if not facts.hidden} | set(OWN)
+    names = sorted(one for one, changes in every.items() if changes is control and one in shown)
     what = f"no {'command' if control else 'question'} has the name {name[:80]!r}"
     near = get_close_matches(name, names, n=1)
     return f"{what}; did you mean {near[0]!r}?" if near else f"{what}; there are: {', '.join(names)}"

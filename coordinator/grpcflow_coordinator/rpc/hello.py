@@ -76,7 +76,8 @@ def _command(message: command_pb2.CommandInfo) -> CommandFacts:
         (check_name(one.name, "an argument of a command"), one.type[:20], one.optional) for one in message.arguments
     )
     variadic = check_name(message.variadic, "an argument of a command")
-    return CommandFacts(name, message.control, message.help[:HELP_LIMIT], arguments, variadic)
+    told = message.help[:HELP_LIMIT]
+    return CommandFacts(name, message.control, told, arguments, variadic, message.default_timeout_ms, message.hidden)
 
 
 def subscription(queues: Sequence[str], weights: Sequence[int]) -> tuple[tuple[str, ...], tuple[int, ...]]:

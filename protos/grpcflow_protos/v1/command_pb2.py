@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19grpcflow/v1/command.proto\x12\x0bgrpcflow.v1\"?\n\x0f\x43ommandArgument\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08optional\x18\x03 \x01(\x08\"}\n\x0b\x43ommandInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontrol\x18\x02 \x01(\x08\x12\x0c\n\x04help\x18\x03 \x01(\t\x12/\n\targuments\x18\x04 \x03(\x0b\x32\x1c.grpcflow.v1.CommandArgument\x12\x10\n\x08variadic\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19grpcflow/v1/command.proto\x12\x0bgrpcflow.v1\"?\n\x0f\x43ommandArgument\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08optional\x18\x03 \x01(\x08\"\xa9\x01\n\x0b\x43ommandInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontrol\x18\x02 \x01(\x08\x12\x0c\n\x04help\x18\x03 \x01(\t\x12/\n\targuments\x18\x04 \x03(\x0b\x32\x1c.grpcflow.v1.CommandArgument\x12\x10\n\x08variadic\x18\x05 \x01(\t\x12\x1a\n\x12\x64\x65\x66\x61ult_timeout_ms\x18\x06 \x01(\r\x12\x0e\n\x06hidden\x18\x07 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMANDARGUMENT']._serialized_start=42
   _globals['_COMMANDARGUMENT']._serialized_end=105
-  _globals['_COMMANDINFO']._serialized_start=107
-  _globals['_COMMANDINFO']._serialized_end=232
+  _globals['_COMMANDINFO']._serialized_start=108
+  _globals['_COMMANDINFO']._serialized_end=277
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,8 @@ class CommandInfo(_message.Message):
     HELP_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     VARIADIC_FIELD_NUMBER: _builtins.int
+    DEFAULT_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, at most 255 bytes."""
     control: _builtins.bool
@@ -68,6 +70,10 @@ class CommandInfo(_message.Message):
     """What it does, for people, at most 1,024 bytes."""
     variadic: _builtins.str
     """Name of the argument that takes all that are left; empty: none."""
+    default_timeout_ms: _builtins.int
+    """Milliseconds that a caller waits who does not say how long; 0: as long as for one of our own."""
+    hidden: _builtins.bool
+    """True: no list shows it."""
     @_builtins.property
     def arguments(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommandArgument]:
         """Its arguments in order."""
@@ -80,10 +86,12 @@ class CommandInfo(_message.Message):
         help: _builtins.str = ...,
         arguments: _abc.Iterable[Global___CommandArgument] | None = ...,
         variadic: _builtins.str = ...,
+        default_timeout_ms: _builtins.int = ...,
+        hidden: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "control", b"control", "help", b"help", "name", b"name", "variadic", b"variadic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "control", b"control", "default_timeout_ms", b"default_timeout_ms", "help", b"help", "hidden", b"hidden", "name", b"name", "variadic", b"variadic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,7 +29,7 @@ def commands(cluster: FakeConnection) -> None:
     cluster.commands = [
         control_pb2.AvailableCommand(command=command_pb2.CommandInfo(name="ping", help="Who is there.")),
         of_app("cache", ("n", "int", False), ("deep", "bool", True), ("timeout", "json", True), help="How large."),
-        of_app("hidden", ("n", "int", True)),
+        of_app("hidden", ("n", "int", True), help="Seen by those who know.", hidden=True, default_timeout_ms=7_000),
         of_app("evict", control=True, variadic="keys", help="Forget KEYS."),
     ]
 
@@ -49,10 +49,12 @@ def test_arguments_are_typed_as_the_app_says(typed: Type, cluster: FakeConnectio
     assert typed("ctl", "inspect", "cache", "4", "yes", '{"a": 1}', "-t", "2").exit_code == 0
     assert typed("ctl", "control", "evict", "a", "b", "-d", "w2").exit_code == 0
     assert typed("ctl", "inspect", "hidden").exit_code == 0
+    assert typed("ctl", "inspect", "-t", "3", "hidden").exit_code == 0
     assert cluster.asked == [
         ("inspect", "cache", {"n": 4, "deep": True, "timeout": {"a": 1}}, (), 2),
         ("control", "evict", {"keys": ["a", "b"]}, ("w2",), 1),
-        ("inspect", "hidden", {}, (), 1),
+        ("inspect", "hidden", {}, (), 7),
+        ("inspect", "hidden", {}, (), 3),
     ]
     wrong = typed("ctl", "inspect", "cache", "four")
     assert (wrong.exit_code, "not a valid integer" in wrong.stderr) == (2, True)
@@ -62,7 +64,8 @@ def test_a_wrong_name_is_told_the_nearest(typed: Type) -> None:
     for words, near in ((("inspect", "cahce"), "cache"), (("control", "shutdwon"), "shutdown")):
         result = typed("ctl", *words)
         assert (result.exit_code, f"Did you mean '{near}'?" in result.stderr) == (2, True)
-    assert "There are: active" in typed("ctl", "inspect", "xyzzy").stderr
+    told = typed("ctl", "inspect", "xyzzy").stderr
+    assert ("There are: active" in told, "hidden" in told) == (True, False)
 
 
 def test_celerys_other_names_are_understood(typed: Type, cluster: FakeConnection) -> None:

@@ -101,15 +101,18 @@ async def test_an_unknown_command_is_told_the_nearest_or_where_it_is() -> None:
 async def test_commands_of_apps_are_listed_and_asked_of_those_that_have_them() -> None:
     async with serving() as wire:
         cache = {"name": "cache_size", "help": "How large.", "arguments": [{"name": "n", "type": "int"}]}
-        workers = [await wire.work(name="a@h", commands=[cache]), await wire.work(name="b@h")]
+        quiet = {"name": "cache_seize", "default_timeout_ms": 7_000, "hidden": True}
+        workers = [await wire.work(name="a@h", commands=[cache, quiet]), await wire.work(name="b@h")]
         tasks = await answering(workers)
         listed = (await wire.control.ListCommands(pb.ListCommandsRequest())).commands
         assert {one.command.name for one in listed if not one.workers} >= {"ping", "active", "time_limit", "shutdown"}
-        [theirs] = [one for one in listed if one.workers]
+        [hidden, theirs] = [one for one in listed if one.workers]
+        assert (hidden.command.default_timeout_ms, hidden.command.hidden) == (7_000, True)
         assert (theirs.command.name, list(theirs.workers)) == ("cache_size", ["a@h"])
         assert theirs.command.arguments[0].type == "int"
-        assert list(await ask(wire, "cache_size")) == ["a@h"]
-        assert "did you mean 'cache_size'?" in await said(wire, "cachesize")
+        assert list(await ask(wire, "cache_size")) == list(await ask(wire, "cache_seize")) == ["a@h"]
+        for near in ("cachesize", "cache_seiz"):
+            assert "did you mean 'cache_size'?" in await said(wire, near)
         for task in tasks:
             task.cancel()
 
