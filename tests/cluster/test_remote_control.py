@@ -116,7 +116,7 @@ def test_every_command(shared: Cluster, typed: Typed, running: list[str]) -> Non
     stamped.delay()
     assert typed("control", "revoke", idle[0].id)[:2] == (0, {"revoked": 1, "unknown": []})
     assert typed("control", "terminate", "KILL", idle[1].id)[1]["revoked"] == 1
-    assert typed("control", "revoke_by_stamped_headers", "customer=17")[:2] == (0, {"revoked": 1})
+    assert typed("control", "revoke_by_stamped_headers", "customer=17", "--yes")[:2] == (0, {"revoked": 1})
     assert typed("control", "purge", "nobody", "--yes")[0] == 0
     assert idle[2].state == "REVOKED"
     listed = {each.name: each.workers for each in shared.app.control.commands()}

@@ -8,10 +8,11 @@ import signal
 import click
 
 from grpcflow.cli.asking import send, target_options
-from grpcflow.cli.invocation import EXIT_UNKNOWN, invocation, json_option, reach_options
+from grpcflow.cli.invocation import EXIT_UNKNOWN, agreed, invocation, json_option, reach_options, yes_option
 from grpcflow.cli.live_commands import LiveGroup, list_option
 from grpcflow.cli.live_names import TASK
 from grpcflow.cli.printing import echo_json
+from grpcflow.targets import EVERYBODY
 
 #: A time limit; 0 stands for none.
 _SECONDS = click.FloatRange(min=0, max=1e9)
@@ -48,9 +49,14 @@ def cancel_consumer(queue: str) -> None:
 
 
 @control.command("shutdown")
+@yes_option
 @target_options
-def shutdown() -> None:
-    """Finish what runs, hand back the rest, and exit."""
+def shutdown(yes: bool) -> None:
+    """Finish what runs, hand back the rest, and exit; asks before unless workers are named."""
+    said = invocation()
+    if not yes and said.destination is None:
+        which = "Every connected worker" if said.targets == EVERYBODY else "Every worker that fits"
+        agreed(f"{which} is to finish what it runs and exit. Go on?", "--yes")
     send("shutdown")
 
 
@@ -128,9 +134,10 @@ def terminate(signal_name: str, ids: tuple[str, ...]) -> None:
 @click.argument("stamps", metavar="NAME=VALUE...", nargs=-1, required=True)
 @click.option("--terminate", is_flag=True, help="Stop those that run, too.")
 @click.option("--signal", "-s", "signal_name", default="SIGTERM", callback=check_signal, help="What to stop them with.")
+@yes_option
 @json_option
 @reach_options
-def revoke_by_stamped_headers(stamps: tuple[str, ...], terminate: bool, signal_name: str) -> None:
+def revoke_by_stamped_headers(stamps: tuple[str, ...], terminate: bool, signal_name: str, yes: bool) -> None:
     """Revoke all tasks that bear one of these stamps, wherever they are."""
     said = invocation()
     if said.destination is not None:
@@ -141,6 +148,8 @@ def revoke_by_stamped_headers(stamps: tuple[str, ...], terminate: bool, signal_n
         if not name or not equals:
             raise click.BadParameter(f"{stamp!r} is not NAME=VALUE.", param_hint="stamps")
         headers.setdefault(name, []).append(value)
+    if not yes:
+        agreed(f"Revoke every task with {' or '.join(stamps)}{', and stop those that run' * terminate}?", "--yes")
     revoked = said.control.revoke_by_stamped_headers(headers, terminate=terminate, signal=signal_name).revoked
     if said.as_json:
         echo_json({"revoked": revoked})

@@ -31,7 +31,7 @@ EXAMPLES: Final = {
     "control rate_limit": "grpcflow ctl control rate_limit proj.add 10/s",
     "control resume": "grpcflow ctl control resume emails",
     "control revoke": f"grpcflow ctl control revoke {_ID} --terminate",
-    "control revoke_by_stamped_headers": "grpcflow ctl control revoke_by_stamped_headers customer=17",
+    "control revoke_by_stamped_headers": "grpcflow ctl control revoke_by_stamped_headers customer=17 --yes",
     "control revoke_matching": "grpcflow ctl control revoke_matching --task 'proj.mail.*' --yes",
     "control shutdown": "grpcflow ctl control shutdown -d w1",
     "control terminate": f"grpcflow ctl control terminate SIGKILL {_ID}",

@@ -11,7 +11,6 @@ import click
 from grpcflow.cli.asking import question, target_options, upcoming_option
 from grpcflow.cli.invocation import invocation
 from grpcflow.cli.live_commands import LiveGroup, list_option
-from grpcflow.targets import EVERYBODY
 
 #: Questions that take no arguments, with the line that help shows.
 QUESTIONS: Final = {
@@ -43,10 +42,7 @@ def inspect(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         from grpcflow.cli.overview import show_overview
 
-        said = invocation()
-        if said.targets != EVERYBODY:
-            raise click.UsageError("--pattern, --queue and --label need a question, such as active; or use -d.")
-        show_overview(said)
+        show_overview(invocation())
 
 
 def _question(name: str) -> Callable[[], None]:

@@ -17,6 +17,8 @@ from grpcflow.cli.answers import end_for, silent_lines
 from grpcflow.cli.invocation import Invocation
 from grpcflow.cli.printing import call_text, duration, echo_json, nodes_online
 from grpcflow.control import Replies
+from grpcflow.inspection import Inspect
+from grpcflow.targets import EVERYBODY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +35,7 @@ _LANES_SHOWN: Final = 40
 #: Width of the screen where stdout is a file or a pipe: nothing is cut there.
 _PIPE_WIDTH: Final = 200
 
-_STATES: Final = {1: "live", 2: "broken", 3: "draining"}
+STATES: Final = {1: "live", 2: "broken", 3: "draining"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +73,26 @@ class WorkerRow:
 
 def show_overview(said: Invocation) -> None:
     """Ask everybody at once, draw the screen, and end with the exit code of `show_replies`."""
-    inspect = said.control.inspect(said.destination, said.timeout)
+    inspect = Inspect(said, said.destination, said.timeout, targets=said.targets)
     connection = said.connection
+    everybody = said.destination is None and said.targets == EVERYBODY
     # Two questions at once: a worker that is silent costs its time-out only once.
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(inspect.stats)
         active = inspect.active()
         stats = asked.result()
     named = {*stats, *active, *stats.no_reply, *stats.disconnected}
-    sessions = [session for session in connection.list_workers() if session.name in named or said.destination is None]
+    sessions = [session for session in connection.list_workers() if session.name in named or everybody]
     rows = worker_rows(sessions, stats, active)
     if said.as_json:
         echo_json({row.name: row_json(row) for row in rows if row.name in stats})
         for line in silent_lines(stats, said.timeout):
             click.echo(line, err=True)
     else:
-        draw(wide_console(), rows, connection.list_queues(), time.time())
+        queues = connection.list_queues()
+        if not everybody:
+            queues = queues_of(rows, queues, said.targets.queues)
+        draw(wide_console(), rows, queues, time.time())
         for line in silent_lines(stats, said.timeout):
             click.echo(f"-> {line}")
         click.echo(nodes_online(len(stats)))
@@ -104,7 +110,7 @@ def worker_rows(
         rows.append(
             WorkerRow(
                 name=session.name,
-                state=_STATES.get(session.state, "unknown"),
+                state=STATES.get(session.state, "unknown"),
                 queues=tuple(sorted(session.queues)),
                 executor=session.executor,
                 concurrency=session.concurrency,
@@ -118,6 +124,20 @@ def worker_rows(
             )
         )
     return rows
+
+
+def queues_of(
+    rows: Sequence[WorkerRow], queues: "control_service_pb2.ListQueuesResponse", only: Collection[str] = ()
+) -> "control_service_pb2.ListQueuesResponse":
+    """Return the lanes of the queues that these workers serve, without what waits for its time, which is no worker's.
+
+    Args:
+        rows: The workers.
+        queues: What waits in the cluster.
+        only: Of these queues no others; empty: all of them.
+    """
+    served = {queue for row in rows for queue in row.queues if not only or queue in only}
+    return type(queues)(lanes=[lane for lane in queues.lanes if lane.queue in served])
 
 
 def row_json(row: WorkerRow) -> dict[str, Any]:

@@ -49,6 +49,12 @@ class FakeWorker:
     info: dict[str, Any] = field(default_factory=dict)
 
 
+def _is_meant(worker: FakeWorker, targets: Targets | None) -> bool:
+    """Of the ways to choose workers, it knows queues only; a worker without any is always meant."""
+    queues = worker.info.get("queues")
+    return not (targets and targets.queues and queues) or bool(set(targets.queues) & set(queues))
+
+
 class FakeConnection(AlsoAwaited):
     """The connection that commands talk to."""
 
@@ -83,7 +89,7 @@ class FakeConnection(AlsoAwaited):
         if targets is not None:
             self.targets.append(targets)
         self.asked.append((kind, command, json.loads(json.dumps(arguments)), tuple(destination), timeout))
-        replies = [self._answer(worker, command) for worker in self._targets(destination)]
+        replies = [self._answer(worker, command) for worker in self._targets(destination) if _is_meant(worker, targets)]
         if on_reply is not None:
             for reply in replies:
                 on_reply(reply)

@@ -210,6 +210,20 @@ def test_the_overview_of_one_worker_leaves_the_others_out(typed: Type) -> None:
     assert (document["w2"]["pid"], document["w2"]["running"]) == (4800, [])
 
 
+def test_the_overview_of_those_who_serve_a_queue_has_their_lanes_only(typed: Type, cluster: FakeConnection) -> None:
+    lanes = [control_pb2.LaneInfo(queue=queue, task=f"proj.{queue}", waiting=1) for queue in ("default", "hipri", "x")]
+    cluster.queues = control_pb2.ListQueuesResponse(lanes=lanes, scheduled=3)
+    screen = typed("ctl", "inspect", "--queue", "hipri").stdout
+    assert [name in screen for name in ("w1", "w2", "proj.hipri", "proj.default", "proj.x", "wait for")] == [
+        *(True, False, True, False, False, False)
+    ]
+    assert "1 node online" in screen
+    screen = typed("ctl", "inspect", "-d", "w1").stdout
+    assert [f"proj.{queue}" in screen for queue in ("default", "hipri", "x")] == [True, True, False]
+    assert list(json.loads(typed("ctl", "inspect", "-Q", "hipri", "--label", "a", "-j").stdout)) == ["w1"]
+    assert cluster.targets[-1].labels == ("a",)
+
+
 def test_the_overview_shows_a_worker_that_does_not_answer(typed: Type, cluster: FakeConnection) -> None:
     cluster.workers["w2"].status = "no_reply"
     result = typed("ctl", "inspect")

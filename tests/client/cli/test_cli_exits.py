@@ -77,11 +77,28 @@ def test_each_code_is_seen(cluster: FakeConnection, typed: Type, words: list[str
 
 
 def test_no_is_an_answer_and_nothing_is_done(cluster: FakeConnection, typed: Type) -> None:
-    for words in (("control", "purge", "emails"), ("control", "revoke_matching", "--task", "*")):
-        result = typed(*words)
-        assert result.exit_code == 130
+    for words in (
+        ("purge", "emails"),
+        ("revoke_matching", "--task", "*"),
+        ("revoke_by_stamped_headers", "customer=17"),
+        ("shutdown",),
+        ("shutdown", "--pattern", "w*"),
+        ("shutdown", "--json"),
+    ):
+        result = typed("control", *words)
+        assert (result.exit_code, result.stdout) == (130, "")
         assert "--yes does it without a question" in result.stderr
     assert cluster.asked == []
+
+
+def test_a_shutdown_of_all_asks_and_one_of_those_who_are_named_does_not(cluster: FakeConnection, typed: Type) -> None:
+    for words in (("--yes",), ("-y", "-Q", "default"), ("-d", "w1")):
+        assert typed("control", "shutdown", *words).exit_code == 0
+    assert [(asked[1], asked[3]) for asked in cluster.asked] == [
+        ("shutdown", ()),
+        ("shutdown", ()),
+        ("shutdown", ("w1",)),
+    ]
 
 
 # --- readers that go -----------------------------------------------------------------------------------------

@@ -111,11 +111,11 @@ def test_arguments_of_questions_travel_under_their_names(cluster: FakeConnection
 def test_replies_are_given_to_a_callback_and_workers_are_chosen_by_what_they_are(cluster: FakeConnection) -> None:
     told: list[dict[str, Any]] = []
     control = control_of(cluster)
-    control.inspect(callback=told.append, pattern="w?", queues=["q"], labels="zone=eu", upcoming=5).ping()
+    control.inspect(callback=told.append, pattern="w?", queues=["default"], labels="zone=eu", upcoming=5).ping()
     control.broadcast("heartbeat", pattern=["a", "b"], matcher="pcre", limit=1, callback=told.append)
     assert told == [{"w1": {"ok": "pong"}}, {"w2": {"ok": "pong"}}] * 2
     assert cluster.targets == [
-        Targets(("w?",), False, ("q",), ("zone=eu",), 5),
+        Targets(("w?",), False, ("default",), ("zone=eu",), 5),
         Targets(("a", "b"), True, most=1),
     ]
 

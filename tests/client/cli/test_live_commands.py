@@ -92,7 +92,6 @@ def test_options_choose_workers(typed: Type, cluster: FakeConnection) -> None:
         Targets(patterns=("w*",), queues=("mail",), labels=("a", "b"), upcoming=7),
         Targets(patterns=("w.",), regex=True),
     ]
-    assert typed("ctl", "inspect", "--label", "a").exit_code == 2
 
 
 def test_a_stamp_that_is_none_is_wrong_usage(typed: Type) -> None:
