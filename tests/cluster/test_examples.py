@@ -5,19 +5,47 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from tests.support.consoles import Shown, as_anywhere, ids_in, shown_in
 from tests.support.example_cluster import EXAMPLES, cluster, run
 from tests.support.pages import claimed
 from tests.support.tree import ROOT
 
+from census.cluster import LocalCluster
 from grpcflow import Grpcflow
 
 BINARIES = Path(sys.executable).parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.timeout(120)
+
+
+def typed(command: str, running: LocalCluster) -> str:
+    """Returns all that a command of a shell prints, its complaints too."""
+    environment = running.environment | {"PATH": f"{BINARIES}:{os.environ['PATH']}"}
+    shell = ["/bin/sh", "-c", f"exec 2>&1; {command}"]
+    done = subprocess.run(
+        shell, cwd=running.folder, env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
+    return done.stdout
+
+
+def assert_prints_what_it_shows(page: list[Shown], running: LocalCluster) -> None:
+    """Runs each command of a page and compares; what is asked until a task has begun may be asked again."""
+    ids: dict[str, str] = {}
+    for shown in page:
+        command = shown.command
+        for theirs, ours in ids.items():
+            command = command.replace(theirs, ours)
+        printed = typed(command, running)
+        deadline = time.monotonic() + (10 if " inspect" in command else 0)
+        while as_anywhere(printed) != as_anywhere(shown.output) and time.monotonic() < deadline:
+            printed = typed(command, running)
+        assert as_anywhere(printed) == as_anywhere(shown.output), command
+        ids |= zip(ids_in(shown.output), ids_in(printed), strict=True)
 
 
 def test_the_census_is_exact_though_a_worker_is_killed(tmp_path: Path) -> None:
@@ -40,7 +68,9 @@ def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text("".join(map(claimed, programs)))
     with cluster(tmp_path, "tasks", tmp_path) as running:
         running.start_worker("w1", "default,urgent")
-        running.wait_until_online(Grpcflow("probe", coordinator=running.address), ["w1"])
+        running.start_worker("w2", "default")
+        running.wait_until_online(Grpcflow("probe", coordinator=running.address), ["w1", "w2"])
+        assert_prints_what_it_shows(shown_in(ROOT / "README.md"), running)
         for command in commands:
             if command.startswith("grpcflow "):
                 told = subprocess.run(
