@@ -198,9 +198,19 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe:
             pipe.close()
-    _, alive = psutil.wait_procs(left, timeout=GONE_LIMIT)
-    if alive:
-        raise RuntimeError(f"processes of a peer do not end: {alive}; kill them by hand")
+    deadline = time.monotonic() + GONE_LIMIT
+    while any(_runs(one) for one in left):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes of a peer do not end: {[one for one in left if _runs(one)]}; kill them")
+        time.sleep(0.01)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Say whether a process still runs; one that ended and that nobody has asked for does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _session(leader: int) -> list[psutil.Process]:
