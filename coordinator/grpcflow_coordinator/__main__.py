@@ -32,6 +32,7 @@ log = logging.getLogger("grpcflow_coordinator")
 @click.option("--silence", type=float, metavar="SECONDS", help="Silence after which a worker is gone [15].")
 @click.option("--max-deliveries", type=int, metavar="N", help="Lost attempts after which a task fails [3].")
 @click.option("--payload-limit", type=int, metavar="BYTES", help="Largest payload [4194304].")
+@click.option("--events-on-disk", metavar="SIZE", help="Keep events on disk too, up to this size, as 1GiB [none].")
 @click.option("-l", "--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR [INFO].")
 @click.version_option(package_name="grpcflow", prog_name="grpcflow-coordinator")
 def command(file: Path | None, **options: Any) -> None:

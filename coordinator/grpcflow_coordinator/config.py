@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,11 @@ from grpcflow_protos import limits
 
 #: Where the coordinator listens unless told otherwise.
 DEFAULT_LISTEN: Final = "127.0.0.1:50551"
+
+#: Fewest bytes of events that can be kept on disk, where any are.
+SMALLEST_EVENTS_ON_DISK: Final = 1024 * 1024
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?", re.IGNORECASE)
 
 #: What the names of environment variables begin with.
 ENVIRONMENT_PREFIX: Final = "GRPCFLOW_COORDINATOR_"
@@ -56,6 +62,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     payload_limit: int = limits.PAYLOAD_LIMIT
     #: Most nodes of one graph.
     node_limit: int = limits.NODE_LIMIT
+    #: Bytes of events that are kept on disk beside those in memory; 0: none.
+    events_on_disk: int = 0
     #: DEBUG, INFO, WARNING or ERROR.
     log_level: str = "INFO"
 
@@ -83,6 +91,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ConfigurationError(
                 f"payload_limit lies between 1024 and {limits.PAYLOAD_LIMIT} bytes: what peers' transports take"
             )
+        if self.events_on_disk and self.memory:
+            raise ConfigurationError(
+                "events_on_disk needs a folder, and with --memory there is none: leave one of the two out"
+            )
+        if self.events_on_disk and self.events_on_disk < SMALLEST_EVENTS_ON_DISK:
+            raise ConfigurationError(
+                f"events_on_disk is {self.events_on_disk} bytes: write a size of 1MiB or more, or 0 for none"
+            )
         if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
             raise ConfigurationError(f"log_level {self.log_level!r} is not DEBUG, INFO, WARNING or ERROR")
 
@@ -95,6 +111,20 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             result_expires_ms=int(self.result_expires * 1000),
             node_limit=self.node_limit,
         )
+
+
+def parse_size(text: str) -> int:
+    """Return a size in bytes: `500MB` is 500,000,000 of them, `1GiB` 1,073,741,824, a number alone is bytes.
+
+    Raises:
+        ConfigurationError: The text is no size.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigurationError(f"{text!r} is no size: write one such as 500MB, 2GiB, or a number of bytes")
+    number, unit, binary = found.groups()
+    power = "KMGT".index(unit.upper()) + 1 if unit else 0
+    return round(float(number) * float((1024 if binary else 1000) ** power))
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -139,6 +169,8 @@ def load(options: Mapping[str, Any], file: Path | None = None, environment: Mapp
         if value:
             merged[name] = value
     merged |= {name: value for name, value in options.items() if value is not None}
+    if isinstance(size := merged.get("events_on_disk"), str):
+        merged["events_on_disk"] = parse_size(size)
     try:
         return msgspec.convert(merged, Config, strict=False)
     except msgspec.ValidationError as error:

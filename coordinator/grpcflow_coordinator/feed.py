@@ -1,7 +1,8 @@
 """The feed of events: what happened lately, in order, for whoever reads along. Decides nothing about tasks.
 
 What is durable is put in as the outbox passes it on, as little of it as can be: which nodes, what, when. What else an
-event tells is read from the records when somebody reads it. It is kept in memory and bounded by the nodes it names.
+event tells is read from the records when somebody reads it. It is kept in memory and bounded by the nodes it names; a
+log on disk may keep more, which `event_replay` reads.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 from grpcflow_coordinator.core.effects import Assign, Effects
 from grpcflow_coordinator.core.model import NodeState, Now
+from grpcflow_coordinator.event_log import EventLog
+from grpcflow_coordinator.happenings import Happening, Numbered
 from grpcflow_protos.v1 import event_service_pb2 as pb
 
 #: Nodes that the events name which are kept.
@@ -42,19 +45,6 @@ _PRESENCE: Final = {
 _graph_of = itemgetter(0)
 
 
-class Happening(NamedTuple):
-    """Something that happened, as it is kept."""
-
-    time_ms: int
-    kind: int
-    graph: bytes = b""
-    nodes: Sequence[int] = ()
-    worker: str = ""
-    detail: str = ""
-    type: str = ""
-    fields: bytes = b""
-
-
 class Feed:
     """The last events.
 
@@ -72,12 +62,30 @@ class Feed:
         self._gone = 0
         #: What is added to the number of an event to make its offset: later starts of the coordinator have higher ones.
         self.base = 0
+        #: What keeps the events on disk as well; None: nothing does.
+        self.log: EventLog | None = None
         self._waiting: set[asyncio.Event] = set()
 
     @property
     def end(self) -> int:
         """The offset of the newest event."""
         return self.base + self._gone + len(self._ring)
+
+    @property
+    def first(self) -> int:
+        """The offset of the oldest event that is kept in memory; of the next one where none is."""
+        return self.base + self._gone + 1
+
+    def keep(self, log: EventLog) -> None:
+        """Keep the events on disk as well, from the first one of this start; to be called once the base is set."""
+        self.log = log
+        for happening in self._ring:
+            log.add(happening)
+
+    def close(self) -> None:
+        """Write what waits to be written."""
+        if self.log is not None:
+            self.log.close()
 
     def take(self, effects: Effects) -> None:
         """Put in what a step did."""
@@ -118,15 +126,18 @@ class Feed:
 
     def _add(self, happening: Happening) -> None:
         self._ring.append(happening)
+        if self.log is not None:
+            self.log.add(happening)
         self._nodes += len(happening.nodes) or 1
         while self._nodes > self._length:
             self._nodes -= len(self._ring.popleft().nodes) or 1
             self._gone += 1
 
-    def page(self, after: int, limit: int) -> tuple[list[tuple[int, Happening]], int]:
+    def page(self, after: int, limit: int) -> tuple[Numbered, int]:
         """Return up to `limit` events behind an offset, each with its own, and how many are no longer there.
 
-        Of an earlier start of the coordinator nothing is kept, and nobody knows how much that was: it is not counted.
+        Of an earlier start of the coordinator nothing is in memory, and nobody knows how much that was: that is not
+        counted.
         """
         start = max(0, after - self.base)
         missed = max(0, self._gone - start)
@@ -135,6 +146,10 @@ class Feed:
         stop = min(len(ring), first + limit)
         offset = self.base + self._gone + 1
         return [(offset + at, ring[at]) for at in range(first, stop)], missed
+
+    def reaches(self, time_ms: int) -> bool:
+        """Return whether an event from before this Unix time in milliseconds is kept in memory."""
+        return bool(self._ring) and self._ring[0].time_ms < time_ms
 
     def since(self, time_ms: int) -> int:
         """Return the offset behind which events are from this Unix time in milliseconds or later.

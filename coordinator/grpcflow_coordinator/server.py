@@ -18,6 +18,8 @@ from grpcflow_coordinator.core.machine import Machine
 from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Now
 from grpcflow_coordinator.engine import Engine, system_now
 from grpcflow_coordinator.errors import ConfigurationError
+from grpcflow_coordinator.event_log import EventLog
+from grpcflow_coordinator.event_names import Names
 from grpcflow_coordinator.outbox import StreamOutbox
 from grpcflow_coordinator.rpc.client import ClientService
 from grpcflow_coordinator.rpc.control import ControlService
@@ -26,6 +28,7 @@ from grpcflow_coordinator.rpc.events import EventService
 from grpcflow_coordinator.rpc.graphs import GraphService
 from grpcflow_coordinator.rpc.interceptors import RoleInterceptor, StatusInterceptor
 from grpcflow_coordinator.rpc.schedules import ScheduleService
+from grpcflow_coordinator.rpc.views import shown_failure
 from grpcflow_coordinator.rpc.worker import WorkerService
 from grpcflow_coordinator.storage.contract import Store
 from grpcflow_coordinator.storage.lmdb import LmdbStore
@@ -48,6 +51,9 @@ from grpcflow_protos.v1 import (
 )
 
 log = logging.getLogger(__name__)
+
+#: Name of the folder of events in the folder for data.
+EVENTS_FOLDER: Final = "events"
 
 #: Seconds in which calls may end when the coordinator stops.
 STOP_GRACE: Final = 1.0
@@ -110,6 +116,8 @@ class Coordinator:
         """Recover, then listen."""
         self.engine.start()
         self.outbox.feed.base = self.engine.machine.cluster.epoch << TOKEN_NUMBER_BITS
+        if self.config.events_on_disk:
+            self._keep_events()
         server = grpc.aio.server(
             interceptors=[StatusInterceptor(), RoleInterceptor()],
             options=[
@@ -138,6 +146,20 @@ class Coordinator:
         for name in ("", *_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         log.info("serving on %s, data in %s, epoch %d", self.address, self._where(), self.engine.machine.cluster.epoch)
+
+    def _keep_events(self) -> None:
+        """Keep events on disk as well."""
+        feed = self.outbox.feed
+        feed.keep(
+            EventLog(
+                Path(self.config.data) / EVENTS_FOLDER,
+                self.config.events_on_disk,
+                base=feed.base,
+                now=self.engine.now,
+                describe=Names(self.engine.committed, shown_failure).describe,
+                later=asyncio.get_running_loop().call_later,
+            )
+        )
 
     def _where(self) -> str:
         return "memory only: nothing survives" if self.config.memory else self.config.data
@@ -187,5 +209,6 @@ class Coordinator:
         if self._server is not None:
             await self._server.stop(STOP_GRACE)
         self.engine.detach()
+        self.outbox.feed.close()
         self._store.close()
         log.info("stopped")

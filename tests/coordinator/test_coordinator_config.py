@@ -24,3 +24,24 @@ def test_an_empty_folder_name_is_not_the_current_folder() -> None:
     with pytest.raises(ConfigurationError, match="--data"):
         made(data="")
     assert made(data="", memory=True).memory
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1048576", 1 << 20), ("500MB", 500_000_000), ("1.5 GiB", 3 << 29), ("2g", 2_000_000_000), ("0", 0)],
+)
+def test_the_size_of_events_on_disk_is_bytes_or_has_a_unit(text: str, size: int) -> None:
+    assert made(events_on_disk=text).events_on_disk == size
+    environment = {"HOME": "/somewhere", "GRPCFLOW_COORDINATOR_EVENTS_ON_DISK": text}
+    assert load({}, environment=environment).events_on_disk == size
+
+
+@pytest.mark.parametrize("text", ["much", "10 parsecs", "-1", "1000", "", "MB"])
+def test_a_size_of_events_on_disk_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="size"):
+        made(events_on_disk=text)
+
+
+def test_events_on_disk_need_a_folder() -> None:
+    with pytest.raises(ConfigurationError, match="--memory there is none"):
+        made(events_on_disk="1GiB", memory=True)

@@ -11,7 +11,9 @@ from typing import Any, Final
 from grpcflow_coordinator.core.model import Graph, split_node, text_id
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.feed import Feed, Happening
+from grpcflow_coordinator.event_replay import Reading, since
+from grpcflow_coordinator.feed import Feed
+from grpcflow_coordinator.happenings import Happening
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.rpc.lookup import Lookup
 from grpcflow_coordinator.rpc.views import shown_failure
@@ -40,10 +42,11 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
     async def ReadEvents(self, request: pb.ReadEventsRequest, context: Any) -> AsyncIterator[pb.ReadEventsResponse]:
         """Give events in order."""
         wanted = _Wanted(self._engine.committed, request, self._graph(request.id))
-        after, left = self._start(request), request.limit
+        after, left = await self._start(request), request.limit
+        reading = Reading(self._feed)
         asked = bool(request.after or request.since_ms)
         while True:
-            page, missed = self._feed.page(after, AT_ONCE)
+            page, missed = await reading.page(after, AT_ONCE)
             answer = pb.ReadEventsResponse(missed=missed if asked else 0)
             asked = True
             for offset, happening in page:
@@ -65,11 +68,11 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
             else:
                 await self._feed.more(after, BEAT)
 
-    def _start(self, request: pb.ReadEventsRequest) -> int:
+    async def _start(self, request: pb.ReadEventsRequest) -> int:
         if request.after:
             return request.after
         if request.since_ms:
-            return self._feed.since(request.since_ms)
+            return await since(self._feed, request.since_ms)
         return self._feed.end if request.follow else 0
 
     def _graph(self, text: str) -> bytes:
@@ -132,16 +135,21 @@ class _Wanted:
 
     def _describe(self, event: pb.Event, happening: Happening) -> None:
         """Say what the records know of the nodes."""
+        whole = happening.kind == pb.EVENT_KIND_TASK_SENT
         event.graph, event.count = happening.graph, len(happening.nodes)
-        event.nodes.extend(happening.nodes)
+        if not whole:
+            event.nodes.extend(happening.nodes)
         graph = self._records.graph(happening.graph)
-        if graph is None:
-            return  # it was pruned meanwhile
-        if not happening.nodes:
+        if graph is None:  # it was pruned meanwhile
+            event.task, event.queue, event.id = happening.task, happening.queue, happening.own_id
+            if len(happening.nodes) == 1:
+                event.id = text_id(happening.graph, happening.nodes[0], happening.own_id)
+            return
+        if whole:
             event.count = graph.node_count
-        index = happening.nodes[0] if happening.nodes else graph.outcome
+        index = graph.outcome if whole else happening.nodes[0]
         self._name(event, graph, index)
-        if len(happening.nodes) == 1:
+        if len(happening.nodes) == 1 and not whole:
             outcome = self._records.outcome(graph.id, index)
             if outcome is not None and happening.kind != pb.EVENT_KIND_TASK_RECEIVED:
                 event.worker = event.worker or outcome.worker
