@@ -30,10 +30,11 @@ from benchmarks.processes import cpu_seconds, free_port
 #: Tasks in one message of the client.
 BATCH = 500
 
-_OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
+#: Of every channel and server here.
+OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
 
 
-def _messages() -> tuple[Any, Any]:
+def messages() -> tuple[Any, Any]:
     """Return the messages `Tasks` and `Values`: the least wire that a durable cluster needs."""
     file = descriptor_pb2.FileDescriptorProto(name="bare.proto", package="bare", syntax="proto3")
     for one, many, third in (("Task", "Tasks", "name"), ("Value", "Values", None)):
@@ -60,7 +61,7 @@ class _Server:
     def __init__(self, folder: str, expected: int) -> None:
         self.expected = expected
         self.all_there = asyncio.Event()
-        self.tasks, self.values = _messages()
+        self.tasks, self.values = messages()
         self.environment = lmdb.open(folder, map_size=8 << 30, max_dbs=2)
         self.records, self.queue = (self.environment.open_db(name) for name in (b"records", b"queue"))
         self.waiting: list[Any] = []
@@ -68,10 +69,10 @@ class _Server:
         self.workers: list[asyncio.Queue[Any]] = []
         self.clients: list[asyncio.Queue[Any]] = []
 
-    def commit(self, messages: list[Any]) -> None:
+    def commit(self, waiting: list[Any]) -> None:
         """Write everything that waits in one transaction."""
         with self.environment.begin(write=True) as transaction:
-            for message in messages:
+            for message in waiting:
                 if isinstance(message, self.tasks):
                     for task in message.items:
                         transaction.put(task.id, task.body, db=self.records)
@@ -87,9 +88,9 @@ class _Server:
         while True:
             await self.arrived.wait()
             self.arrived.clear()
-            messages, self.waiting = self.waiting, []
-            await asyncio.get_running_loop().run_in_executor(None, self.commit, messages)
-            for message in messages:
+            taken, self.waiting = self.waiting, []
+            await asyncio.get_running_loop().run_in_executor(None, self.commit, taken)
+            for message in taken:
                 if not isinstance(message, self.tasks):
                     for client in self.clients:
                         client.put_nowait(message)
@@ -129,7 +130,7 @@ class _Server:
 
     async def serve(self, port: int) -> None:
         """Serve for ever."""
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=OPTIONS)
         handlers: dict[str, Any] = {
             name: grpc.stream_stream_rpc_method_handler(self.stream(registry), incoming.FromString, _encoded)
             for name, registry, incoming in (
@@ -137,6 +138,11 @@ class _Server:
                 ("Work", self.workers, self.values),
             )
         }
+
+        async def nothing(_request: bytes, _context: Any) -> bytes:
+            return b""
+
+        handlers["Nothing"] = grpc.unary_unary_rpc_method_handler(nothing)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bare.Bare", handlers),))
         server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
@@ -147,20 +153,25 @@ def _serve(port: int, folder: str, expected: int) -> None:
     async def run() -> None:
         await _Server(folder, expected).serve(port)
 
-    asyncio.run(run())
+    with contextlib.suppress(KeyboardInterrupt):  # who started it ends it, and says so
+        asyncio.run(run())
 
 
 def _call(channel: Any, name: str, incoming: Any) -> Any:
-    method = channel.stream_stream(f"/bare.Bare/{name}", _encoded, incoming.FromString)
-    return method(wait_for_ready=True)
+    return stream_of(channel, name, incoming)(wait_for_ready=True)
+
+
+def stream_of(channel: Any, name: str, incoming: Any) -> Any:
+    """Return a method of the bare service, "Submit" or "Work", which gives messages of the kind `incoming`."""
+    return channel.stream_stream(f"/bare.Bare/{name}", _encoded, incoming.FromString)
 
 
 def _work(port: int) -> None:
-    tasks, values = _messages()
+    tasks, values = messages()
     functions = {"add": lambda x, y: x + y}
 
     async def run() -> None:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as channel:
             call = _call(channel, "Work", tasks)
             while (message := await call.read()) is not grpc.aio.EOF:
                 answers = values()
@@ -181,24 +192,29 @@ class Floor:
     """
 
     def __init__(self, workers: int = 2) -> None:
-        self._port = free_port()
+        self.port = free_port()
         self._folder = tempfile.mkdtemp(prefix="floor-")
         context = multiprocessing.get_context("spawn")
-        self._processes = [context.Process(target=_serve, args=(self._port, self._folder, workers), daemon=True)]
-        self._processes += [context.Process(target=_work, args=(self._port,), daemon=True) for _ in range(workers)]
+        self._processes = [context.Process(target=_serve, args=(self.port, self._folder, workers), daemon=True)]
+        self._processes += [context.Process(target=_work, args=(self.port,), daemon=True) for _ in range(workers)]
         self._workers = workers
         self._next = 1
 
     def __enter__(self) -> Floor:
-        for process in self._processes:
-            process.start()
-        self.bulk(100)  # everything is connected and warm
+        try:
+            for process in self._processes:
+                process.start()
+            self.bulk(100)  # everything is connected and warm
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
-            process.kill()
-            process.join(10)
+            if process.pid is not None:  # it was started
+                process.kill()
+                process.join(10)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _cpu(self) -> float:
@@ -209,8 +225,8 @@ class Floor:
         return asyncio.run(self._bulk(count))
 
     async def _bulk(self, count: int) -> dict[str, float]:
-        tasks, values = _messages()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}", options=_OPTIONS) as channel:
+        tasks, values = messages()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=OPTIONS) as channel:
             call = _call(channel, "Submit", values)
             first = self._next
             self._next += count
@@ -242,9 +258,9 @@ class Floor:
         return asyncio.run(self._latency(count))
 
     async def _latency(self, count: int) -> dict[str, float]:
-        tasks, values = _messages()
+        tasks, values = messages()
         times = []
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}", options=_OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=OPTIONS) as channel:
             call = _call(channel, "Submit", values)
             for _ in range(count):
                 number = self._next

@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.sharedctypes import Synchronized
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks.cluster import Cluster
+from benchmarks.processes import anonymous_bytes
 from benchmarks.tasks import add, app, total
 from grpcflow import Signature, chain, chord, group
 
@@ -58,14 +58,6 @@ def canvases(scale: float) -> dict[str, tuple[Callable[[], Signature], int, Any]
     }
 
 
-def _anonymous(pid: int) -> int:
-    """Return the anonymous memory of a process in bytes."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Anonymous:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f"process {pid} does not tell its anonymous memory")
-
-
 def _bother(address: str, stop: Any, longest: Synchronized[float], usual: Synchronized[float]) -> None:
     """Submit one small task after another; note the longest wait and the 99th of a hundred. A process of its own."""
     app.conf.update(coordinator=address)
@@ -93,7 +85,7 @@ class _Watch:
         self._sampler = threading.Thread(target=self._sample)
 
     def __enter__(self) -> _Watch:
-        self._first = self.peak = _anonymous(self._pid)
+        self._first = self.peak = anonymous_bytes(self._pid)
         self._other.start()
         self._sampler.start()
         return self
@@ -105,7 +97,7 @@ class _Watch:
 
     def _sample(self) -> None:
         while not self._stop.wait(0.05):
-            self.peak = max(self.peak, _anonymous(self._pid))
+            self.peak = max(self.peak, anonymous_bytes(self._pid))
 
     @property
     def figures(self) -> dict[str, float]:

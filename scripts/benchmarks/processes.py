@@ -43,3 +43,15 @@ def command(name: str) -> str:
 def environment(address: str, folder: Path) -> dict[str, str]:
     """Return the environment of a cluster's processes."""
     return {**os.environ, "GRPCFLOW_COORDINATOR": address, "PYTHONPATH": str(folder)}
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return the anonymous memory of a process: what it holds beside files that are mapped.
+
+    Raises:
+        SystemExit: the kernel does not tell.
+    """
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Anonymous:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f"process {pid} does not tell its anonymous memory: this measure needs Linux 4.14 or later")

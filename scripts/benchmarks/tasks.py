@@ -3,7 +3,7 @@
 import os
 import time
 
-from grpcflow import Grpcflow
+from grpcflow import Grpcflow, Task
 
 app = Grpcflow("bench")
 
@@ -37,3 +37,33 @@ def stay(seconds: float) -> tuple[float, float, int]:
 def stay_long(seconds: float) -> tuple[float, float, int]:
     """The same under a name of its own, for those that take long."""
     return _stay(seconds)
+
+
+@app.task(name="bench.total_noted")
+def total_noted(numbers: list[int], name: str) -> int:
+    """Add many numbers, and leave a mark in a file, so that running twice can be seen."""
+    with open(name, "ab") as file:
+        file.write(b"x")
+    return sum(numbers)
+
+
+@app.task(name="bench.echo")
+def echo(text: str) -> str:
+    """Give back what came."""
+    return text
+
+
+def lanes(count: int) -> list[Task[..., int]]:
+    """Register as many tasks that do what `add` does, each under a name of its own, and return them.
+
+    A worker that is to serve them has their number in the environment: BENCH_LANES.
+    """
+    named = [f"bench.lane{number}" for number in range(count)]
+    return [app.tasks[name] if name in app.tasks else app.task(name=name)(_lane) for name in named]
+
+
+def _lane(x: int, y: int) -> int:
+    return x + y
+
+
+lanes(int(os.environ.get("BENCH_LANES", "0")))

@@ -1,0 +1,74 @@
+"""All measurements and rows, in the order of the table, and a round of them. Knows no figure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from benchmarks import backlog, bulk, calls, canvases, load
+from benchmarks.cluster import Cluster
+from benchmarks.floor import Floor
+from benchmarks.machine import deadline
+from benchmarks.rows import Figures, Measurement, Place, Row, Sizes
+
+_FAMILIES = (bulk, calls, canvases, backlog, load)
+
+#: By name; in the order in which those of one place are run.
+MEASUREMENTS: dict[str, Measurement] = {one.name: one for family in _FAMILIES for one in family.MEASUREMENTS}
+
+#: By name.
+ROWS: dict[str, Row] = {row.name: row for family in _FAMILIES for row in family.ROWS}
+
+
+@contextlib.contextmanager
+def _warm_cluster(sizes: Sizes) -> Iterator[Cluster]:
+    """A cluster of which connections, caches and the pace of frames are warm, as the floor's are."""
+    with Cluster() as cluster:
+        bulk.run_group(min(sizes.tasks, 2_000))
+        yield cluster
+
+
+#: The places, in the order of a round: floor and grpcflow one after the other.
+_PLACES: dict[Place, Callable[[Sizes], contextlib.AbstractContextManager[Any]]] = {
+    "floor": lambda _: Floor(workers=2),
+    "cluster": _warm_cluster,
+    "floor alone": lambda _: Floor(workers=0),
+    "cluster alone": lambda _: Cluster(workers=0),
+    "own": lambda _: contextlib.nullcontext(),
+}
+
+
+def chosen(names: Sequence[str], families: Iterable[str]) -> list[Row]:
+    """Return the rows of these names; where there are none, those of these families.
+
+    Raises:
+        SystemExit: there is no such row; the message lists all.
+    """
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        raise SystemExit(f"there is no row {', '.join(unknown)}; there are: {', '.join(ROWS)}")
+    kept = set(families)
+    return [row for row in ROWS.values() if (row.name in names if names else row.family in kept)]
+
+
+def needed(rows: Iterable[Row]) -> list[Measurement]:
+    """Return the measurements that rows show or are compared with."""
+    names = {part[0] for row in rows for part in (row.ours, row.compared) if part is not None}
+    return [one for name, one in MEASUREMENTS.items() if name in names]
+
+
+def run_round(measurements: Sequence[Measurement], sizes: Sizes) -> dict[str, Figures]:
+    """Measure everything once, place by place."""
+    found: dict[str, Figures] = {}
+    for place, opened in _PLACES.items():
+        here = [one for one in measurements if one.place == place]
+        if not here:
+            continue
+        with contextlib.ExitStack() as stack:
+            with deadline(here[0].limit, f"starting the {place}"):
+                there = stack.enter_context(opened(sizes))
+            for one in here:
+                with deadline(one.limit, one.name):
+                    found[one.name] = one.run(there, sizes)
+    return found
