@@ -18,10 +18,14 @@ from benchmarks.peers.driver import NoWay, Peer, main, start
 #: Milliseconds that a result is waited for; the other side gives up earlier.
 LIMIT = 600_000
 
-results: Any = RedisBackend(url=redis_server.URL)
+results: Any = RedisBackend(url=redis_server.PATIENT_URL)
 # Results stand behind callbacks, since what follows a task is done in the reverse order: a callback finds them stored.
-middleware = [GroupCallbacks(Limits(url=redis_server.URL)), Pipelines(), Results(backend=results, store_results=True)]
-broker: Any = RedisBroker(url=redis_server.URL, middleware=middleware)
+middleware = [
+    GroupCallbacks(Limits(url=redis_server.PATIENT_URL)),
+    Pipelines(),
+    Results(backend=results, store_results=True),
+]
+broker: Any = RedisBroker(url=redis_server.PATIENT_URL, middleware=middleware)
 dramatiq.set_broker(broker)
 add: Any = dramatiq.actor(actor_name="add")(work.add)
 echo: Any = dramatiq.actor(actor_name="echo")(work.echo)

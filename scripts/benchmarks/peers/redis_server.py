@@ -16,6 +16,9 @@ from benchmarks.peers.driver import start
 PORT = int(os.environ.get("BENCH_PORT", "6379"))
 URL = f"redis://127.0.0.1:{PORT}/0"
 
+#: The same for clients that wait on a socket: redis-py gives up on one after seconds, too soon on a busy machine.
+PATIENT_URL = f"{URL}?socket_timeout=600"
+
 #: Whether every write is synced before it is answered.
 SYNCED = os.environ.get("BENCH_FSYNC") == "1"
 

@@ -56,7 +56,9 @@ class RqPeer(Peer):
     def open(self) -> None:
         """Start Redis."""
         redis_server.start_redis()
-        self._queue = Queue("bench", connection=redis.Redis.from_url(redis_server.URL), serializer=JSONSerializer)
+        self._queue = Queue(
+            "bench", connection=redis.Redis.from_url(redis_server.PATIENT_URL), serializer=JSONSerializer
+        )
 
     def clear(self) -> None:
         """Empty Redis."""
@@ -64,7 +66,7 @@ class RqPeer(Peer):
 
     def start_workers(self) -> None:
         """Start a pool."""
-        options = ("-n", "2", "-w", "rq.worker.SimpleWorker", "-S", "json", "-u", redis_server.URL, "-q")
+        options = ("-n", "2", "-w", "rq.worker.SimpleWorker", "-S", "json", "-u", redis_server.PATIENT_URL, "-q")
         start("rq", "worker-pool", "bench", *options)
 
     def _many(self, function: str, arguments: list[tuple[Any, ...]]) -> list[Any]:

@@ -21,9 +21,9 @@ PAUSE = 0.001
 AT_ONCE = 32
 
 backend: Any = RedisAsyncResultBackend(
-    redis_server.URL, keep_results=False, serializer=ORJSONSerializer(), max_connection_pool_size=AT_ONCE
+    redis_server.PATIENT_URL, keep_results=False, serializer=ORJSONSerializer(), max_connection_pool_size=AT_ONCE
 )
-broker: Any = ListQueueBroker(redis_server.URL, max_connection_pool_size=AT_ONCE).with_result_backend(backend)
+broker: Any = ListQueueBroker(redis_server.PATIENT_URL, max_connection_pool_size=AT_ONCE).with_result_backend(backend)
 broker = broker.with_serializer(ORJSONSerializer()).with_middlewares(PipelineMiddleware())
 
 
