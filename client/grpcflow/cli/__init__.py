@@ -4,6 +4,8 @@ Only says which commands there are. What they do stands in the modules beside th
 they are typed, and none of them imports grpc or rich before a command needs it.
 """
 
+import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -112,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments without the program's name; None: those of the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if "_GRPCFLOW_COMPLETE" in os.environ:  # a shell asks what a word could become
+        importlib.import_module("grpcflow.cli.completion")  # says how that is told
     try:
         outcome = command_line.main(arguments, prog_name="grpcflow", standalone_mode=False)
     except click.ClickException as error:

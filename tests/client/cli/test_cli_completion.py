@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,9 +100,66 @@ def test_what_an_app_prints_is_no_completion(cluster: FakeConnection, monkeypatc
 
     monkeypatch.setattr(cluster, "list_workers", chatty)
     said = Invocation(connect=lambda _addresses: cluster)  # type: ignore[arg-type, return-value]
-    env = {VARIABLE: "bash_complete", "COMP_WORDS": "grpcflow status -d ", "COMP_CWORD": "3"}
+    env = {VARIABLE: "bash_complete", "COMP_TYPED": "grpcflow status -d ", "COMP_PIECE": ""}
     result = CliRunner(env=env).invoke(command_line, [], prog_name="grpcflow", obj=said)
     assert (result.exit_code, result.stdout.split()) == (0, ["plain,w1", "plain,w2"])
+
+
+def told(connection: Any, shell: str, line: str, piece: str = "") -> list[str]:
+    """Returns what a shell is told for a line that ends at the cursor; piece: what bash takes for its last word."""
+    typed = line.rpartition(" ")[2]
+    env = {
+        VARIABLE: f"{shell}_complete",
+        "COMP_TYPED": line,
+        "COMP_PIECE": piece,
+        "COMP_WORDS": line,
+        "COMP_CWORD": typed if shell == "fish" else str(line.count(" ")),
+    }
+    said = Invocation(connect=lambda _addresses: connection)
+    result = CliRunner(env=env).invoke(command_line, [], prog_name="grpcflow", obj=said)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    return lines[1::3] if shell == "zsh" else [line.partition(",")[2].partition("\t")[0] for line in lines if line]
+
+
+@pytest.mark.parametrize(
+    ("shell", "piece", "names"),
+    [
+        ("bash", "w", ["w1", "w2"]),
+        ("bash", "=w", ["=w1", "=w2"]),
+        ("zsh", "", ["--destination=w1", "--destination=w2"]),
+        ("fish", "", ["--destination=w1", "--destination=w2"]),
+    ],
+)
+def test_the_value_behind_an_equals_sign_is_put_where_the_shell_looks_for_it(
+    cluster: FakeConnection, shell: str, piece: str, names: list[str]
+) -> None:
+    assert told(cluster, shell, "grpcflow status --destination=w", piece) == names
+    assert told(cluster, shell, "grpcflow status -d w1,", "w1,") == ["w1,w2"]
+    assert told(cluster, shell, "grpcflow -A proj:app ctl st", "st") == ["status"]
+    assert told(cluster, shell, "grpcflow status --jso", "--jso") == ["--json"]
+    assert told(cluster, shell, "grpcflow no such command", "command") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["grpcflow", "-A", "a", ":", "b", "ctl", "st"], "status"),
+        (["grpcflow", "graph", "list", "--state", "=", "FA"], "FAILURE"),
+        (["grpcflow", "graph", "list", "--state", "="], "FAILURE"),
+        (["grpcflow", "call", "-a", "'[2, 3]'", "--countd"], "--countdown"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bash_itself_puts_in_what_fits_behind_its_piece_of_a_word(words: list[str], completed: str) -> None:
+    script = CliRunner().invoke(command_line, ["completion", "bash"]).stdout
+    line = " ".join(words).replace(" = ", "=").replace(" : ", ":").removesuffix(" =") + "=" * (words[-1] == "=")
+    program = Path(sys.executable).parent / "grpcflow"
+    run = f'{script}\nCOMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE=$LINE COMP_POINT=${{#LINE}}\n'
+    run += f'_grpcflow_completion {program}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    command = ["bash", "--norc", "-c", run, "bash", *words]
+    done = subprocess.run(command, env=os.environ | {"LINE": line}, capture_output=True, text=True, timeout=30)
+    assert (done.stdout.split()[0], done.stderr) == (completed, "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -116,7 +174,7 @@ def test_the_real_program_completes_for_a_shell_and_is_silent_without_a_coordina
     surroundings = {**os.environ, "GRPCFLOW_COORDINATOR": free_address, VARIABLE: "bash_complete"}
 
     def asked(words: str) -> subprocess.CompletedProcess[str]:
-        more = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+        more = {"COMP_TYPED": words, "COMP_PIECE": words.rpartition(" ")[2]}
         code = "import sys; from grpcflow.cli import main; sys.exit(main([]))"
         command = [sys.executable, "-c", code]
         return subprocess.run(command, env=surroundings | more, capture_output=True, text=True, timeout=30)
