@@ -6,7 +6,6 @@ thread, on a flush, or when the process ends in order. This file may NOT set up 
 
 from __future__ import annotations
 
-import asyncio
 import io
 import logging
 import sys
@@ -134,8 +133,12 @@ def redirect(logger: logging.Logger, level: str) -> None:
 
 
 def _in_a_loop() -> bool:
+    # Where nothing has imported asyncio, no loop runs; importing it here would cost each start of a worker 30 ms.
+    get_running_loop = getattr(sys.modules.get("asyncio"), "get_running_loop", None)
+    if get_running_loop is None:
+        return False
     try:
-        asyncio.get_running_loop()
+        get_running_loop()
     except RuntimeError:
         return False
     return True
