@@ -1,6 +1,7 @@
 """Each setting of Celery 5.7 and each of ours is heeded, fixed, without effect or refused, and one of these only."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,9 @@ def read_names(path: Path) -> set[str]:
     return found
 
 
+@functools.cache
 def heeded() -> set[str]:
-    """The settings that some code of the client or of the worker reads."""
+    """The settings that some code of the client or of the worker reads; found when a test asks, not when collected."""
     import grpcflow_worker
 
     found: set[str] = set()
@@ -90,9 +92,6 @@ def heeded() -> set[str]:
         for path in Path(package.__file__).parent.rglob("*.py"):
             found |= read_names(path)
     return found & OURS
-
-
-HEEDED = heeded()
 
 
 def is_refused(name: str) -> bool:
@@ -111,7 +110,7 @@ def test_the_list_of_celerys_settings_is_whole() -> None:
 @pytest.mark.parametrize("name", sorted(ALL_OF_CELERY | OURS))
 def test_each_setting_is_in_exactly_one_class(name: str) -> None:
     classes = {
-        "heeded": name in HEEDED,
+        "heeded": name in heeded(),
         "fixed": name in FIXED,
         "without effect": name in WITHOUT_EFFECT,
         "refused": is_refused(name),
