@@ -16,7 +16,6 @@ ALLOWED = 60 * 1000 * 1000
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="anonymous memory is told by Linux only")
 def test_what_waits_costs_no_memory_and_an_unknown_name_holds_up_nobody(tmp_path: Path) -> None:
     done = subprocess.run(
