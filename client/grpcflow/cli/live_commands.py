@@ -26,6 +26,9 @@ __all__ = ["LiveGroup"]
 #: Seconds that help waits for a cluster.
 _PATIENCE: Final = 1.0
 
+#: Longest first sentence of a command's help, in characters.
+_SENTENCE: Final = 200
+
 #: Celery's other names of questions.
 _ALIASES: Final = {
     "dump_active": "active",
@@ -91,7 +94,8 @@ class LiveGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write our own commands, then those of apps that a cluster tells within a second."""
-        super().format_commands(ctx, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl(self._own_rows())
         rows = [(usage(one), one.help) for one in self._listed(ctx)]
         if rows:
             with formatter.section("Of the apps of this cluster"):
@@ -99,8 +103,11 @@ class LiveGroup(click.Group):
 
     def rows(self, ctx: click.Context) -> list[tuple[str, str]]:
         """Return name and help of each command that is to be seen."""
-        own = [(name, self.commands[name].get_short_help_str(80)) for name in sorted(self.commands)]
-        return own + [(usage(one), one.help) for one in self._listed(ctx)]
+        return self._own_rows() + [(usage(one), one.help) for one in self._listed(ctx)]
+
+    def _own_rows(self) -> list[tuple[str, str]]:
+        """Return our own, each with its first sentence whole: what is cut tells nothing."""
+        return [(name, self.commands[name].get_short_help_str(_SENTENCE)) for name in sorted(self.commands)]
 
     def _listed(self, ctx: click.Context) -> "list[CommandDescription]":
         return [one for one in self._ask(ctx) if one.control is self.control and not one.hidden]

@@ -23,6 +23,7 @@ from grpcflow.targets import EVERYBODY
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from grpcflow_protos.v1 import control_service_pb2
 
@@ -31,6 +32,10 @@ _RUNNING_SHOWN: Final = 20
 
 #: Lanes that are shown; the rest is a number.
 _LANES_SHOWN: Final = 40
+
+#: Columns of workers that a screen has room for when it is at least so wide.
+_SPARED: Final = ("PID", "HOST")
+_ROOMY: Final = 100
 
 #: Width of the screen where stdout is a file or a pipe: nothing is cut there.
 _PIPE_WIDTH: Final = 200
@@ -174,7 +179,7 @@ def draw(
     from rich.text import Text
 
     if rows:
-        console.print(_workers_table(rows))
+        console.print(_workers_table(rows, console.width))
     else:
         console.print(Text("No worker is connected.", style="bold red"))
     console.print()
@@ -220,31 +225,38 @@ def plain_table(*columns: str, right: Collection[str] = (), fold: Collection[str
             column,
             justify="right" if column in right else "left",
             overflow="fold",
+            min_width=len(column),  # a head is never cut
             no_wrap=column not in fold,
         )
     return table
 
 
-def _workers_table(rows: Sequence[WorkerRow]) -> "Table":
-    """Return the table of workers."""
+def _workers_table(rows: Sequence[WorkerRow], width: int) -> "Table":
+    """Return the table of workers; where the screen is narrow, without what only `--json` then tells."""
+    cells = [_worker_cells(row) for row in rows]
+    heads = [head for head in cells[0] if width >= _ROOMY or head not in _SPARED]
+    table = plain_table(*heads, right=("PID",), fold=("WORKER", "HOST", "QUEUES"))
+    for one in cells:
+        table.add_row(*(one[head] for head in heads))
+    return table
+
+
+def _worker_cells(row: WorkerRow) -> "dict[str, Text]":
+    """Return what the table says of one worker, by head."""
     from rich.text import Text
 
-    heads = ("WORKER", "STATE", "POOL", "RUNNING", "HELD", "UPTIME", "PID", "HOST", "QUEUES")
-    table = plain_table(*heads, right=("PID",), fold=("WORKER", "HOST", "QUEUES"))
-    for row in rows:
-        running = "?" if row.running is None else str(len(row.running))
-        table.add_row(
-            Text(row.name, style="bold"),
-            Text(row.state, style="green" if row.state == "live" else "yellow"),
-            Text(f"{row.executor} x{row.concurrency}"),
-            Text(f"{running} of {row.concurrency}"),
-            Text(f"{row.held} of {row.capacity}"),
-            Text("?" if row.uptime is None else duration(row.uptime)),
-            Text(str(row.process_id)),
-            Text(row.host),
-            Text(" ".join(row.queues)),
-        )
-    return table
+    running = "?" if row.running is None else str(len(row.running))
+    return {
+        "WORKER": Text(row.name, style="bold"),
+        "STATE": Text(row.state, style="green" if row.state == "live" else "yellow"),
+        "POOL": Text(f"{row.executor} x{row.concurrency}"),
+        "RUNNING": Text(f"{running} of {row.concurrency}"),
+        "HELD": Text(f"{row.held} of {row.capacity}"),
+        "UPTIME": Text("?" if row.uptime is None else duration(row.uptime)),
+        "PID": Text(str(row.process_id)),
+        "HOST": Text(row.host),
+        "QUEUES": Text(" ".join(row.queues)),
+    }
 
 
 def _running_table(rows: Sequence[WorkerRow], now: float) -> "Table":

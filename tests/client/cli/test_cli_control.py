@@ -210,6 +210,19 @@ def test_the_overview_of_one_worker_leaves_the_others_out(typed: Type) -> None:
     assert (document["w2"]["pid"], document["w2"]["running"]) == (4800, [])
 
 
+@pytest.mark.parametrize(("width", "seen"), [(80, False), (120, True)])
+def test_the_overview_fits_a_narrow_screen(
+    typed: Type, cluster: FakeConnection, monkeypatch: pytest.MonkeyPatch, width: int, seen: bool
+) -> None:
+    cluster.workers["w1"].info["queues"] = ["a-queue-with-a-name", "b-queue", "c-queue"]
+    monkeypatch.setattr("grpcflow.cli.overview._PIPE_WIDTH", width)
+    lines = typed("ctl", "inspect").stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    assert [head in lines[0].split() for head in ("WORKER", "UPTIME", "QUEUES", "PID", "HOST")] == [
+        *(True, True, True, seen, seen)
+    ]
+
+
 def test_the_overview_of_those_who_serve_a_queue_has_their_lanes_only(typed: Type, cluster: FakeConnection) -> None:
     lanes = [control_pb2.LaneInfo(queue=queue, task=f"proj.{queue}", waiting=1) for queue in ("default", "hipri", "x")]
     cluster.queues = control_pb2.ListQueuesResponse(lanes=lanes, scheduled=3)
