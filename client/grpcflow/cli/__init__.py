@@ -40,6 +40,7 @@ _SECTIONS: Final = (
         (
             _STATUS,
             _INSPECT,
+            Row("top", "grpcflow.cli.top.command:top", "Watch all of it live, on the whole terminal."),
             Row("graph", "grpcflow.cli.graph:graph", "Submitted graphs: show, watch, list, cancel, retry."),
             Row("explain", "grpcflow.cli.graph:explain_task", "Why a task is where it is."),
             Row("events", "grpcflow.cli.events:events", "What happened, and what happens, a line each."),

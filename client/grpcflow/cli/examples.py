@@ -84,6 +84,7 @@ EXAMPLES: Final = {
     "schedule show": "grpcflow schedule show hourly --next 3",
     "schedule sync": "grpcflow -A proj schedule sync",
     "status": "grpcflow ctl status",
+    "top": "grpcflow top --interval 2",
     "worker": "grpcflow -A proj worker -Q default,emails -c 4",
 }
 

@@ -96,8 +96,8 @@ def test_options_have_one_name_and_one_meaning() -> None:
             assert long not in names or short in names, f"{path}: {long} without {short}"
 
 
-#: Print nothing for programs: they run until they are stopped, hold others, or print what a shell reads.
-WITHOUT_JSON = {"worker", "dev", "completion"}
+#: Print nothing for programs: they run until they are stopped, hold others, draw, or print what a shell reads.
+WITHOUT_JSON = {"worker", "dev", "completion", "top"}
 
 
 def test_all_that_prints_data_can_print_json() -> None:
