@@ -35,11 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(made.cleanup)
         config.add_cleanup(lambda: os.environ.__delitem__("GRPCFLOW_TEST_TURNS"))
         folder = os.environ["GRPCFLOW_TEST_TURNS"] = made.name
-    config.stash[TURNS] = Turns(Path(folder))
+    config.stash[TURNS] = turns = Turns(Path(folder))
+    config.add_cleanup(turns.end_alone)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks everything in tests/cluster: those tests start real processes, and have longer where that takes long."""
+    """Marks everything in tests/cluster: those tests start real processes, and have longer where that takes long.
+
+    Those that run alone come first, one after the other: anywhere else each would wait for what runs beside it.
+    """
+    items.sort(key=lambda item: not runs_alone(item))
     for item in items:
         if CLUSTER in item.path.parents:
             item.add_marker(pytest.mark.cluster)
@@ -48,11 +53,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Lets a test that is marked `alone` run while no other does; waiting counts for no test's time limit."""
     turns = item.config.stash[TURNS]
-    with turns.alone() if item.get_closest_marker("alone") else turns.together():
+    goes_on = nextitem is not None and runs_alone(nextitem)
+    with turns.alone(goes_on=goes_on) if runs_alone(item) else turns.together():
         return (yield)
+
+
+def runs_alone(item: pytest.Item) -> bool:
+    """Returns whether a test is marked `alone`."""
+    return item.get_closest_marker("alone") is not None
 
 
 def pytest_report_header() -> str:
