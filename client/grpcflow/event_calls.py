@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any, Final
 
 from grpcflow.calls import Calls
-from grpcflow.event_model import CUSTOM, Event, EventFilter, EventPage
+from grpcflow.event_model import CUSTOM, HEARTBEAT, Event, EventFilter, EventPage
 from grpcflow.items import OpenReader, Reader
 from grpcflow.session import Session
 from grpcflow_protos.v1 import event_service_pb2 as pb
-from grpcflow_protos.v1 import event_service_pb2_grpc
+from grpcflow_protos.v1 import event_service_pb2_grpc, load_pb2
 
-__all__ = ["EventCalls", "event_from", "kind_number"]
+__all__ = ["EventCalls", "event_from", "kind_number", "load_fields"]
 
 _log: Final = logging.getLogger("grpcflow.connection")
 
@@ -52,11 +52,25 @@ def event_from(message: pb.Event) -> Event:
         detail=message.detail,
         runtime=message.took_ms / 1000 if message.took_ms else None,
         retries=message.retries,
-        fields=json.loads(message.fields) if message.fields else {},
+        fields=load_fields(message.load) if kind == HEARTBEAT else json.loads(message.fields or b"{}"),
         count=message.count,
         graph=message.graph,
         nodes=tuple(message.nodes),
     )
+
+
+def load_fields(load: load_pb2.WorkerLoad) -> dict[str, Any]:
+    """Return how busy a worker is under Celery's names."""
+    return {
+        "active": load.running,
+        "processed": load.processed,
+        "loadavg": list(load.load_average),
+        "freq": load.interval_ms / 1000,
+        "sw_ident": "grpcflow",
+        "sw_ver": load.version,
+        "sw_sys": load.system,
+        **({"memory": load.memory} if load.memory else {}),
+    }
 
 
 class _Place:
@@ -95,6 +109,7 @@ class _Place:
             id=wanted.id,
             follow=wanted.follow,
             limit=self._left or 0,
+            heartbeats=wanted.heartbeats,
         )
 
     def take(self, message: pb.ReadEventsResponse) -> EventPage:

@@ -183,7 +183,7 @@ class Events:
             since: Only those from then on: a moment with a time zone, how long ago, or either as text such as ``10m``.
             after: Only those behind this offset; 0: all that are kept. With neither: all that are kept, or with
                 ``follow`` those that are still to come.
-            kinds: ``task-failed``, ``worker-online``, ...: one or several; empty: all.
+            kinds: ``task-failed``, ``worker-online``, ...: one or several; empty: all but heartbeats of workers.
             task: Name of a task, or a pattern with ``*`` and ``?``; empty: any.
             queue: Name of its queue; empty: any.
             worker: Name of a worker, or a pattern; empty: any.

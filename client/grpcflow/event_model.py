@@ -12,10 +12,13 @@ from typing import Any, Final
 from grpcflow import ids
 from grpcflow.lengths import parse_length
 
-__all__ = ["CUSTOM", "KINDS", "Event", "EventFilter", "EventPage", "since_when", "wanted_kinds"]
+__all__ = ["CUSTOM", "HEARTBEAT", "KINDS", "Event", "EventFilter", "EventPage", "since_when", "wanted_kinds"]
 
 #: What kind an event has that a task or somebody else publishes; its ``type`` says what it is.
 CUSTOM: Final = "custom"
+
+#: What kind an event has in which a worker says how busy it is.
+HEARTBEAT: Final = "worker-heartbeat"
 
 #: What can happen, under Celery's names where it has one.
 KINDS: Final = (
@@ -33,6 +36,7 @@ KINDS: Final = (
     "worker-broken",
     "worker-back",
     "worker-offline",
+    HEARTBEAT,
     CUSTOM,
 )
 
@@ -42,7 +46,8 @@ class Event:
     """Something that happened; to one task, to several of one graph at once, or to a worker.
 
     Attributes:
-        offset: Its place in the feed; later ones have higher ones. ``read(after=offset)`` goes on behind it.
+        offset: Its place in the feed; later ones have higher ones. ``read(after=offset)`` goes on behind it. A
+            heartbeat has that of the event before it.
         time: When, UTC.
         kind: One of ``KINDS``: ``task-succeeded``, ``worker-online``, and ``custom`` for what somebody published.
         type: The same, or what the publisher calls it.
@@ -53,7 +58,8 @@ class Event:
         detail: Of a failure class and message, of a progress the state, of a worker that is gone why.
         runtime: Seconds from the hand-out to the end of one task; None: not known.
         retries: How often that one was retried.
-        fields: What a publisher said with it.
+        fields: What a publisher said with it; of a ``worker-heartbeat`` Celery's ``active``, ``processed``,
+            ``loadavg``, ``freq``, ``sw_ident``, ``sw_ver`` and ``sw_sys``, and ``memory`` in bytes where it is known.
         count: How many tasks it tells of; 0: of none.
         graph: The 12 bytes of their graph.
         nodes: Their numbers in the graph; of ``task-sent`` empty, as all of the graph are meant.
@@ -121,6 +127,7 @@ class EventFilter:
         id: Id of a task: only events of its graph; empty: any.
         follow: True: go on as they happen.
         limit: Most events; None: any number.
+        heartbeats: True: heartbeats of workers too; without it they come only where ``kinds`` names them.
     """
 
     after: int | None = None
@@ -132,6 +139,7 @@ class EventFilter:
     id: str = ""
     follow: bool = False
     limit: int | None = None
+    heartbeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import errors, ids
-from grpcflow.event_model import CUSTOM, Event, EventFilter, EventPage
+from grpcflow.event_model import CUSTOM, HEARTBEAT, Event, EventFilter, EventPage
 
 if TYPE_CHECKING:
     from grpcflow.control import Connected
@@ -53,7 +53,7 @@ def shapes(event: Event, received: float | None = None) -> Iterator[dict[str, An
         for node in event.nodes or range(event.count):
             yield {**shared, "uuid": ids.node_id(event.graph, node)}
     else:
-        yield {**shared, **({"reason": event.detail} if event.detail else {})}
+        yield {**shared, **event.fields, **({"reason": event.detail} if event.detail else {})}
 
 
 def _told_of_tasks(event: Event) -> dict[str, Any]:
@@ -138,11 +138,14 @@ class Receiver:
 
     def wakeup_workers(self) -> Iterator[dict[str, Any]]:
         """Yield a ``worker-heartbeat`` for each worker that is connected; the coordinator knows them."""
+        from grpcflow.event_calls import load_fields  # knows the wire, so it is not loaded before it is needed
+
         now = time.time()
         for worker in self._app.connection.list_workers():
             if worker.state != _BROKEN:
                 yield {
-                    "type": "worker-heartbeat",
+                    **(load_fields(worker.load) if worker.HasField("load") else {}),
+                    "type": HEARTBEAT,
                     "hostname": worker.name,
                     "timestamp": now - worker.silent_ms / 1000,
                     "local_received": now,
@@ -164,7 +167,9 @@ class Receiver:
 
     def _found(self, timeout: float | None, wakeup: bool) -> Any:
         """Yield dictionaries as they come."""
-        wanted = replace(self._wanted, after=self.offset) if self.offset else self._wanted
+        wanted = replace(self._wanted, heartbeats=not {HEARTBEAT, "*"}.isdisjoint(self.handlers))
+        if self.offset:
+            wanted = replace(wanted, after=self.offset)
         look = _LOOK if timeout is None else min(_LOOK, timeout)
         with closing(self._app.connection.read_events(wanted, interval=look)) as pages:
             last, waking = time.monotonic(), wakeup

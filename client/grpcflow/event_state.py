@@ -27,6 +27,13 @@ _HERE: Final = frozenset({"worker-online", "worker-back", "worker-heartbeat"})
 _GONE: Final = frozenset({"worker-offline", "worker-broken"})
 
 
+#: What an event may say of a worker itself.
+_TOLD: Final = ("active", "processed", "loadavg", "freq", "pid", "sw_ident", "sw_ver", "sw_sys")
+
+#: Heartbeats whose times are kept.
+_HEARTBEATS: Final = 4
+
+
 class WorkerSeen:
     """A worker as events told of it.
 
@@ -35,6 +42,11 @@ class WorkerSeen:
         alive: True while it is connected.
         timestamp: Unix time in seconds of the last event of it.
         active: How many tasks it ran when that was last told; None: it was not.
+        processed: How many tasks had ended there; None: it was not told.
+        loadavg: Load averages of its machine over 1, 5 and 15 minutes; None: they were not told.
+        freq: Seconds between two heartbeats; None: not known.
+        heartbeats: Unix times in seconds of its last heartbeats, at most 4, the newest last.
+        sw_ident, sw_ver, sw_sys: What it runs, its version, and its operating system; None: not known.
         pid: Its process id; None: not known.
         reason: Why it is gone; empty: it is there, or nothing was said.
     """
@@ -44,6 +56,13 @@ class WorkerSeen:
         self.alive = False
         self.timestamp = 0.0
         self.active: int | None = None
+        self.processed: int | None = None
+        self.loadavg: list[float] | None = None
+        self.freq: float | None = None
+        self.heartbeats: list[float] = []
+        self.sw_ident: str | None = None
+        self.sw_ver: str | None = None
+        self.sw_sys: str | None = None
         self.pid: int | None = None
         self.reason = ""
 
@@ -63,8 +82,11 @@ class WorkerSeen:
         if type_ in _HERE or type_ in _GONE:
             self.alive = type_ in _HERE
             self.reason = fields.get("reason", "")
-        self.active = fields.get("active", self.active)
-        self.pid = fields.get("pid", self.pid)
+        if type_ == "worker-heartbeat":
+            self.heartbeats = [*self.heartbeats, self.timestamp][-_HEARTBEATS:]
+        for name in _TOLD:
+            if name in fields:
+                setattr(self, name, fields[name])
 
     def __repr__(self) -> str:
         return f"<worker {self.hostname} {self.status_string}>"

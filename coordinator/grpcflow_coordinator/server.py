@@ -20,6 +20,7 @@ from grpcflow_coordinator.engine import Engine, system_now
 from grpcflow_coordinator.errors import ConfigurationError
 from grpcflow_coordinator.event_log import EventLog
 from grpcflow_coordinator.event_names import Names
+from grpcflow_coordinator.loads import Loads
 from grpcflow_coordinator.outbox import StreamOutbox
 from grpcflow_coordinator.rpc.client import ClientService
 from grpcflow_coordinator.rpc.control import ControlService
@@ -166,7 +167,7 @@ class Coordinator:
 
     def _add_services(self, server: grpc.aio.Server) -> None:
         config, engine = self.config, self.engine
-        desk = ControlDesk()
+        desk, loads = ControlDesk(), Loads(engine.now)
         self._clients = ClientService(
             engine,
             self.outbox.watchers,
@@ -174,13 +175,13 @@ class Coordinator:
             node_limit=config.node_limit,
             version=version(),
         )
-        control = ControlService(engine, desk, self.outbox.revoked)
-        workers = WorkerService(engine, desk, payload_limit=config.payload_limit, heartbeat=config.heartbeat)
+        control = ControlService(engine, desk, loads, self.outbox.revoked)
+        workers = WorkerService(engine, desk, loads, payload_limit=config.payload_limit, heartbeat=config.heartbeat)
         client_service_pb2_grpc.add_ClientServiceServicer_to_server(self._clients, server)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(workers, server)
         control_service_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
         graph_service_pb2_grpc.add_GraphServiceServicer_to_server(GraphService(engine), server)
-        events = EventService(engine, self.outbox.feed)
+        events = EventService(engine, self.outbox.feed, loads)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(events, server)
         schedules = ScheduleService(engine, config.payload_limit)
         schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server(schedules, server)

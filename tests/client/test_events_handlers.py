@@ -148,3 +148,38 @@ def test_a_state_knows_which_workers_are_there() -> None:
     assert list(state.tasks) == ["a"]
     state.clear(ready=False)
     assert repr(state) == "<State of 0 tasks and 0 workers after 0 events>"
+
+
+def test_a_heartbeat_has_celerys_fields_and_a_state_keeps_them(cluster: Cluster) -> None:
+    double.delay(1).get(timeout=10)
+    state = app.events.State()
+    receiver = app.events.Receiver(handlers={"worker-heartbeat": state.event}, after=0)
+    beat = next(one for one in receiver.itercapture(timeout=10, wakeup=False) if one["type"] == "worker-heartbeat")
+    [name] = [worker.name for worker in cluster.workers]
+    assert (beat["hostname"], beat["freq"], beat["sw_ident"], len(beat["loadavg"])) == (name, 5.0, "grpcflow", 3)
+    assert {"active", "processed", "sw_ver", "sw_sys", "timestamp", "local_received", "clock"} <= beat.keys()
+    worker = state.workers[name]
+    assert (worker.alive, worker.loadavg, worker.processed, worker.active) == (
+        *(True, beat["loadavg"], beat["processed"], beat["active"]),
+    )
+    assert worker.heartbeats == [beat["timestamp"]]
+    [woken] = receiver.wakeup_workers()
+    assert (woken["type"], woken["loadavg"]) == ("worker-heartbeat", beat["loadavg"])
+
+
+def test_heartbeats_come_only_to_those_who_ask(cluster: Cluster) -> None:
+    double.delay(1).get(timeout=10)
+    cluster.settle()
+    assert {event.kind for event in app.events.read()}.isdisjoint({"worker-heartbeat"})
+    [beat] = app.events.read(kinds="worker-heartbeat")
+    assert (beat.type, beat.worker) == ("worker-heartbeat", cluster.workers[0].name)
+    assert beat.to_dict()["fields"]["active"] == 0
+    receiver = app.events.Receiver(handlers={"task-succeeded": print}, after=0)
+    types = {one["type"] for one in receiver.itercapture(limit=4, timeout=10, wakeup=False)}
+    assert types == {"worker-online", "task-sent", "task-received", "task-succeeded"}
+
+
+def test_a_state_keeps_the_times_of_the_last_heartbeats() -> None:
+    state = fed(State(), *[("worker-heartbeat", "w1")] * 6, loadavg=[1.0, 2.0, 3.0], processed=5)
+    assert state.workers["w1"].heartbeats == [2.0, 3.0, 4.0, 5.0]
+    assert (state.workers["w1"].loadavg, state.workers["w1"].processed) == ([1.0, 2.0, 3.0], 5)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
+import click
 import pytest
 
 from grpcflow import Grpcflow
 from grpcflow.cli import main
 from grpcflow.cli.events_screen import line_of
-from grpcflow.event_model import KINDS, Event
+from grpcflow.event_model import HEARTBEAT, KINDS, Event
 from grpcflow.testing import Cluster
 
 app = Grpcflow("shown")
@@ -154,3 +155,10 @@ def test_every_kind_has_a_line() -> None:
         assert re.match(r"20(29|30)-\d\d-\d\d \d\d:\d\d:00\.000  ", line)
         assert kind in line
         assert line.endswith("an-id +1,199  1 retry")
+
+
+def test_a_heartbeat_says_how_busy_the_worker_is() -> None:
+    fields = {"loadavg": [0.5, 1.0, 12.25], "active": 2, "processed": 12_000}
+    event = Event(1, datetime(2030, 1, 1, 12, tzinfo=UTC), HEARTBEAT, HEARTBEAT, worker="w1", fields=fields)
+    line = line_of(event, date(2030, 1, 1))
+    assert click.unstyle(line).endswith("worker-heartbeat  w1  load 0.50 1.00 12.25, 2 running, 12,000 ended")

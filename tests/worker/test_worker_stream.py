@@ -21,7 +21,9 @@ from tests.worker.worker_fakes import (
     welcome,
 )
 
+from grpcflow_protos.v1 import load_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
+from grpcflow_worker.load import LoadTeller
 from grpcflow_worker.session import Effects, Session
 from grpcflow_worker.stream import Refused, StreamDriver
 
@@ -29,12 +31,20 @@ from grpcflow_worker.stream import Refused, StreamDriver
 class Worker:
     """A session and its driver, without an executor."""
 
-    def __init__(self, *addresses: str) -> None:
+    def __init__(self, *addresses: str, interval: float = 0.0) -> None:
         self.session: Session = make_session()
         self.timer = FakeTimer()
         self.effects: asyncio.Queue[Effects] = asyncio.Queue()
-        self.driver = StreamDriver(self.session, addresses, self.effects.put_nowait, timing=self.timer.timing)
+        #: How many tasks ended, by what it says of its load.
+        self.processed = 0
+        load = LoadTeller(self.measure, interval, self.timer.timing.now)
+        self.driver = StreamDriver(
+            self.session, addresses, self.effects.put_nowait, load=load, timing=self.timer.timing
+        )
         self.running = asyncio.ensure_future(self.driver.run())
+
+    def measure(self) -> load_pb2.WorkerLoad:
+        return load_pb2.WorkerLoad(processed=self.processed)
 
     async def next(self) -> Effects:
         return await asyncio.wait_for(self.effects.get(), BOUND)
@@ -48,8 +58,8 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def worker(*addresses: str) -> AsyncIterator[Worker]:
-    made = Worker(*addresses)
+async def worker(*addresses: str, interval: float = 0.0) -> AsyncIterator[Worker]:
+    made = Worker(*addresses, interval=interval)
     try:
         yield made
     finally:
@@ -258,3 +268,30 @@ async def test_pauses_grow_and_are_bounded() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert pauses == [0.1, 0.2, 0.4] + [0.5] * 6
+
+
+async def test_the_load_goes_along_with_the_signs_of_life(service: FakeCoordinator) -> None:
+    async with worker(service.address, interval=5.0) as one:
+        stream, _ = await service.greeted()
+        await one.next()
+        assert (await stream.tells_load()).interval_ms == 5_000
+        for one.processed in (1, 2):
+            await one.timer.advance(5.0)
+            message = await stream.next()
+            assert (message.load.processed, message.sequence) == (one.processed, 1 + one.processed)
+            stream.acknowledge(message)
+            await one.next()
+        assert stream.inbox.empty(), "nothing else was said"
+
+
+async def test_a_load_that_is_wanted_more_often_is_a_message_that_nobody_acknowledges(service: FakeCoordinator) -> None:
+    async with worker(service.address, interval=1.0) as one:
+        stream, _ = await service.greeted()
+        await one.next()
+        await stream.tells_load()
+        one.processed = 7
+        await one.timer.advance(1.0)
+        message = await asyncio.wait_for(stream.inbox.get(), BOUND)
+        assert message == pb.WorkRequest(load=load_pb2.WorkerLoad(processed=7, interval_ms=1_000))
+        one.value(1)
+        assert one.session.sequence == 1

@@ -14,7 +14,7 @@ import grpc.aio
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from grpcflow_protos.v1 import graph_pb2
+from grpcflow_protos.v1 import graph_pb2, load_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_protos.v1 import worker_service_pb2_grpc as pb_grpc
 from grpcflow_worker.config import WorkerConfig, build_config
@@ -114,6 +114,7 @@ class WorkerStream:
         self._context = context
         self._out: asyncio.Queue[pb.WorkResponse | Callable[[], Any]] = asyncio.Queue()
         self.inbox: asyncio.Queue[pb.WorkRequest | None] = asyncio.Queue()
+        self.loads: list[load_pb2.WorkerLoad] = []
 
     def send(self, message: pb.WorkResponse) -> None:
         self._out.put_nowait(message)
@@ -139,10 +140,23 @@ class WorkerStream:
         self._out.put_nowait(abort)
 
     async def next(self) -> pb.WorkRequest:
-        """The worker's next message."""
-        message = await asyncio.wait_for(self.inbox.get(), BOUND)
-        assert message is not None, "the worker ended the stream"
-        return message
+        """The worker's next message, but for those that tell its load alone; these are kept in `loads`."""
+        while True:
+            message = await asyncio.wait_for(self.inbox.get(), BOUND)
+            assert message is not None, "the worker ended the stream"
+            if message.HasField("load"):
+                self.loads.append(message.load)
+            if message.sequence:
+                return message
+
+    async def tells_load(self) -> load_pb2.WorkerLoad:
+        """The load that comes next, in whatever message."""
+        while not self.loads:
+            message = await asyncio.wait_for(self.inbox.get(), BOUND)
+            assert message is not None, "the worker ended the stream"
+            if message.HasField("load"):
+                self.loads.append(message.load)
+        return self.loads.pop(0)
 
     async def until(self, wanted: Callable[[pb.WorkRequest], bool]) -> pb.WorkRequest:
         """The next message that a test waits for; others are acknowledged by nobody and dropped."""

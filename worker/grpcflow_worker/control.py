@@ -53,6 +53,7 @@ class Facts:
         registered: what the app said at start.
         shutdown: begins the drain.
         wake: tells the stream that the session has something to say.
+        tell_load: has the next message tell how busy the worker is.
         fetching: the attempts whose inputs are on their way.
         now: Unix time in seconds.
         started_at: Unix time in seconds at which the worker started.
@@ -64,6 +65,7 @@ class Facts:
     registered: Registered
     shutdown: Callable[[], None]
     wake: Callable[[], None]
+    tell_load: Callable[[], None] = lambda: None
     fetching: Callable[[], Sequence[Waiting]] = tuple
     now: Callable[[], float] = time.time
     started_at: float = 0.0
@@ -145,6 +147,7 @@ class Control:
 
     def _heartbeat(self, _: Mapping[str, Any]) -> Any:
         self._facts.session.beat()
+        self._facts.tell_load()
         self._facts.wake()
         return {"ok": "heartbeat sent"}
 

@@ -15,6 +15,9 @@ import click
 from grpcflow_worker.names import expand
 from grpcflow_worker.subscription import ConfigError, parse_names
 
+#: Seconds between two times that a worker tells how busy it is, when nothing is said.
+DEFAULT_HEARTBEAT_INTERVAL: Final = 5.0
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -30,6 +33,7 @@ class ServiceOptions:
         reload: True: the worker starts anew when a source file changes.
         drain_timeout: seconds after which what still runs is stopped in a worker that leaves; 0: never.
         labels: by which commands can reach it, ``KEY=VALUE`` or one word.
+        heartbeat_interval: seconds between two times that it tells how busy it is; 0: never.
     """
 
     log_file: str = ""
@@ -39,6 +43,7 @@ class ServiceOptions:
     reload: bool = False
     drain_timeout: float = 0.0
     labels: tuple[str, ...] = ()
+    heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL
 
 
 #: The options of the command line, which are named as the parameters of `build_service_options`.
@@ -49,11 +54,18 @@ _OPTIONS: Final = (
     click.option("--pidfile", metavar="PATH", help="Hold this file, with the process id, while it runs."),
     click.option("--reload", is_flag=True, help="Start anew when a source file changes; for development."),
     click.option("--drain-timeout", type=float, metavar="SECONDS", help="Stop what still runs so long after SIGTERM."),
+    click.option(
+        "--heartbeat-interval",
+        type=float,
+        default=DEFAULT_HEARTBEAT_INTERVAL,
+        metavar="SECONDS",
+        help="Tell how busy it is so often [5]; 0: never.",
+    ),
     click.option("--label", multiple=True, metavar="KEY=VALUE", help="Let commands reach it by this; repeatable."),
 )
 
 #: The names of those parameters.
-NAMES: Final = ("logfile", "no_color", "quiet", "pidfile", "reload", "drain_timeout", "label")
+NAMES: Final = ("logfile", "no_color", "quiet", "pidfile", "reload", "drain_timeout", "label", "heartbeat_interval")
 
 
 def service_options(command: F) -> F:
@@ -73,6 +85,7 @@ def build_service_options(
     reload: bool = False,
     drain_timeout: float | None = None,
     label: Sequence[str] = (),
+    heartbeat_interval: float | None = None,
 ) -> ServiceOptions:
     """Check the options.
 
@@ -85,10 +98,13 @@ def build_service_options(
         reload: True: start anew when a source file changes.
         drain_timeout: seconds, more than 0, from a warm stop to a cold one; None: what runs may take its time.
         label: texts of comma separated labels.
+        heartbeat_interval: seconds, 0 or more, between two times that it tells how busy it is; None: 5.
 
     Raises:
-        ConfigError: a path holds an unknown ``%`` letter, or the time is none.
+        ConfigError: a path holds an unknown ``%`` letter, or a time is none.
     """
+    if heartbeat_interval is not None and not 0 <= heartbeat_interval < math.inf:
+        raise ConfigError(f"--heartbeat-interval must be 0 (never) or more seconds, not {heartbeat_interval:g}")
     if drain_timeout is not None and not 0 < drain_timeout < math.inf:
         text = f"--drain-timeout must be more than 0 seconds, not {drain_timeout:g}"
         raise ConfigError(f"{text}; leave it out to let what runs take its time, and send SIGQUIT to stop at once")
@@ -102,4 +118,5 @@ def build_service_options(
         reload=reload,
         drain_timeout=drain_timeout or 0.0,
         labels=parse_names(label, "label"),
+        heartbeat_interval=DEFAULT_HEARTBEAT_INTERVAL if heartbeat_interval is None else heartbeat_interval,
     )

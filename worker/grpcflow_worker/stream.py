@@ -24,6 +24,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_protos.v1 import worker_service_pb2_grpc as pb_grpc
+from grpcflow_worker.load import LoadTeller
 from grpcflow_worker.session import Effects, Phase, Session
 from grpcflow_worker.wire import ProtocolError
 
@@ -128,6 +129,7 @@ class StreamDriver:
         addresses: ``HOST:PORT`` of each coordinator; tried in turn.
         deliver: takes what a message asked for; called on the event loop, must not block or raise.
         beaten: called after each heartbeat that the silence asked for.
+        load: says when to tell how busy the worker is; None: it is never told.
         connect: opens a stream; replaced in tests.
         timing: the clock; replaced in tests.
     """
@@ -139,6 +141,7 @@ class StreamDriver:
         deliver: Callable[[Effects], None],
         *,
         beaten: Callable[[], None] = lambda: None,
+        load: LoadTeller | None = None,
         connect: Connect = connect,
         timing: Timing | None = None,
     ) -> None:
@@ -146,6 +149,7 @@ class StreamDriver:
         self._addresses = tuple(addresses)
         self._deliver = deliver
         self._beaten = beaten
+        self._load = load
         self._connect = connect
         self._timing = timing or Timing()
         self._something = asyncio.Event()
@@ -234,6 +238,8 @@ class StreamDriver:
         else:
             _log.info("connected to %s", address)
         self._tries, self._logged_at = 0, None
+        if self._load is not None:
+            self._load.forget()
 
     async def _read(self, call: Call) -> None:
         while await self._read_one(call):
@@ -264,12 +270,23 @@ class StreamDriver:
         while True:
             self._something.clear()
             while (message := self._session.next_message()) is not None:
+                self._add_load(message, soon=True)
                 await call.write(message)
                 self._said_at = self._timing.now()
             if self._session.phase is Phase.OVER:
                 await call.done_writing()
                 return
+            alone = pb.WorkRequest()  # without a number: nobody is to acknowledge it
+            if self._add_load(alone):
+                await call.write(alone)
             await self._something.wait()
+
+    def _add_load(self, message: pb.WorkRequest, *, soon: bool = False) -> bool:
+        """Say with a message how busy the worker is, where that is due; False where it is not."""
+        load = self._load.take(soon=soon) if self._load is not None and not message.goodbye else None
+        if load is not None:
+            message.load.CopyFrom(load)
+        return load is not None
 
     async def _beat(self) -> None:
         while True:
@@ -279,7 +296,17 @@ class StreamDriver:
                 self._beaten()
                 self._something.set()
                 rest = self._session.heartbeat
-            await self._timing.sleep(rest)
+            await self._timing.sleep(self._until_load(rest))
+
+    def _until_load(self, rest: float) -> float:
+        """Have the load told where it is due, and return for how long nothing is; at most `rest` seconds."""
+        load = self._load
+        if load is None or load.rest() + load.margin >= rest:
+            return rest  # the next sign of life takes it along
+        if load.rest() <= 0:
+            self._something.set()
+            return min(rest, load.interval)
+        return load.rest()
 
     async def _watch_silence(self) -> None:
         while (rest := self._heard_at + self._session.silence - self._timing.now()) > 0:

@@ -35,6 +35,7 @@ from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorErr
 from grpcflow_worker.facts import queue_facts, task_facts
 from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
 from grpcflow_worker.leaving import Leaving, Step
+from grpcflow_worker.load import LoadTeller, measure_load
 from grpcflow_worker.scheduling import put_declared
 from grpcflow_worker.session import Effects, Identity, Session
 from grpcflow_worker.stories import log_end, log_start
@@ -221,11 +222,14 @@ class Supervisor:
             commands=CommandBook(registered.conf.get("commands", ())).messages(),
         )
         session = Session(identity, weights)
+        interval = config.service.heartbeat_interval
+        load = LoadTeller(lambda: measure_load(self._executor, identity.version), interval, self._timing.now)
         driver = StreamDriver(
             session,
             self._addresses(registered),
             self._deliver,
             beaten=lambda: self._executor.emit("heartbeat_sent"),
+            load=load,
             connect=self._connect,
             timing=self._timing,
         )
@@ -237,6 +241,7 @@ class Supervisor:
             registered=registered,
             shutdown=self.drain,
             wake=driver.wake,
+            tell_load=load.forget,
             started_at=self._started_at,
             show=self._show,
         )

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from grpcflow.cli.printing import duration
-from grpcflow.event_model import CUSTOM, Event
+from grpcflow.event_model import CUSTOM, HEARTBEAT, Event
 
 __all__ = ["line_of", "missed_text", "show"]
 
@@ -73,7 +73,11 @@ def _told(event: Event) -> Iterator[str]:
         yield f"after {duration(event.runtime)}"
     if event.retries:
         yield f"{event.retries} {'retry' if event.retries == 1 else 'retries'}"
-    if event.fields:
+    if event.kind == HEARTBEAT and event.fields:
+        yield f"load {' '.join(format(each, '.2f') for each in event.fields['loadavg']) or '?'}"
+        yield f"{event.fields['active']:,} running"
+        yield f"{event.fields['processed']:,} ended"
+    elif event.fields:
         yield _plain(json.dumps(dict(event.fields), ensure_ascii=False))
 
 

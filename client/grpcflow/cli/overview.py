@@ -60,6 +60,9 @@ class WorkerRow:
         process_id: Process id of the supervisor.
         uptime: Seconds since it started; None: it did not say.
         running: The tasks it runs; None: it did not say.
+        load: Load averages of its machine over 1, 5 and 15 minutes; empty: it did not say.
+        processed: How many tasks have ended there; None: it did not say.
+        memory: Bytes in memory of its processes; None: it did not say.
     """
 
     name: str
@@ -74,6 +77,9 @@ class WorkerRow:
     process_id: int
     uptime: float | None
     running: list[Mapping[str, Any]] | None
+    load: tuple[float, ...] = ()
+    processed: int | None = None
+    memory: int | None = None
 
 
 def show_overview(said: Invocation) -> None:
@@ -126,6 +132,9 @@ def worker_rows(
                 process_id=session.process_id,
                 uptime=float(uptime) if isinstance(uptime, (int, float)) else None,
                 running=running if isinstance(running, list) else None,
+                load=tuple(session.load.load_average),
+                processed=session.load.processed if session.HasField("load") else None,
+                memory=session.load.memory or None,
             )
         )
     return rows
@@ -159,6 +168,9 @@ def row_json(row: WorkerRow) -> dict[str, Any]:
         "host": row.host,
         "pid": row.process_id,
         "uptime": row.uptime,
+        "load": list(row.load) or None,
+        "processed": row.processed,
+        "memory": row.memory,
     }
 
 
@@ -235,7 +247,7 @@ def _workers_table(rows: Sequence[WorkerRow], width: int) -> "Table":
     """Return the table of workers; where the screen is narrow, without what only `--json` then tells."""
     cells = [_worker_cells(row) for row in rows]
     heads = [head for head in cells[0] if width >= _ROOMY or head not in _SPARED]
-    table = plain_table(*heads, right=("PID",), fold=("WORKER", "HOST", "QUEUES"))
+    table = plain_table(*heads, right=("LOAD", "PID"), fold=("WORKER", "HOST", "QUEUES"))
     for one in cells:
         table.add_row(*(one[head] for head in heads))
     return table
@@ -252,6 +264,7 @@ def _worker_cells(row: WorkerRow) -> "dict[str, Text]":
         "POOL": Text(f"{row.executor} x{row.concurrency}"),
         "RUNNING": Text(f"{running} of {row.concurrency}"),
         "HELD": Text(f"{row.held} of {row.capacity}"),
+        "LOAD": Text(f"{row.load[0]:.2f}" if row.load else "?"),
         "UPTIME": Text("?" if row.uptime is None else duration(row.uptime)),
         "PID": Text(str(row.process_id)),
         "HOST": Text(row.host),

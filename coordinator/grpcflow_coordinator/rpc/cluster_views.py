@@ -7,16 +7,19 @@ from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.model import NodeState
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.rpc import limit_views
-from grpcflow_protos.v1 import control_service_pb2
+from grpcflow_protos.v1 import control_service_pb2, load_pb2
 
 
-def worker(session: Session, cluster: Cluster, now: float) -> control_service_pb2.WorkerInfo:
+def worker(
+    session: Session, cluster: Cluster, now: float, load: load_pb2.WorkerLoad | None = None
+) -> control_service_pb2.WorkerInfo:
     """Describe a session.
 
     Args:
         session: the session.
         cluster: where its attempts are.
         now: monotonic seconds.
+        load: how busy it said that it is; None: it did not.
     """
     state = control_service_pb2.WORKER_STATE_LIVE
     if session.stream is None:
@@ -38,6 +41,7 @@ def worker(session: Session, cluster: Cluster, now: float) -> control_service_pb
         labels=facts.labels,
         running=_running(session, cluster),
         silent_ms=max(0, round((now - session.last_heard) * 1000)),
+        load=load,
     )
 
 

@@ -21,6 +21,7 @@ from grpcflow_coordinator.core.limits import in_force
 from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.loads import Loads
 from grpcflow_coordinator.rpc import cluster_views, commands, convert, hello, limit_views, retention_views
 from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.desk import ControlDesk
@@ -41,8 +42,11 @@ _STATUS: Final = {
 class ControlService(control_service_pb2_grpc.ControlServiceServicer):
     """Reaches one worker, some, or all."""
 
-    def __init__(self, engine: Engine, desk: ControlDesk, revoked: Sequence[tuple[bytes, int, str]] = ()) -> None:
+    def __init__(
+        self, engine: Engine, desk: ControlDesk, loads: Loads, revoked: Sequence[tuple[bytes, int, str]] = ()
+    ) -> None:
         self._engine = engine
+        self._loads = loads
         self._questions = Questions(engine, desk, revoked)
 
     async def Inspect(
@@ -183,7 +187,8 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         """Tell which sessions there are."""
         sessions = sorted(self._engine.machine.cluster.sessions.values(), key=lambda session: session.name)
         now = self._engine.now().monotonic
-        workers = [cluster_views.worker(session, self._engine.machine.cluster, now) for session in sessions]
+        cluster, loads = self._engine.machine.cluster, self._loads
+        workers = [cluster_views.worker(session, cluster, now, loads.of(session.name)) for session in sessions]
         return control_service_pb2.ListWorkersResponse(workers=workers)
 
     async def ListQueues(

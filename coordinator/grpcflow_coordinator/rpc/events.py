@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.event_replay import Reading, since
 from grpcflow_coordinator.feed import Feed
 from grpcflow_coordinator.happenings import Happening
+from grpcflow_coordinator.loads import Loads
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.rpc.lookup import Lookup
 from grpcflow_coordinator.rpc.views import shown_failure
@@ -27,6 +28,9 @@ AT_ONCE: Final = 200
 #: Seconds after which a reader who waits is told where the feed is, so that both know that the other is there.
 BEAT: Final = 5.0
 
+#: Seconds between two looks for heartbeats of workers.
+LOOK: Final = 1.0
+
 #: Most bytes of what a custom event says.
 FIELDS_LIMIT: Final = 64 * 1024
 
@@ -34,16 +38,17 @@ FIELDS_LIMIT: Final = 64 * 1024
 class EventService(event_service_pb2_grpc.EventServiceServicer):
     """Gives the feed of events."""
 
-    def __init__(self, engine: Engine, feed: Feed) -> None:
+    def __init__(self, engine: Engine, feed: Feed, loads: Loads) -> None:
         self._engine = engine
         self._feed = feed
+        self._loads = loads
         self._lookup = Lookup(engine)
 
     async def ReadEvents(self, request: pb.ReadEventsRequest, context: Any) -> AsyncIterator[pb.ReadEventsResponse]:
         """Give events in order."""
         wanted = _Wanted(self._engine.committed, request, self._graph(request.id))
         after, left = await self._start(request), request.limit
-        reading = Reading(self._feed)
+        reading, beats = Reading(self._feed), _Beats(self._loads, request)
         asked = bool(request.after or request.since_ms)
         while True:
             page, missed = await reading.page(after, AT_ONCE)
@@ -57,6 +62,8 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                     if left and len(answer.events) >= left:
                         break
             answer.next = after = max(after, self._feed.end if not page else after)
+            if len(page) < AT_ONCE and not (left and len(answer.events) >= left):
+                answer.events.extend(beats.fresh(after, left and left - len(answer.events)))
             left -= len(answer.events) if left else 0
             over = bool(request.limit) and not left
             if answer.events or answer.missed or over or not page:
@@ -66,7 +73,14 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
             if page:
                 await asyncio.sleep(0)
             else:
-                await self._feed.more(after, BEAT)
+                await self._more(after, beats)
+
+    async def _more(self, after: int, beats: _Beats) -> None:
+        """Wait until there is something to tell, or for so long that the reader is to hear that he is heard."""
+        for _ in range(round(BEAT / LOOK) if beats.wanted else 1):
+            await self._feed.more(after, LOOK if beats.wanted else BEAT)
+            if self._feed.end > after or beats.waiting:
+                return
 
     async def _start(self, request: pb.ReadEventsRequest) -> int:
         if request.after:
@@ -98,6 +112,43 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         node = self._lookup.node(request.id) if request.id else None
         graph, nodes = (b"", ()) if node is None else (split_node(node)[0], (split_node(node)[1],))
         return pb.PublishEventResponse(offset=self._feed.publish(request.type, request.fields, graph, nodes))
+
+
+class _Beats:
+    """Gives one reader the heartbeats that came since he was given some: of each worker the newest."""
+
+    def __init__(self, loads: Loads, request: pb.ReadEventsRequest) -> None:
+        self._loads, self._request = loads, request
+        #: False where the reader wants none.
+        self.wanted = request.heartbeats or pb.EVENT_KIND_WORKER_HEARTBEAT in request.kinds
+        if request.kinds and pb.EVENT_KIND_WORKER_HEARTBEAT not in request.kinds:
+            self.wanted = False
+        if request.task or request.queue or request.id:
+            self.wanted = False
+        only_new = request.follow and not (request.after or request.since_ms)
+        self._seen = loads.count if only_new else 0
+
+    @property
+    def waiting(self) -> bool:
+        """True where some came."""
+        return self.wanted and self._loads.count > self._seen
+
+    def fresh(self, offset: int, limit: int) -> Iterator[pb.Event]:
+        """Yield the events of those that came, at most `limit` where it is not 0, with this offset."""
+        if not self.waiting:
+            return
+        request, given = self._request, 0
+        for beat in self._loads.since(self._seen):
+            self._seen = beat.number
+            if beat.time_ms < request.since_ms or not fnmatchcase(beat.worker, request.worker or "*"):
+                continue
+            event = pb.Event(offset=offset, time_ms=beat.time_ms, worker=beat.worker, load=beat.load)
+            event.kind = pb.EVENT_KIND_WORKER_HEARTBEAT
+            yield event
+            given += 1
+            if given == limit:
+                return
+        self._seen = self._loads.count
 
 
 class _Wanted:

@@ -13,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from grpcflow_protos.v1 import command_pb2 as _command_pb2
 from grpcflow_protos.v1 import graph_pb2 as _graph_pb2
 from grpcflow_protos.v1 import limit_pb2 as _limit_pb2
+from grpcflow_protos.v1 import load_pb2 as _load_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -450,6 +451,7 @@ class WorkerInfo(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
     SILENT_MS_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     state: Global___WorkerState.ValueType
@@ -480,6 +482,10 @@ class WorkerInfo(_message.Message):
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its labels."""
 
+    @_builtins.property
+    def load(self) -> _load_pb2.WorkerLoad:
+        """How busy it was when it last said so; not set: it did not, or is not connected."""
+
     def __init__(
         self,
         *,
@@ -496,10 +502,11 @@ class WorkerInfo(_message.Message):
         labels: _abc.Iterable[_builtins.str] | None = ...,
         running: _builtins.int = ...,
         silent_ms: _builtins.int = ...,
+        load: _load_pb2.WorkerLoad | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "executor", b"executor", "held", b"held", "host", b"host", "labels", b"labels", "name", b"name", "process_id", b"process_id", "queues", b"queues", "running", b"running", "silent_ms", b"silent_ms", "state", b"state", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "executor", b"executor", "held", b"held", "host", b"host", "labels", b"labels", "load", b"load", "name", b"name", "process_id", b"process_id", "queues", b"queues", "running", b"running", "silent_ms", b"silent_ms", "state", b"state", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

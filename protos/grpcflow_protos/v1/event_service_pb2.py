@@ -23,27 +23,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from grpcflow_protos.v1 import load_pb2 as grpcflow_dot_v1_dot_load__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgrpcflow/v1/event_service.proto\x12\x0bgrpcflow.v1\"\x84\x02\n\x05\x45vent\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.grpcflow.v1.EventKind\x12\r\n\x05graph\x18\x04 \x01(\x0c\x12\r\n\x05nodes\x18\x05 \x03(\r\x12\r\n\x05\x63ount\x18\x06 \x01(\r\x12\x0c\n\x04task\x18\x07 \x01(\t\x12\r\n\x05queue\x18\x08 \x01(\t\x12\x0e\n\x06worker\x18\t \x01(\t\x12\n\n\x02id\x18\n \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x0b \x01(\t\x12\x0f\n\x07took_ms\x18\x0c \x01(\x04\x12\x0f\n\x07retries\x18\r \x01(\r\x12\x0c\n\x04type\x18\x0e \x01(\t\x12\x0e\n\x06\x66ields\x18\x0f \x01(\x0c\"\xb3\x01\n\x11ReadEventsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\x10\n\x08since_ms\x18\x02 \x01(\x03\x12%\n\x05kinds\x18\x03 \x03(\x0e\x32\x16.grpcflow.v1.EventKind\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\r\n\x05queue\x18\x05 \x01(\t\x12\x0e\n\x06worker\x18\x06 \x01(\t\x12\n\n\x02id\x18\x07 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x08 \x01(\x08\x12\r\n\x05limit\x18\t \x01(\r\"V\n\x12ReadEventsResponse\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.grpcflow.v1.Event\x12\x0c\n\x04next\x18\x02 \x01(\x04\x12\x0e\n\x06missed\x18\x03 \x01(\x04\"?\n\x13PublishEventRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x01(\x0c\x12\n\n\x02id\x18\x03 \x01(\t\"&\n\x14PublishEventResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x04*\xd8\x03\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_KIND_TASK_SENT\x10\x01\x12\x1c\n\x18\x45VENT_KIND_TASK_RECEIVED\x10\x02\x12\x1b\n\x17\x45VENT_KIND_TASK_STARTED\x10\x03\x12\x1d\n\x19\x45VENT_KIND_TASK_SUCCEEDED\x10\x04\x12\x1a\n\x16\x45VENT_KIND_TASK_FAILED\x10\x05\x12\x1c\n\x18\x45VENT_KIND_TASK_REJECTED\x10\x06\x12\x1b\n\x17\x45VENT_KIND_TASK_REVOKED\x10\x07\x12\x1b\n\x17\x45VENT_KIND_TASK_RETRIED\x10\x08\x12\x1b\n\x17\x45VENT_KIND_TASK_IGNORED\x10\t\x12\x1c\n\x18\x45VENT_KIND_TASK_PROGRESS\x10\n\x12\x1c\n\x18\x45VENT_KIND_WORKER_ONLINE\x10\x14\x12\x1c\n\x18\x45VENT_KIND_WORKER_BROKEN\x10\x15\x12\x1a\n\x16\x45VENT_KIND_WORKER_BACK\x10\x16\x12\x1d\n\x19\x45VENT_KIND_WORKER_OFFLINE\x10\x17\x12\x15\n\x11\x45VENT_KIND_CUSTOM\x10\x1e\x32\xb4\x01\n\x0c\x45ventService\x12O\n\nReadEvents\x12\x1e.grpcflow.v1.ReadEventsRequest\x1a\x1f.grpcflow.v1.ReadEventsResponse0\x01\x12S\n\x0cPublishEvent\x12 .grpcflow.v1.PublishEventRequest\x1a!.grpcflow.v1.PublishEventResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgrpcflow/v1/event_service.proto\x12\x0bgrpcflow.v1\x1a\x16grpcflow/v1/load.proto\"\xab\x02\n\x05\x45vent\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.grpcflow.v1.EventKind\x12\r\n\x05graph\x18\x04 \x01(\x0c\x12\r\n\x05nodes\x18\x05 \x03(\r\x12\r\n\x05\x63ount\x18\x06 \x01(\r\x12\x0c\n\x04task\x18\x07 \x01(\t\x12\r\n\x05queue\x18\x08 \x01(\t\x12\x0e\n\x06worker\x18\t \x01(\t\x12\n\n\x02id\x18\n \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x0b \x01(\t\x12\x0f\n\x07took_ms\x18\x0c \x01(\x04\x12\x0f\n\x07retries\x18\r \x01(\r\x12\x0c\n\x04type\x18\x0e \x01(\t\x12\x0e\n\x06\x66ields\x18\x0f \x01(\x0c\x12%\n\x04load\x18\x10 \x01(\x0b\x32\x17.grpcflow.v1.WorkerLoad\"\xc7\x01\n\x11ReadEventsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\x10\n\x08since_ms\x18\x02 \x01(\x03\x12%\n\x05kinds\x18\x03 \x03(\x0e\x32\x16.grpcflow.v1.EventKind\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\r\n\x05queue\x18\x05 \x01(\t\x12\x0e\n\x06worker\x18\x06 \x01(\t\x12\n\n\x02id\x18\x07 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x08 \x01(\x08\x12\r\n\x05limit\x18\t \x01(\r\x12\x12\n\nheartbeats\x18\n \x01(\x08\"V\n\x12ReadEventsResponse\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.grpcflow.v1.Event\x12\x0c\n\x04next\x18\x02 \x01(\x04\x12\x0e\n\x06missed\x18\x03 \x01(\x04\"?\n\x13PublishEventRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x01(\x0c\x12\n\n\x02id\x18\x03 \x01(\t\"&\n\x14PublishEventResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x04*\xf9\x03\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_KIND_TASK_SENT\x10\x01\x12\x1c\n\x18\x45VENT_KIND_TASK_RECEIVED\x10\x02\x12\x1b\n\x17\x45VENT_KIND_TASK_STARTED\x10\x03\x12\x1d\n\x19\x45VENT_KIND_TASK_SUCCEEDED\x10\x04\x12\x1a\n\x16\x45VENT_KIND_TASK_FAILED\x10\x05\x12\x1c\n\x18\x45VENT_KIND_TASK_REJECTED\x10\x06\x12\x1b\n\x17\x45VENT_KIND_TASK_REVOKED\x10\x07\x12\x1b\n\x17\x45VENT_KIND_TASK_RETRIED\x10\x08\x12\x1b\n\x17\x45VENT_KIND_TASK_IGNORED\x10\t\x12\x1c\n\x18\x45VENT_KIND_TASK_PROGRESS\x10\n\x12\x1c\n\x18\x45VENT_KIND_WORKER_ONLINE\x10\x14\x12\x1c\n\x18\x45VENT_KIND_WORKER_BROKEN\x10\x15\x12\x1a\n\x16\x45VENT_KIND_WORKER_BACK\x10\x16\x12\x1d\n\x19\x45VENT_KIND_WORKER_OFFLINE\x10\x17\x12\x1f\n\x1b\x45VENT_KIND_WORKER_HEARTBEAT\x10\x18\x12\x15\n\x11\x45VENT_KIND_CUSTOM\x10\x1e\x32\xb4\x01\n\x0c\x45ventService\x12O\n\nReadEvents\x12\x1e.grpcflow.v1.ReadEventsRequest\x1a\x1f.grpcflow.v1.ReadEventsResponse0\x01\x12S\n\x0cPublishEvent\x12 .grpcflow.v1.PublishEventRequest\x1a!.grpcflow.v1.PublishEventResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'grpcflow.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTKIND']._serialized_start=687
-  _globals['_EVENTKIND']._serialized_end=1159
-  _globals['_EVENT']._serialized_start=49
-  _globals['_EVENT']._serialized_end=309
-  _globals['_READEVENTSREQUEST']._serialized_start=312
-  _globals['_READEVENTSREQUEST']._serialized_end=491
-  _globals['_READEVENTSRESPONSE']._serialized_start=493
-  _globals['_READEVENTSRESPONSE']._serialized_end=579
-  _globals['_PUBLISHEVENTREQUEST']._serialized_start=581
-  _globals['_PUBLISHEVENTREQUEST']._serialized_end=644
-  _globals['_PUBLISHEVENTRESPONSE']._serialized_start=646
-  _globals['_PUBLISHEVENTRESPONSE']._serialized_end=684
-  _globals['_EVENTSERVICE']._serialized_start=1162
-  _globals['_EVENTSERVICE']._serialized_end=1342
+  _globals['_EVENTKIND']._serialized_start=770
+  _globals['_EVENTKIND']._serialized_end=1275
+  _globals['_EVENT']._serialized_start=73
+  _globals['_EVENT']._serialized_end=372
+  _globals['_READEVENTSREQUEST']._serialized_start=375
+  _globals['_READEVENTSREQUEST']._serialized_end=574
+  _globals['_READEVENTSRESPONSE']._serialized_start=576
+  _globals['_READEVENTSRESPONSE']._serialized_end=662
+  _globals['_PUBLISHEVENTREQUEST']._serialized_start=664
+  _globals['_PUBLISHEVENTREQUEST']._serialized_end=727
+  _globals['_PUBLISHEVENTRESPONSE']._serialized_start=729
+  _globals['_PUBLISHEVENTRESPONSE']._serialized_end=767
+  _globals['_EVENTSERVICE']._serialized_start=1278
+  _globals['_EVENTSERVICE']._serialized_end=1458
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from grpcflow_protos.v1 import load_pb2 as _load_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -56,6 +57,8 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """EVENT_KIND_WORKER_BACK: came back within its grace."""
     EVENT_KIND_WORKER_OFFLINE: _EventKind.ValueType  # 23
     """EVENT_KIND_WORKER_OFFLINE: said goodbye, or its grace is over."""
+    EVENT_KIND_WORKER_HEARTBEAT: _EventKind.ValueType  # 24
+    """EVENT_KIND_WORKER_HEARTBEAT: said how busy it is; only the newest of each connected worker is kept."""
     EVENT_KIND_CUSTOM: _EventKind.ValueType  # 30
     """EVENT_KIND_CUSTOM: published; `type` says what."""
 
@@ -92,6 +95,8 @@ EVENT_KIND_WORKER_BACK: EventKind.ValueType  # 22
 """EVENT_KIND_WORKER_BACK: came back within its grace."""
 EVENT_KIND_WORKER_OFFLINE: EventKind.ValueType  # 23
 """EVENT_KIND_WORKER_OFFLINE: said goodbye, or its grace is over."""
+EVENT_KIND_WORKER_HEARTBEAT: EventKind.ValueType  # 24
+"""EVENT_KIND_WORKER_HEARTBEAT: said how busy it is; only the newest of each connected worker is kept."""
 EVENT_KIND_CUSTOM: EventKind.ValueType  # 30
 """EVENT_KIND_CUSTOM: published; `type` says what."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
@@ -117,8 +122,11 @@ class Event(_message.Message):
     RETRIES_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Its place in the feed; the feed of one start of the coordinator counts up by one, that of a later start is higher."""
+    """Its place in the feed; the feed of one start of the coordinator counts up by one, that of a later start is higher.
+    A heartbeat has no place of its own, and the offset of the event before it.
+    """
     time_ms: _builtins.int
     """Unix time in milliseconds."""
     kind: Global___EventKind.ValueType
@@ -149,6 +157,10 @@ class Event(_message.Message):
     def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Of a task event: the nodes; of EVENT_KIND_TASK_SENT empty."""
 
+    @_builtins.property
+    def load(self) -> _load_pb2.WorkerLoad:
+        """Of EVENT_KIND_WORKER_HEARTBEAT: how busy the worker is."""
+
     def __init__(
         self,
         *,
@@ -167,10 +179,11 @@ class Event(_message.Message):
         retries: _builtins.int = ...,
         type: _builtins.str = ...,
         fields: _builtins.bytes = ...,
+        load: _load_pb2.WorkerLoad | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "detail", b"detail", "fields", b"fields", "graph", b"graph", "id", b"id", "kind", b"kind", "nodes", b"nodes", "offset", b"offset", "queue", b"queue", "retries", b"retries", "task", b"task", "time_ms", b"time_ms", "took_ms", b"took_ms", "type", b"type", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "detail", b"detail", "fields", b"fields", "graph", b"graph", "id", b"id", "kind", b"kind", "load", b"load", "nodes", b"nodes", "offset", b"offset", "queue", b"queue", "retries", b"retries", "task", b"task", "time_ms", b"time_ms", "took_ms", b"took_ms", "type", b"type", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,6 +204,7 @@ class ReadEventsRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    HEARTBEATS_FIELD_NUMBER: _builtins.int
     after: _builtins.int
     """Only events behind this offset; 0: see since_ms."""
     since_ms: _builtins.int
@@ -207,6 +221,8 @@ class ReadEventsRequest(_message.Message):
     """True: go on as events happen."""
     limit: _builtins.int
     """Most events; 0: any number."""
+    heartbeats: _builtins.bool
+    """True: heartbeats of workers too, at first the newest of each; without it they come only where kinds names them."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
         """Kinds, any of them."""
@@ -223,10 +239,11 @@ class ReadEventsRequest(_message.Message):
         id: _builtins.str = ...,
         follow: _builtins.bool = ...,
         limit: _builtins.int = ...,
+        heartbeats: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "follow", b"follow", "id", b"id", "kinds", b"kinds", "limit", b"limit", "queue", b"queue", "since_ms", b"since_ms", "task", b"task", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "follow", b"follow", "heartbeats", b"heartbeats", "id", b"id", "kinds", b"kinds", "limit", b"limit", "queue", b"queue", "since_ms", b"since_ms", "task", b"task", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

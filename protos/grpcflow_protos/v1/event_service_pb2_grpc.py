@@ -29,7 +29,7 @@ if _version_not_supported:
 class EventServiceStub(object):
     """EventService gives the feed of events.
 
-    The coordinator keeps the last ones in memory; there is nothing to switch on. An event tells of one node, or of several
+    The coordinator keeps the last ones in memory, and more on disk where it is told to; there is nothing to switch on. An event tells of one node, or of several
     of one graph to which the same happened in the same commit.
     """
 
@@ -54,7 +54,7 @@ class EventServiceStub(object):
 class EventServiceServicer(object):
     """EventService gives the feed of events.
 
-    The coordinator keeps the last ones in memory; there is nothing to switch on. An event tells of one node, or of several
+    The coordinator keeps the last ones in memory, and more on disk where it is told to; there is nothing to switch on. An event tells of one node, or of several
     of one graph to which the same happened in the same commit.
     """
 
@@ -101,7 +101,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 class EventService(object):
     """EventService gives the feed of events.
 
-    The coordinator keeps the last ones in memory; there is nothing to switch on. An event tells of one node, or of several
+    The coordinator keeps the last ones in memory, and more on disk where it is told to; there is nothing to switch on. An event tells of one node, or of several
     of one graph to which the same happened in the same commit.
     """
 

@@ -30,7 +30,7 @@ GRPC_VERSION: str
 class EventServiceStub:
     """EventService gives the feed of events.
 
-    The coordinator keeps the last ones in memory; there is nothing to switch on. An event tells of one node, or of several
+    The coordinator keeps the last ones in memory, and more on disk where it is told to; there is nothing to switch on. An event tells of one node, or of several
     of one graph to which the same happened in the same commit.
     """
 
@@ -54,7 +54,7 @@ class EventServiceStub:
 class EventServiceAsyncStub(EventServiceStub):
     """EventService gives the feed of events.
 
-    The coordinator keeps the last ones in memory; there is nothing to switch on. An event tells of one node, or of several
+    The coordinator keeps the last ones in memory, and more on disk where it is told to; there is nothing to switch on. An event tells of one node, or of several
     of one graph to which the same happened in the same commit.
     """
 
@@ -74,7 +74,7 @@ class EventServiceAsyncStub(EventServiceStub):
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     """EventService gives the feed of events.
 
-    The coordinator keeps the last ones in memory; there is nothing to switch on. An event tells of one node, or of several
+    The coordinator keeps the last ones in memory, and more on disk where it is told to; there is nothing to switch on. An event tells of one node, or of several
     of one graph to which the same happened in the same commit.
     """
 

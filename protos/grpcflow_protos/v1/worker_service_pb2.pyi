@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from grpcflow_protos.v1 import command_pb2 as _command_pb2
 from grpcflow_protos.v1 import graph_pb2 as _graph_pb2
 from grpcflow_protos.v1 import limit_pb2 as _limit_pb2
+from grpcflow_protos.v1 import load_pb2 as _load_pb2
 from grpcflow_protos.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -619,6 +620,7 @@ class WorkRequest(_message.Message):
     GOODBYE_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Number of this message on its stream, from 1; what the coordinator acknowledges."""
     capacity_plus_one: _builtins.int
@@ -655,6 +657,10 @@ class WorkRequest(_message.Message):
     def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Weights of the new set of queues, parallel to queues; empty: all have the same."""
 
+    @_builtins.property
+    def load(self) -> _load_pb2.WorkerLoad:
+        """How busy it is, now and then. A message that says nothing else may have the sequence 0: it is not acknowledged."""
+
     def __init__(
         self,
         *,
@@ -670,10 +676,11 @@ class WorkRequest(_message.Message):
         goodbye: _builtins.bool = ...,
         weights: _abc.Iterable[_builtins.int] | None = ...,
         concurrency: _builtins.int = ...,
+        load: _load_pb2.WorkerLoad | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "values", b"values"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "load", b"load", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_plus_one", b"capacity_plus_one", "concurrency", b"concurrency", "drain", b"drain", "goodbye", b"goodbye", "hello", b"hello", "queues", b"queues", "replies", b"replies", "reports", b"reports", "sequence", b"sequence", "subscription_changed", b"subscription_changed", "values", b"values", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_plus_one", b"capacity_plus_one", "concurrency", b"concurrency", "drain", b"drain", "goodbye", b"goodbye", "hello", b"hello", "load", b"load", "queues", b"queues", "replies", b"replies", "reports", b"reports", "sequence", b"sequence", "subscription_changed", b"subscription_changed", "values", b"values", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
