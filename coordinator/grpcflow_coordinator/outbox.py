@@ -223,7 +223,8 @@ class StreamOutbox:
             case Assign():
                 stream.assigned.append(send)
             case Acknowledge():
-                stream.acknowledge(send.sequence, send.superseded)
+                stream.acknowledge(send.sequence, send.superseded, pressing=send.pressing)
+                return
             case StopAttempt():
                 stop = worker_service_pb2.Stop(token=send.token, terminate=send.terminate, signal=send.signal)
                 stop.superseded, stop.expired = send.superseded, send.expired
@@ -265,6 +266,6 @@ def _answer(client: object, graph: bytes, refused: Refused | None) -> None:
         else:
             refusal = refusal_message(refused.code, refused.message)
             client.refused.append(client_service_pb2.Refused(graph=graph, refusal=refusal))
-        client.wake()
+        asyncio.get_running_loop().call_soon(client.wake)  # what it set going leaves before the answer does
     elif isinstance(client, asyncio.Future) and not client.done():
         client.set_result(refused)

@@ -32,6 +32,9 @@ RESULT_BYTES: Final = limits.MESSAGE_OVERHEAD // 4
 #: Values of earlier nodes after which a message to a worker takes no more: others have their turn between messages.
 LEAVES_AT_ONCE: Final = 500
 
+#: Seconds that an acknowledgement waits for a message to travel with, where the worker has nothing to do before.
+LINGER: Final = 0.02
+
 #: Results in one message.
 PAGE: Final = 2_000
 
@@ -48,14 +51,9 @@ class Stream:
         """Say that something waits."""
         self._ready.set()
 
-    async def wait(self, seconds: float | None) -> None:
-        """Wait until something waits to be sent, or the time is over."""
-        if not self._ready.is_set():
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._ready.wait()
-            except TimeoutError:
-                return
+    async def wait(self) -> None:
+        """Wait until something waits to be sent."""
+        await self._ready.wait()
         self._ready.clear()
 
     def close(self, code: str, message: str) -> None:
@@ -84,6 +82,11 @@ class WorkerStream(Stream):
         #: Values that were read for the message in the making: a message is not to take long.
         self._leaves = 0
         self._goodbye: tuple[int, asyncio.Future[None]] | None = None
+        self._loop = asyncio.get_running_loop()
+        #: When the last message left, by the loop's clock, and what looks at that now and then.
+        self._said_at = self._loop.time()
+        self._beat: asyncio.TimerHandle | None = None
+        self._beats = self._lingers = False
         #: What both sides speak, by the worker's hello.
         self.revision = limits.REVISION
         self.features: list[str] = []
@@ -94,17 +97,44 @@ class WorkerStream(Stream):
             self.assigned or self.acknowledged or self.superseded or self.stops or self.commands or self.welcome
         )
 
-    def is_idle(self) -> bool:
-        """Say whether a sign of life is all there is to send."""
-        return self.welcomed and self.closing is None and not self.waits()
+    def beat(self, interval: float) -> None:
+        """Send a sign of life whenever nothing was said for so many seconds, until `end`.
 
-    def acknowledge(self, sequence: int, superseded: tuple[int, ...]) -> None:
-        """Everything up to the worker's message `sequence` is durable."""
+        One timer looks at the clock, instead of one for each message that is waited for.
+        """
+        quiet = self._loop.time() - self._said_at
+        if quiet >= interval and self.welcomed:
+            self._beats = True
+            self.wake()
+        self._beat = self._loop.call_later(interval if quiet >= interval else interval - quiet, self.beat, interval)
+
+    def end(self) -> None:
+        """Nothing is sent any more."""
+        if self._beat is not None:
+            self._beat.cancel()
+
+    def acknowledge(self, sequence: int, superseded: tuple[int, ...], *, pressing: bool) -> None:
+        """Everything up to the worker's message `sequence` is durable.
+
+        Args:
+            sequence: the message.
+            superseded: tokens of its reports that were not taken.
+            pressing: False: it may wait for what is sent next, since a message costs more than what is in it.
+        """
         self.acknowledged = self._acknowledged_to = sequence
         self.superseded.extend(superseded)
         if self._goodbye is not None and sequence >= self._goodbye[0] and not self._goodbye[1].done():
             self._goodbye[1].set_result(None)
-        self.wake()
+        if pressing:
+            self.wake()
+        elif not self._lingers:
+            self._lingers = True
+            self._loop.call_later(LINGER, self._linger_no_longer)
+
+    def _linger_no_longer(self) -> None:
+        self._lingers = False
+        if self.acknowledged:
+            self.wake()
 
     async def acknowledged_up_to(self, sequence: int) -> None:
         """Wait until the worker's goodbye is durable."""
@@ -114,8 +144,9 @@ class WorkerStream(Stream):
 
     def take(self) -> worker_service_pb2.WorkResponse | None:
         """Return the next message, or None where nothing waits."""
-        if not self.waits():
+        if not (self.waits() or self._beats):
             return None
+        self._beats, self._said_at = False, self._loop.time()
         message = worker_service_pb2.WorkResponse(
             acknowledged=self.acknowledged, superseded=self.superseded, stops=self.stops, commands=self.commands
         )

@@ -92,6 +92,8 @@ class Acknowledge:
     sequence: int
     #: Tokens of reports that were not taken.
     superseded: tuple[int, ...]
+    #: False: the worker has nothing to do until it is given something, and may hear of it then.
+    pressing: bool = True
 
 
 @dataclass(slots=True, frozen=True)

@@ -192,7 +192,8 @@ def on_spoke(step: Step, event: WorkerSpoke) -> None:
     if event.drain:
         session.draining = True
     if event.sequence:
-        step.effects.sends.append(Acknowledge(event.stream, event.sequence, tuple(superseded)))
+        pressing = bool(session.attempts or superseded or session.draining or event.goodbye)
+        step.effects.sends.append(Acknowledge(event.stream, event.sequence, tuple(superseded), pressing))
     if event.goodbye:
         _leave(step, session)
 

@@ -86,7 +86,7 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
                 elif stream.closing is not None:
                     raise Refusal(*stream.closing)
                 else:
-                    await stream.wait(None)
+                    await stream.wait()
         finally:
             reader.cancel()
             self._streams.discard(stream)
@@ -152,7 +152,8 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
                 if nodes.progress:
                     for index, progress in self._engine.committed.told_progress(graph, first, count, MOVES_TOLD):
                         stream.recall_move(graph, index, progress.custom_state)
-            stream.backfill.append((graph, first, first + count))
+            if root is not None or graph not in stream.coming:  # of what comes only now nothing has settled
+                stream.backfill.append((graph, first, first + count))
         return unknown
 
     def _expect(
@@ -218,7 +219,7 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
                 if message is None:
                     if stream.closing is not None:
                         raise Refusal(*stream.closing)
-                    await stream.wait(None)
+                    await stream.wait()
                     continue
                 results = [result for result in _results(message) if _strike(missing, result)]
                 for result in results:

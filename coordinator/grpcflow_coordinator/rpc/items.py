@@ -5,7 +5,9 @@ Items wait on disk, so a reader takes its time and costs no memory. No decision 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Final
 
 from grpcflow_coordinator.core.events import ItemsEmitted
@@ -92,7 +94,9 @@ class Items:
             elif records.graph(graph) is None:
                 raise Refusal("UNKNOWN_NODE", f"the task {request.id!r} has expired while its items were read")
             else:
-                await reader.wait(PATIENCE)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE):
+                        await reader.wait()
         if outcome is not None and not request.no_wait:
             run = records.run_of(graph, index)
             own_id = "" if run is None else run.own_id

@@ -123,6 +123,12 @@ def read_graph(graph_id: bytes, data: bytes) -> tuple[Graph, list[tuple[Run, lis
     return graph, [(read_run_head(head), payloads) for head, payloads in inline]
 
 
+def read_inline(data: bytes) -> list[tuple[list[Any], list[bytes]]] | None:
+    """Read of a root only the runs that stand in it: each one's head as an array, and its payloads."""
+    inline: list[tuple[list[Any], list[bytes]]] | None = read(data)[4]
+    return inline
+
+
 def run_head(run: Run) -> tuple[Any, ...]:
     """Return a run without its payloads as an array."""
     head = (run.first, run.count, run.template, run.inputs, run.children, run.own_id, run.members)

@@ -103,8 +103,12 @@ class Records(Keeping, Queueing):
     def _small_runs(self, graph: bytes) -> list[Run] | None:
         """Return the runs of a graph that is one record; None for another."""
         if graph not in self._small:
-            self.graph(graph)
-        return self._small.get(graph)
+            data = self._overlay.get(keys.GRAPH + graph)
+            if data is None:
+                return None
+            inline = formats.read_inline(data)
+            self._keep_small(graph, None if inline is None else [formats.read_run_head(head) for head, _ in inline])
+        return self._small[graph]
 
     def run_of(self, graph: bytes, index: int) -> Run | None:
         """See `Loaded`."""
@@ -146,12 +150,12 @@ class Records(Keeping, Queueing):
             lender = self.run_of(owner, index)
             found = [] if lender is None else self.payloads(owner, lender)
             return found[index - lender.first : index - lender.first + 1] if lender is not None else []
-        if self._small_runs(graph) is None:
+        root = self._overlay.get(keys.GRAPH + graph)
+        inline = None if root is None else formats.read_inline(root)
+        if inline is None:
             data = self._run_record(graph, run.first)
             return [] if data is None else formats.read_payloads(data)
-        root = self._overlay.get(keys.GRAPH + graph)
-        inline = None if root is None else formats.read_graph(graph, root)[1]
-        return next((payloads for other, payloads in inline or () if other.first == run.first), [])
+        return next((payloads for head, payloads in inline if head[0] == run.first), [])
 
     def stripped_to(self, graph: bytes) -> int | None:
         """See `Loaded`."""

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.coordinator.support.serving import BOUND, Wire, call, calls, drain, mint, ranges, refused, serving
 
+from grpcflow_coordinator import streams
 from grpcflow_coordinator.rpc.interceptors import ROLE_TABLE, RoleInterceptor, StatusInterceptor
 from grpcflow_coordinator.rpc.worker import WorkerService
 from grpcflow_protos.v1 import (
@@ -33,6 +34,7 @@ Report: Any = worker_service_pb2.Report
 Retry: Any = worker_service_pb2.Retry
 Run: Any = graph_pb2.NodeRun
 Edge: Any = graph_pb2.Edge
+Values = worker_service_pb2.ReportedValues
 
 
 async def test_there_and_back() -> None:
@@ -309,6 +311,33 @@ async def test_an_idle_stream_carries_signs_of_life() -> None:
 
 
 # Control
+
+
+async def test_an_acknowledgement_travels_with_the_next_task_where_nothing_is_left_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "LINGER", 600.0)
+    async with serving() as wire:
+        for _ in range(2):
+            await wire.submit(call())
+        worker = await wire.work(capacity=2)
+        first, second = await worker.have(2)
+        await worker.say(values=Values(tokens=[first], values=[b"1"]))
+        told = await worker.read(lambda message: message.acknowledged)
+        assert told is not None, "it works on: reports may gather behind the acknowledgement"
+        await worker.say(values=Values(tokens=[second], values=[b"1"]))
+        await wire.submit(call())
+        told = await worker.read(lambda message: message.acknowledged or message.runs)
+        assert told is not None
+        assert (told.acknowledged, len(told.runs)) == (3, 1)
+
+
+async def test_an_acknowledgement_for_which_there_is_no_task_does_not_wait_long() -> None:
+    async with serving(heartbeat=600.0, silence=1_800.0) as wire:
+        await wire.submit(call())
+        worker = await wire.work()
+        await worker.run(1)
+        assert worker.acknowledged == 2
 
 
 async def _answer(worker: object, reply: bytes, error: str = "") -> None:
