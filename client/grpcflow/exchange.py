@@ -32,6 +32,8 @@ __all__ = ["Exchange"]
 
 #: Seconds that a submission may stay unacknowledged on a link that works, unless the caller says.
 ACKNOWLEDGE_TIME: Final = 60.0
+#: Bytes of a call beside which the question for its result has room in a message.
+_SMALL: Final = 65_536
 
 
 class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, FailedCalls, EventCalls):
@@ -69,7 +71,8 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
         """
         pieces = encoded(chunks)
         deadline = time.monotonic() + (timeout or ACKNOWLEDGE_TIME)
-        await self._session.submit(chunks[0].graph, pieces, deadline, once=not retry)
+        single = chunks[0].node_count == 1 and len(pieces[0]) < _SMALL
+        await self._session.submit(chunks[0].graph, pieces, deadline, once=not retry, single=single)
 
     def post(self, graphs: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[Submission]:
         """Send graphs and do not wait; ``asettle`` must follow.

@@ -12,20 +12,22 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager
-from typing import Any, Final, Protocol
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
 
 import grpc
 
-from grpcflow import errors, forking, statuses
+from grpcflow import errors, forking, ids, statuses
+from grpcflow.foresight import Foresight
+from grpcflow.guards import Lock, Pause
 from grpcflow.link import Link
 from grpcflow.retry_policy import RetryPolicy
 from grpcflow.submission import Submission, Submissions
 from grpcflow.waiting import Operation, Waiter, Waiters
-from grpcflow.watches import unwatch, watches
+from grpcflow.watches import unwatch, watch, watches
 from grpcflow_protos.v1 import client_service_pb2
 
-__all__ = ["TICK", "Lock", "Pause", "RetryPolicy", "Session"]
+__all__ = ["TICK", "RetryPolicy", "Session"]
 
 _log: Final = logging.getLogger("grpcflow.connection")
 
@@ -41,26 +43,6 @@ _LOOK: Final = 0.5
 _WARN_EVERY: Final = 30.0
 #: Seconds before a link that had worked is opened again.
 _AGAIN: Final = 0.05
-
-
-class Lock(AbstractContextManager[Any], Protocol):
-    """Guards a session, and tells that something of it has changed."""
-
-    def notify_all(self) -> None:
-        """Wake those who wait for a change."""
-
-
-class Pause(Protocol):
-    """What the driver waits on before it opens the next link."""
-
-    def set(self) -> None:
-        """End the pause, or the next one."""
-
-    def clear(self) -> None:
-        """Let the next pause last."""
-
-    async def rest(self, seconds: float) -> None:
-        """Wait until it is ended, or the time is over."""
 
 
 class Session(ABC):
@@ -95,6 +77,7 @@ class Session(ABC):
         self._driven = False
         self._resting = False
         self._borrowed = 0
+        self._foresight = Foresight()
 
     # --- how one waits ------------------------------------------------------------------------------------
 
@@ -124,7 +107,9 @@ class Session(ABC):
 
     # --- operations ---------------------------------------------------------------------------------------
 
-    async def submit(self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool = False) -> None:
+    async def submit(
+        self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool = False, single: bool = False
+    ) -> None:
         """Send a graph and wait until it is durable.
 
         Args:
@@ -132,17 +117,20 @@ class Session(ABC):
             pieces: Encoded ``SessionRequest`` messages, one for each chunk.
             deadline: Monotonic time to give up at.
             once: True: give up as soon as no address could be reached.
+            single: True: it is one task, for whose result somebody may be about to wait.
 
         Raises:
             GrpcflowError: The coordinator refused it, could not be reached, or did not answer in time.
         """
-        posted = self.post([(graph, pieces)], once=once)
+        posted = self.post([(graph, pieces)], once=once, single=single)
         await self.settle(posted, deadline)
         for submission in posted:
             if submission.error is not None:
                 raise submission.error
 
-    def post(self, graphs: Iterable[tuple[bytes, Sequence[bytes]]], *, once: bool = False) -> list[Submission]:
+    def post(
+        self, graphs: Iterable[tuple[bytes, Sequence[bytes]]], *, once: bool = False, single: bool = False
+    ) -> list[Submission]:
         """Send graphs and do not wait; ``settle`` must follow. Arguments are those of ``submit``, for each graph.
 
         Raises:
@@ -161,7 +149,11 @@ class Session(ABC):
                 raise
             if open_now and self._link is not None:
                 for submission in posted:
-                    self._link.send(*submission.pieces)
+                    if single and self._foresight.expects(submission.graph, self._link):
+                        # Encoded messages one after the other are one message.
+                        self._link.send(b"".join([*submission.pieces, watch(submission.graph, [(0, 1)])]))
+                    else:
+                        self._link.send(*submission.pieces)
             else:
                 self._pause.set()
         return posted
@@ -228,7 +220,8 @@ class Session(ABC):
         with self._changed:
             self._prepare(waiter)
             self._waiters.add(waiter)
-            if self._ensure_link() and self._link is not None:
+            open_now = self._ensure_link()
+            if not self._foresight.serves(waiter, self._link) and open_now and self._link is not None:
                 self._link.send(*watches(waiter))
 
     def end_watch(self, waiter: Waiter) -> None:
@@ -447,10 +440,14 @@ class Session(ABC):
                 self._waiters.take_progress(told)
             for column in message.successes:
                 indexes, values = list(column.indexes), list(column.values)  # plain lists are five times as quick
-                for waiter in tuple(self._waiters.of(column.graph)):
+                waiters = tuple(self._waiters.of(column.graph))
+                for waiter in waiters:
                     waiter.take_values(column.graph, indexes, values)
+                if not waiters:
+                    self._foresight.keep(column.graph, indexes, values)
             for result in message.results:
                 self._waiters.take_result(result)
+                self._foresight.missed(result.node[: ids.GRAPH_BYTES])
 
     def _take_refusal(self, refused: client_service_pb2.Refused) -> None:
         error = statuses.error_of_refusal(refused.refusal)

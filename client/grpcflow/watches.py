@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from grpcflow.waiting import Waiter
 from grpcflow_protos.v1 import client_service_pb2, graph_pb2
 
-__all__ = ["unwatch", "watches"]
+__all__ = ["unwatch", "watch", "watches"]
 
 
 def watches(waiter: Waiter) -> list[bytes]:
@@ -17,6 +17,12 @@ def watches(waiter: Waiter) -> list[bytes]:
     for one in sets if waiter.wants_news else ():
         one.progress = True
     return [client_service_pb2.SessionRequest(watches=[one]).SerializeToString() for one in sets]
+
+
+def watch(graph: bytes, ranges: Sequence[tuple[int, int]]) -> bytes:
+    """Return the request that watches these nodes."""
+    nodes = _node_set(graph, ranges, waits=False)
+    return client_service_pb2.SessionRequest(watches=[nodes]).SerializeToString()
 
 
 def unwatch(graph: bytes = b"", ranges: Sequence[tuple[int, int]] = (), names: Sequence[str] = ()) -> bytes:

@@ -1,0 +1,152 @@
+"""A program that calls and waits, again and again, asks for each result together with the call."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from tests.client.fake_coordinator import FakeCoordinator, chunk
+from tests.client.served import T
+
+from grpcflow import ids
+from grpcflow.connection import Connection
+from grpcflow.foresight import HABIT, KEPT_BYTES, RECENT, Foresight
+from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
+from grpcflow_protos.v1 import value_pb2
+
+LINK, OTHER = object(), object()
+
+
+def call_and_wait(foresight: Foresight, times: int) -> None:
+    for number in range(times):
+        graph = b"used%08d" % number
+        foresight.expects(graph, LINK)
+        foresight.serves(RangeWaiter(graph, 0, 1), LINK)
+
+
+@pytest.fixture
+def foresight() -> Foresight:
+    """One that takes the next call to be waited for."""
+    made = Foresight()
+    call_and_wait(made, HABIT)
+    return made
+
+
+def test_it_takes_a_habit_to_be_foreseen() -> None:
+    foresight = Foresight()
+    call_and_wait(foresight, HABIT - 1)
+    assert not foresight.expects(b"a" * 12, LINK)
+    foresight.serves(RangeWaiter(b"a" * 12, 0, 1), LINK)
+    assert foresight.expects(b"b" * 12, LINK)
+
+
+def test_calls_that_nobody_waits_for_end_the_habit(foresight: Foresight) -> None:
+    asked = [foresight.expects(b"%012d" % number, LINK) for number in range(RECENT + 2)]
+    assert asked == [True] * RECENT + [False] * 2
+
+
+def test_a_result_that_is_on_its_way_need_not_be_asked_for(foresight: Foresight) -> None:
+    foresight.expects(b"a" * 12, LINK)
+    waiter = RangeWaiter(b"a" * 12, 0, 1)
+    assert foresight.serves(waiter, LINK)
+    assert not waiter.done
+
+
+def test_a_result_that_came_before_is_given_at_once(foresight: Foresight) -> None:
+    foresight.expects(b"a" * 12, LINK)
+    foresight.keep(b"a" * 12, [0], [b"7"])
+    waiter = RangeWaiter(b"a" * 12, 0, 1)
+    assert foresight.serves(waiter, None), "also where the link is gone meanwhile"
+    assert [one.data for one in waiter.results()] == [b"7"]
+
+
+@pytest.mark.parametrize(
+    "waiter",
+    [
+        RangeWaiter(b"a" * 12, 1, 1),
+        RangeWaiter(b"a" * 12, 0, 2),
+        NodesWaiter([("x", b"a" * 12, 0), ("y", b"b" * 12, 0)]),
+        NodesWaiter([("x", b"a" * 12, 0)], ["own"]),
+        RangeWaiter(b"z" * 12, 0, 1),
+    ],
+    ids=["another node", "more nodes", "more graphs", "a name too", "another graph"],
+)
+def test_who_waits_for_more_or_for_something_else_asks(foresight: Foresight, waiter: Waiter) -> None:
+    for graph in (b"a" * 12, b"b" * 12):
+        foresight.expects(graph, LINK)
+    assert not foresight.serves(waiter, LINK)
+
+
+def test_what_was_asked_for_on_another_link_is_asked_for_again(foresight: Foresight) -> None:
+    for graph, link in ((b"a" * 12, OTHER), (b"b" * 12, None)):
+        foresight.expects(graph, LINK)
+        assert not foresight.serves(RangeWaiter(graph, 0, 1), link)
+
+
+def test_who_wants_news_asks(foresight: Foresight) -> None:
+    foresight.expects(b"a" * 12, LINK)
+    waiter = RangeWaiter(b"a" * 12, 0, 1)
+    waiter.wants_news = True
+    assert not foresight.serves(waiter, LINK)
+
+
+def test_a_failure_that_came_before_is_asked_for_again(foresight: Foresight) -> None:
+    foresight.expects(b"a" * 12, LINK)
+    foresight.missed(b"a" * 12)
+    assert not foresight.serves(RangeWaiter(b"a" * 12, 0, 1), LINK)
+
+
+def test_what_is_kept_is_bounded_and_what_is_let_go_makes_room(foresight: Foresight) -> None:
+    large = b"x" * (KEPT_BYTES - 1)
+    for graph, value, kept in ((b"a" * 12, large, True), (b"b" * 12, b"22", False), (b"c" * 12, b"3", True)):
+        foresight.expects(graph, LINK)
+        foresight.keep(graph, [0], [value])
+        if graph != b"a" * 12:
+            assert foresight.serves(RangeWaiter(graph, 0, 1), LINK) is kept
+    assert foresight.serves(RangeWaiter(b"a" * 12, 0, 1), LINK)
+    foresight.expects(b"d" * 12, LINK)
+    foresight.keep(b"d" * 12, [0], [large])
+    assert foresight.serves(RangeWaiter(b"d" * 12, 0, 1), None)
+
+
+def call(connection: Connection, get: bool = True) -> bytes:
+    graph = ids.mint_graph()
+    connection.submit(chunk(graph))
+    if get:
+        assert [one.data for one in connection.wait_range(graph, 0, 1, timeout=T)] == [b"1"]
+    return graph
+
+
+def test_the_question_travels_with_the_call(coordinator: FakeCoordinator, connection: Connection) -> None:
+    coordinator.fake.answer = lambda graph, index: b"1"
+    for _ in range(HABIT + 1):  # the first one opens the link, and does not count
+        call(connection)
+    before = coordinator.fake.messages
+    for _ in range(5):
+        call(connection)
+    assert coordinator.fake.messages - before == 5
+
+
+def test_a_link_that_breaks_in_between_costs_no_result(
+    coordinator: FakeCoordinator, connection: Connection, later: Callable[..., "Future[Any]"]
+) -> None:
+    coordinator.fake.answer = lambda graph, index: b"1"
+    for _ in range(HABIT + 1):  # the first one opens the link, and does not count
+        call(connection)
+    coordinator.fake.answer = None
+    graph = call(connection, get=False)
+    waiting = later(connection.wait_range, graph, 0, 1, timeout=T)
+    coordinator.fake.break_streams()
+    coordinator.fake.answer = lambda graph, index: b"1"
+    assert [one.data for one in waiting.result(T)] == [b"1"]
+
+
+def test_a_failure_is_told_as_ever(coordinator: FakeCoordinator, connection: Connection) -> None:
+    coordinator.fake.answer = lambda graph, index: b"1"
+    for _ in range(HABIT + 1):  # the first one opens the link, and does not count
+        call(connection)
+    coordinator.fake.answer = None
+    graph = call(connection, get=False)
+    coordinator.fake.settle(graph, 0, state=value_pb2.STATE_FAILURE)
+    [told] = connection.wait_range(graph, 0, 1, timeout=T)
+    assert told.state == "FAILURE"
