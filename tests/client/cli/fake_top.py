@@ -95,94 +95,73 @@ def picture(id: str) -> Picture:
     return Picture(summary, [Box(run, 1, run.tally, [node])])
 
 
+NAMES = ("emails@green", "画像処理ワーカー@東京", "a-very-long-worker-name-that-nobody-chose@host.example.org")
+STATES = ("live", "live", "no reply", "draining", "broken")
+
+
 def busy(workers: int = 5, running: int = 12) -> View:
     """Returns a cluster that has much to do, with names of all kinds."""
-    names = ["emails@green", "画像処理ワーカー@東京", "a-very-long-worker-name-that-nobody-chose@host.example.org"]
-    names += [f"w{at}@blue" for at in range(max(0, workers - 3))]
-    states = ["live", "live", "no reply", "draining", "broken"]
-    lines = tuple(
-        WorkerLine(
-            name=name,
-            state=states[at] if at < len(states) else "live",
-            executor="prefork" if at % 2 == 0 else "threads",
-            concurrency=8,
-            running=(8, 5, 0, 1, 0)[at % 5],
-            held=(64, 21, 0, 1, 0)[at % 5],
-            capacity=64,
-            uptime=(372_500.0, 3_725.0, 59.0, None, 0.4)[at % 5],
-            queues=("default", "emails", "画像"),
-            host="green.example.org",
-            process_id=4_700 + at,
-        )
-        for at, name in enumerate(names)
+    wave = tuple(int(200 + 900 * abs((at % 30) - 15) / 15) for at in range(60))
+    few = tuple(3 if at % 17 == 0 else 0 for at in range(60))
+    states = {"live": workers - 3, "no reply": 1, "draining": 1, "broken": 1}
+    return View(
+        workers=Listing(tuple(_worker(at) for at in range(workers))),
+        queues=Listing(_queues()),
+        running=Listing(tuple(_running(at) for at in range(running)), 1_234),
+        failures=Listing(tuple(_failure(at) for at in range(9)), 0, at_least=True),
+        summary=Summary(states, 14, 40, 1_234_582, 17, 200, True),
+        finished=Rate(998.0, wave),
+        failed=Rate(0.4, few),
+        submitted=Rate(1_020.4, wave[::-1]),
+        asked=True,
     )
+
+
+def _worker(at: int) -> WorkerLine:
+    return WorkerLine(
+        name=NAMES[at] if at < 3 else f"w{at - 3}@blue",
+        state=STATES[at] if at < 5 else "live",
+        executor="threads" if at % 2 else "prefork",
+        concurrency=8,
+        running=(8, 5, 0, 1, 0)[at % 5],
+        held=(64, 21, 0, 1, 0)[at % 5],
+        capacity=64,
+        uptime=(372_500.0, 3_725.0, 59.0, None, 0.4)[at % 5],
+        queues=("default", "emails", "画像"),
+        host="green.example.org",
+        process_id=4_700 + at,
+    )
+
+
+def _queues() -> tuple[QueueLine, ...]:
+    unserved = "no connected worker serves this queue"
+    return (
+        QueueLine("reports", "proj.build", lanes=1, waiting=12, oldest=7_300, submitted=0, ended=0, paused=True),
+        QueueLine("gpu", "train", lanes=1, waiting=3, oldest=86_400, submitted=0.2, ended=0, why=unserved),
+        QueueLine("default", lanes=2, waiting=1_234_567, oldest=48.2, submitted=1_020.4, ended=998.0),
+        QueueLine("default", "proj.mail.send", is_lane=True, waiting=1_234_000, oldest=48.2),
+        QueueLine("default", "proj.mail.send", 5, is_lane=True, waiting=567, oldest=3.1, why="rate limit 10/s"),
+        QueueLine("emails", submitted=3.0, ended=3.0),
+        QueueLine("画像", submitted=0.0, ended=0.0),
+    )
+
+
+def _running(at: int) -> Running:
     calls = (
         "proj.mail.send(17, to='ada@example.org')",
         'images.縮小("写真.png", width=1024)',
         "proj.reports.build({})",
     )
-    tasks = tuple(
-        Running(
-            id=NAP[:-2] + f"{at:02x}",
-            call=calls[at % 3],
-            worker=names[at % 3],
-            seconds=4_000.0 / (at * at + 1),
-            queue="default",
-            process_id=9_000 + at,
-        )
-        for at in range(running)
-    )
-    failures = tuple(
-        Failure(
-            id=LOST[:-2] + f"{at:02x}",
-            task=("proj.mail.send", "proj.reports.build")[at % 2],
-            error=("SMTPServerDisconnected: Connection unexpectedly closed", "KeyError: 'total'")[at % 2],
-            when=datetime(2030, 1, 31, 11, 59 - at, tzinfo=UTC),
-            worker=names[at % 3],
-            retries=at,
-        )
-        for at in range(9)
-    )
-    wave = tuple(int(200 + 900 * abs((at % 30) - 15) / 15) for at in range(60))
-    few = tuple(3 if at % 17 == 0 else 0 for at in range(60))
-    return View(
-        workers=Listing(lines),
-        queues=Listing(
-            (
-                QueueLine(
-                    "reports",
-                    "proj.reports.build",
-                    lanes=1,
-                    waiting=12,
-                    oldest=7_300,
-                    submitted=0,
-                    ended=0,
-                    paused=True,
-                ),
-                QueueLine(
-                    "gpu",
-                    "train",
-                    lanes=1,
-                    waiting=3,
-                    oldest=86_400,
-                    submitted=0.2,
-                    ended=0,
-                    why="no connected worker serves this queue",
-                ),
-                QueueLine("default", lanes=2, waiting=1_234_567, oldest=48.2, submitted=1_020.4, ended=998.0),
-                QueueLine("default", "proj.mail.send", is_lane=True, waiting=1_234_000, oldest=48.2),
-                QueueLine("default", "proj.mail.send", 5, is_lane=True, waiting=567, oldest=3.1, why="rate limit 10/s"),
-                QueueLine("emails", submitted=3.0, ended=3.0),
-                QueueLine("画像", submitted=0.0, ended=0.0),
-            )
-        ),
-        running=Listing(tasks, 1_234),
-        failures=Listing(failures, 0, at_least=True),
-        summary=Summary(
-            {"live": workers - 3, "no reply": 1, "draining": 1, "broken": 1}, 14, 40, 1_234_582, 17, 200, True
-        ),
-        finished=Rate(998.0, wave),
-        failed=Rate(0.4, few),
-        submitted=Rate(1_020.4, wave[::-1]),
-        asked=True,
+    seconds = 4_000.0 / (at * at + 1)
+    return Running(NAP[:-2] + f"{at:02x}", calls[at % 3], NAMES[at % 3], seconds, "default", 9_000 + at)
+
+
+def _failure(at: int) -> Failure:
+    return Failure(
+        id=LOST[:-2] + f"{at:02x}",
+        task=("proj.mail.send", "proj.reports.build")[at % 2],
+        error=("SMTPServerDisconnected: Connection unexpectedly closed", "KeyError: 'total'")[at % 2],
+        when=datetime(2030, 1, 31, 11, 59 - at, tzinfo=UTC),
+        worker=NAMES[at % 3],
+        retries=at,
     )

@@ -1,7 +1,8 @@
 """What `grpcflow top` knows: rates from events, queues and lanes, workers, running tasks, failures. No terminal."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.client.cli.conftest import NAP, worker
@@ -188,7 +189,7 @@ def test_uptime_is_asked_once_for_each_worker_and_again_for_one_that_started_ane
 
 def test_text_of_strangers_is_cleaned_and_answers_of_no_shape_are_none() -> None:
     task = {**NAP, "name": EVIL, "args": [EVIL], "delivery_info": "odd", "worker_pid": "odd", "time_start": "odd"}
-    app = App(worker(EVIL, 1, EVIL, running=[task, {"id": 5}, {**NAP, "args": 7, "kwargs": [8]}]))  # type: ignore[list-item]
+    app = App(worker(EVIL, 1, EVIL, running=[task, {"id": 5}, {**NAP, "args": 7, "kwargs": [8]}]))
     app.connection.workers["w2"] = worker("w2", 2, "q")
     app.connection.workers["w2"].answers |= {"active": "odd", "stats": ["odd"]}
     app.connection.failed = [failure(1, task=EVIL, message=EVIL, worker=EVIL, id=EVIL)]
@@ -198,7 +199,7 @@ def test_text_of_strangers_is_cleaned_and_answers_of_no_shape_are_none() -> None
     gatherer.ask_workers()
     view = gatherer.view()
     lines = (*view.workers.lines, *view.queues.lines, *view.running.lines, *view.failures.lines)
-    texts = [value for line in lines for name in line.__slots__ for value in _texts(getattr(line, name))]
+    texts = [value for line in lines for one in fields(cast(Any, line)) for value in _texts(getattr(line, one.name))]
     assert [text for text in texts if not text.isprintable()] == []
     assert len(view.running.lines) == 2
     assert {line.call for line in view.running.lines} >= {"proj.tasks.nap(7, [8])"}

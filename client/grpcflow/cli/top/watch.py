@@ -7,6 +7,7 @@ one reads along with the events. What goes wrong with the coordinator is told in
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -184,16 +185,14 @@ class Watch:
         since = datetime.now(UTC) - timedelta(seconds=KEPT)
         wanted = EventFilter(None, max(1, round(since.timestamp() * 1000)), COUNTED, follow=True)
         while not self._over.is_set():
-            pages = self._app.connection.read_events(wanted, interval=_LOOK)
             try:
-                for page in pages:
-                    if self._over.is_set():
-                        return
-                    wanted = self._take(name, page, wanted)
+                with closing(self._app.connection.read_events(wanted, interval=_LOOK)) as pages:
+                    for page in pages:
+                        if self._over.is_set():
+                            return
+                        wanted = self._take(name, page, wanted)
             except errors.GrpcflowError as error:
                 self._faults.found[name] = clean(str(error))
-            finally:
-                pages.close()
             self._over.wait(self._interval)
 
     def _take(self, name: str, page: EventPage | None, wanted: EventFilter) -> EventFilter:
