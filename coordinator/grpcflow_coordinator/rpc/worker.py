@@ -10,6 +10,7 @@ from grpcflow_coordinator import values
 from grpcflow_coordinator.core.events import Raised, Report, StreamBroke, WorkerArrived, WorkerSpoke
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.loads import Loads
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.rpc import hello as worker_hello
 from grpcflow_coordinator.rpc.client import common_revision
@@ -25,9 +26,12 @@ CAPACITY_LIMIT = 100_000
 class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     """Hands work to workers."""
 
-    def __init__(self, engine: Engine, desk: ControlDesk, *, payload_limit: int, heartbeat: float) -> None:
+    def __init__(
+        self, engine: Engine, desk: ControlDesk, loads: Loads, *, payload_limit: int, heartbeat: float
+    ) -> None:
         self._engine = engine
         self._desk = desk
+        self._loads = loads
         self._payload_limit, self._heartbeat = payload_limit, heartbeat
 
     async def Work(
@@ -56,6 +60,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             stream.end()
             reader.cancel()
             self._desk.stream_ended(stream)
+            self._loads.forget(stream, stream.name)
             self._engine.post(StreamBroke(stream))
 
     async def Inputs(
@@ -89,6 +94,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                     raise Refusal("HELLO_EXPECTED", "a work stream has one hello, in its first message")
                 for reply in message.replies:
                     self._desk.answered(stream, reply)
+                if message.HasField("load") and id(stream) in self._engine.machine.cluster.by_stream:
+                    self._loads.hear(stream, stream.name, message.load)
                 self._engine.post(self._spoke(stream, message))
                 if message.goodbye:
                     await stream.acknowledged_up_to(message.sequence)
