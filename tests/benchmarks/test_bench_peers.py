@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import peers
 from benchmarks.peers import installation, running
-from benchmarks.peers.plan import SMALL, STEPS, UNITS
+from benchmarks.peers.plan import FOLDER_PREFIX, SMALL, STEPS, UNITS
 from benchmarks.peers.running import Found, Limits
 
 FOLDER = Path(__file__).resolve().parent
@@ -100,11 +100,14 @@ def test_an_interrupt_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest
     assert still_running(notes) == []
 
 
-def test_a_driver_ends_when_the_benchmark_is_killed() -> None:
+def test_a_driver_ends_and_drops_its_folder_when_the_benchmark_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / f"{FOLDER_PREFIX}1"
+    folder.mkdir()
     options = ["--steps", "chain", "--sizes", "{}"]
     driver = subprocess.Popen(
         [*FAKE, *options],
         env={**os.environ, "PYTHONPATH": str(SCRIPTS), "MISBEHAVE": "hang:chain"},
+        cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -115,6 +118,7 @@ def test_a_driver_ends_when_the_benchmark_is_killed() -> None:
     assert b"settings" in driver.stdout.readline()
     driver.stdin.close()
     assert driver.wait(20) == -signal.SIGKILL
+    assert not folder.exists()
     driver.stdout.close()
 
 

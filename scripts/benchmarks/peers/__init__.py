@@ -94,7 +94,7 @@ def _measured(python: Path, peer: str, sizes: Sizes, steps: Sequence[str]) -> Fo
         "BENCH_FSYNC": "1" if peer.endswith("-fsync") else "0",
     }
     command = [str(python), "-m", f"benchmarks.peers.{system}_peer"]
-    return running.measure(command, environment, sizes, running.Limits(), steps)
+    return running.measure(command, environment, sizes, running.limits_for(sizes.tasks), steps)
 
 
 def rows(peer: str, found: list[Found], steps: Sequence[str] = ()) -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.plan import STEPS, Sizes
+from benchmarks.peers.plan import FOLDER_PREFIX, STEPS, Sizes
 from benchmarks.processes import cpu_seconds, family
 
 #: Seconds that the workers get, after one of them has answered, to be there all.
@@ -185,8 +186,10 @@ def _cpu() -> float:
 
 
 def _end_with_the_parent() -> None:
-    """End the whole session's group when the other side is gone, however it went: then our input ends."""
+    """End our process group, and drop our folder, when the other side is gone, however it went: then our input ends."""
     sys.stdin.buffer.read()
+    if Path.cwd().name.startswith(FOLDER_PREFIX):
+        shutil.rmtree(Path.cwd(), ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 

@@ -51,5 +51,8 @@ class Sizes:
     payload_bytes: int = 1 << 20
 
 
+#: How the name of a driver's own folder begins: nothing else is ever removed.
+FOLDER_PREFIX = "bench-peer-"
+
 #: A smoke run: a few tasks of everything, in seconds.
 SMALL = Sizes(tasks=200, calls=20, members=20, chords=3, each=5, steps=5, payloads=3, payload_bytes=1 << 16)

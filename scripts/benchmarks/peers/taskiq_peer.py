@@ -1,4 +1,4 @@
-"""taskiq on a Redis list: two worker processes. Runs in the peers' own Python."""
+"""taskiq on a Redis stream: two worker processes. Runs in the peers' own Python."""
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from taskiq.serializers import ORJSONSerializer  # type: ignore[import-not-found,unused-ignore]
 from taskiq_pipelines import Pipeline, PipelineMiddleware  # type: ignore[import-not-found,unused-ignore]
-from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend  # type: ignore[import-not-found,unused-ignore]
+from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker  # type: ignore[import-not-found,unused-ignore]
 
 from benchmarks.peers import redis_server, work
 from benchmarks.peers.driver import NoWay, Peer, main, start
@@ -23,7 +23,10 @@ AT_ONCE = 32
 backend: Any = RedisAsyncResultBackend(
     redis_server.PATIENT_URL, keep_results=False, serializer=ORJSONSerializer(), max_connection_pool_size=AT_ONCE
 )
-broker: Any = ListQueueBroker(redis_server.PATIENT_URL, max_connection_pool_size=AT_ONCE).with_result_backend(backend)
+# From the start of the stream: what is sent before the first worker has its consumer group would be passed over.
+broker: Any = RedisStreamBroker(
+    redis_server.PATIENT_URL, consumer_id="0", max_connection_pool_size=AT_ONCE
+).with_result_backend(backend)
 broker = broker.with_serializer(ORJSONSerializer()).with_middlewares(PipelineMiddleware())
 
 
@@ -63,7 +66,7 @@ class TaskiqPeer(Peer):
     """taskiq, with chains by taskiq-pipelines."""
 
     settings = (
-        f"Redis list as broker and Redis results with hiredis, 2 worker processes, async tasks, uvloop, orjson, no "
+        f"Redis stream as broker and Redis results with hiredis, 2 worker processes, async tasks, uvloop, orjson, no "
         f"parsing of arguments, acks on receipt, prefetch 100; client: {AT_ONCE} calls at once, results looked at "
         f"every {PAUSE * 1e3:g} ms; chains by taskiq-pipelines"
     )
