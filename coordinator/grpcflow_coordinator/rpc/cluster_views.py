@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.lines import Line
-from grpcflow_coordinator.core.model import NodeState
+from grpcflow_coordinator.core.model import NO_LIMIT, NodeState
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.rpc import limit_views
+from grpcflow_coordinator.storage.records import Records
 from grpcflow_protos.v1 import control_service_pb2, load_pb2
+
+#: Lines of a lane that are looked at for the oldest call, one for each fairness and concurrency key.
+LINES_LOOKED_AT: Final = 100
 
 
 def worker(
@@ -68,6 +74,21 @@ def lane(lines: list[Line], cluster: Cluster, sessions: list[Session]) -> contro
         waiting=sum(line.queued for line in lines),
         blocked=_why_blocked(lines, cluster, sessions),
     )
+
+
+def oldest(lines: list[Line], records: Records) -> int | None:
+    """Return when the oldest of what waits was submitted, as Unix time in milliseconds; None: not known.
+
+    Of many lines the first few are looked at.
+    """
+    found: list[int] = []
+    for line in lines[:LINES_LOOKED_AT]:
+        heads = list(line.window)[:1] or records.entries(line.key, line.loaded_to, NO_LIMIT, 1)
+        if line.back:
+            heads.append(line.back[0][2])
+        graphs = (records.graph(head.graph) for head in heads)
+        found += (graph.created_ms for graph in graphs if graph is not None)
+    return min(found, default=None)
 
 
 def _why_blocked(lines: list[Line], cluster: Cluster, sessions: list[Session]) -> str:

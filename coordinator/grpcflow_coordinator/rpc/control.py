@@ -32,6 +32,9 @@ from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
 #: Most values of stamps that one revoke names.
 STAMPS_LIMIT: Final = 1_000
 
+#: Lanes of which it is told for how long the oldest call waits.
+AGES_TOLD: Final = 1_000
+
 _STATUS: Final = {
     "answered": control_service_pb2.REPLY_STATUS_ANSWERED,
     "no_reply": control_service_pb2.REPLY_STATUS_NO_REPLY,
@@ -201,8 +204,13 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         for line in cluster.lines.by_key.values():
             if line.queued > 0:
                 lanes.setdefault(line.key[:3], []).append(line)
+        records, now_ms = self._engine.committed, self._engine.now().wall_ms
+        found = [cluster_views.lane(lines, cluster, sessions) for _, lines in sorted(lanes.items())]
+        for info in found[:AGES_TOLD]:
+            oldest = cluster_views.oldest(lanes[info.queue, info.task, info.priority], records)
+            info.oldest_ms = 0 if oldest is None else max(1, now_ms - oldest)
         return control_service_pb2.ListQueuesResponse(
-            lanes=[cluster_views.lane(lines, cluster, sessions) for _, lines in sorted(lanes.items())],
+            lanes=found,
             paused=sorted(cluster.paused),
             scheduled=self._engine.committed.scheduled_count(),
         )

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from tests.coordinator.support.serving import BOUND, Wire, call, refused, serving
 
-from grpcflow_coordinator.core.model import text_id
+from grpcflow_coordinator.core.model import Now, text_id
 from grpcflow_protos.v1 import client_service_pb2, graph_service_pb2, value_pb2
 from grpcflow_protos.v1 import control_service_pb2 as pb
 
@@ -39,6 +39,18 @@ async def test_what_is_refused(method: str, given: dict[str, Any], code: str) ->
     async with serving() as wire:
         assert await refused(ask(wire, method, **given)) == (INVALID, code)
         await wire.works()
+
+
+async def test_of_each_lane_the_age_of_the_oldest_is_told() -> None:
+    time = [0]
+    async with serving(now=lambda: Now(1_750_000_000_000 + time[0], time[0] / 1_000)) as wire:
+        await wire.submit(call(task="a"))
+        time[0] = 40_000
+        await wire.submit(call(task="a"))
+        await wire.submit(call(task="b"))
+        time[0] = 45_000
+        lanes = (await ask(wire, "ListQueues")).lanes
+        assert [(lane.task, lane.waiting, lane.oldest_ms) for lane in lanes] == [("a", 2, 45_000), ("b", 1, 5_000)]
 
 
 async def test_a_paused_queue_says_so_and_a_purged_one_is_empty() -> None:

@@ -15,6 +15,8 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from grpcflow_coordinator.config import Config
+from grpcflow_coordinator.core.model import Now
+from grpcflow_coordinator.engine import system_now
 from grpcflow_coordinator.server import Coordinator
 from grpcflow_coordinator.storage.contract import Store
 from grpcflow_protos.v1 import (
@@ -233,11 +235,13 @@ class Session:
 
 
 @asynccontextmanager
-async def serving(store: Store | None = None, **settings: Any) -> AsyncIterator[Wire]:
+async def serving(
+    store: Store | None = None, *, now: Callable[[], Now] = system_now, **settings: Any
+) -> AsyncIterator[Wire]:
     """Serve a coordinator with a store in memory."""
     given: dict[str, Any] = {"data": "unused", "listen": "127.0.0.1:0", "memory": True} | settings
     config = Config(**given)
-    coordinator = Coordinator(config, store)
+    coordinator = Coordinator(config, store, now=now)
     await coordinator.start()
     options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
     try:
