@@ -9,6 +9,14 @@ from pathlib import Path
 
 import pytest
 from tests.cluster.harness import Cluster, cluster_in
+from tests.cluster.warm import WARM
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> Iterator[None]:
+    """Ends the process that forks the daemons, if there is one."""
+    yield
+    WARM.close()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.cluster.warm import WARM, Daemon
 
 from grpcflow import Grpcflow
 from grpcflow_protos.v1.control_service_pb2 import WorkerState
@@ -63,10 +64,21 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 class Process:
-    """One of our commands, running; its output goes to a file."""
+    """One of our commands, running; its output goes to a file.
 
-    def __init__(self, log: Path, *command: str, env: dict[str, str]) -> None:
+    Args:
+        log: where its output goes.
+        command: what follows `python -m`.
+        env: all of its environment.
+        warm: True: a daemon, forked from a process that has imported what it needs; see warm.py.
+    """
+
+    def __init__(self, log: Path, *command: str, env: dict[str, str], warm: bool = False) -> None:
         self.log = log
+        self.popen: subprocess.Popen[bytes] | Daemon
+        if warm:
+            self.popen = WARM.start(command, log=log, env=env)
+            return
         with log.open("ab") as file:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT, env=env, cwd=log.parent
@@ -131,7 +143,7 @@ class Cluster:
     def launch_coordinator(self, module: str, *options: str, **variables: str) -> Process:
         """Start a coordinator on the cluster's folder and port and wait for nothing."""
         command = [module, "--data", str(self.folder / "data"), "--listen", self.address, *options]
-        return self.launch("coordinator", *command, **variables)
+        return self._run("coordinator", *command, env=self.environment() | variables, warm=True)
 
     def _serves(self) -> bool:
         assert self.coordinator is not None
@@ -146,7 +158,7 @@ class Cluster:
     ) -> Process:
         """Start a worker (2 prefork children unless the options say otherwise) and wait until it is known."""
         command = ["grpcflow_worker", "-A", "cluster_tasks", "-n", name, "-Q", queues, "-c", "2", *options]
-        worker = self._run(name, *command, env=self.environment(address))
+        worker = self._run(name, *command, env=self.environment(address), warm=True)
         self.workers[name] = worker
         if wait:
             wait_for(f"worker {name} to be live", lambda: self.state_of(name) == "live" or self._ended(worker))
@@ -176,8 +188,8 @@ class Cluster:
         state = found.get(name)
         return None if state is None else WorkerState.Name(state).removeprefix("WORKER_STATE_").lower()
 
-    def _run(self, name: str, *command: str, env: dict[str, str] | None = None) -> Process:
-        process = Process(self.folder / f"{name}.log", *command, env=env or self.environment())
+    def _run(self, name: str, *command: str, env: dict[str, str], warm: bool = False) -> Process:
+        process = Process(self.folder / f"{name}.log", *command, env=env, warm=warm)
         self._all.append(process)
         return process
 
