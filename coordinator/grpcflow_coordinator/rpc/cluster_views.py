@@ -6,7 +6,8 @@ from typing import Final
 
 from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.lines import Line
-from grpcflow_coordinator.core.model import NO_LIMIT, NodeState
+from grpcflow_coordinator.core.model import NodeState
+from grpcflow_coordinator.core.ordering import NO_LIMIT
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.rpc import limit_views
 from grpcflow_coordinator.storage.records import Records
