@@ -298,6 +298,15 @@ def _no_color(_ctx: click.Context, _parameter: click.Parameter, wanted: bool) ->
         os.environ["NO_COLOR"] = "1"
 
 
+def _take_addresses(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    """Note addresses that can be meant; other schemes than HOST:PORT, such as `unix:`, are gRPC's to read."""
+    for address in (value or "").split(","):
+        if value is not None and ":" not in address:
+            raise click.BadParameter(f"{address.strip()!r} has no port; for example {address.strip() or 'HOST'}:50551.")
+    if value is not None:
+        ctx.ensure_object(Invocation).coordinator = value
+
+
 def reach_options(command: _Command) -> _Command:
     """Add the options that say where the coordinator is, `-A` and `--coordinator`, and `--no-color`."""
     plain = click.option(
@@ -321,7 +330,7 @@ def reach_options(command: _Command) -> _Command:
         "--coordinator",
         metavar="HOST:PORT",
         expose_value=False,
-        callback=_remember("coordinator"),
+        callback=_take_addresses,
         help="The coordinator; else the app's, else GRPCFLOW_COORDINATOR, else 127.0.0.1:50551.",
     )
     return app(coordinator(plain(command)))

@@ -90,8 +90,12 @@ def show_overview(said: Invocation) -> None:
     # Two questions at once: a worker that is silent costs its time-out only once.
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(inspect.stats)
-        active = inspect.active()
-        stats = asked.result()
+        try:
+            active = inspect.active()
+            stats = asked.result()
+        except KeyboardInterrupt:
+            connection.close()  # ends the other question, too: the pool waits for it
+            raise
     named = {*stats, *active, *stats.no_reply, *stats.disconnected}
     sessions = [session for session in connection.list_workers() if session.name in named or everybody]
     rows = worker_rows(sessions, stats, active)

@@ -4,6 +4,7 @@ It stands in for `grpcflow.connection.Connection`: the same methods, no network,
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -70,6 +71,7 @@ class FakeConnection(AlsoAwaited):
         self.pending_submitted = False
         self.queues = control_pb2.ListQueuesResponse()
         self.error: Exception | None = None
+        self.closed = threading.Event()
         #: Commands that there are, and the targets of what was asked of some workers only.
         self.commands: list[control_pb2.AvailableCommand] = []
         self.targets: list[Targets] = []
@@ -94,6 +96,9 @@ class FakeConnection(AlsoAwaited):
             for reply in replies:
                 on_reply(reply)
         return replies
+
+    def close(self) -> None:
+        self.closed.set()
 
     def list_commands(self) -> list[control_pb2.AvailableCommand]:
         return self.commands

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from click.testing import Result
-from tests.client.cli.fake_coordinator import FakeConnection
+from tests.client.cli.fake_coordinator import FakeConnection, FakeReply
 
 from grpcflow import errors
 from grpcflow_protos.v1 import control_service_pb2 as control_pb2
@@ -135,6 +135,19 @@ def test_ctrl_c_is_exit_code_130_without_a_traceback(typed: Type, cluster: FakeC
     cluster.error = KeyboardInterrupt()  # type: ignore[assignment]
     result = typed("ctl", "status")
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "")
+
+
+def test_ctrl_c_ends_both_questions_of_the_overview(
+    typed: Type, cluster: FakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(command: str, *_: object) -> list[FakeReply]:
+        if command == "active":
+            raise KeyboardInterrupt
+        assert cluster.closed.wait(20), "the other question goes on until its time is over"
+        return []
+
+    monkeypatch.setattr(cluster, "inspect", interrupted)
+    assert typed("ctl", "inspect", "-t", "3600").exit_code == 130
 
 
 @pytest.mark.parametrize(

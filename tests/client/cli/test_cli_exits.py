@@ -60,6 +60,8 @@ def test_an_error_means_the_same_in_every_command(
         (["status"], 0),
         (["nonsense"], 2),
         (["status", "--nonsense"], 2),
+        (["status", "--coordinator", "localhost"], 2),
+        (["--coordinator", "", "status"], 2),
         (["result"], 2),
         (["result", "known"], 0),
         (["result", "failed"], 1),
