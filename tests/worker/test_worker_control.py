@@ -25,12 +25,14 @@ class Desk:
         self.executor = FakeExecutor()
         self.asked_to_leave = 0
         self.woken = 0
+        self.loads_told = 0
         facts = Facts(
             session=self.session,
             executor=self.executor,
             registered=Registered(("t.nap", "t.add"), {"timezone": "UTC"}),
             shutdown=self._shutdown,
             wake=self._wake,
+            tell_load=self._tell_load,
             now=lambda: 160.0,
             started_at=100.0,
         )
@@ -41,6 +43,9 @@ class Desk:
 
     def _wake(self) -> None:
         self.woken += 1
+
+    def _tell_load(self) -> None:
+        self.loads_told += 1
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """The reply, which must not be an error."""
@@ -67,6 +72,11 @@ class Desk:
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
+
+
+def test_a_heartbeat_on_demand_tells_the_load(desk: Desk) -> None:
+    assert desk.ask("heartbeat") == {"ok": "heartbeat sent"}
+    assert (desk.loads_told, desk.woken) == (1, 1)
 
 
 def test_ping(desk: Desk) -> None:
