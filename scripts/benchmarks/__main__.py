@@ -33,7 +33,8 @@ def run_rounds(options: Options, journal: report.Journal) -> None:
     for number in range(1, options.rounds + 1):
         found = registry.run_round(measurements, options.sizes)
         peers = comparing.run_round(options.compare, options.small) if options.compare else []
-        found["celery"] = comparing.celery(peers)
+        if peers:
+            found["celery"] = comparing.celery(peers)
         facts = {"floor_per_second": found.get("floor bulk", {}).get("per_second")}
         journal.write(map(as_record, lines(rows, number, found, options.sizes)), **facts)
         figures = [{"kind": "figures", "name": name, "round": number, **each} for name, each in found.items()]
@@ -62,17 +63,13 @@ def tell(options: Options, journal: report.Journal) -> bool:
     told = [from_record(record) for record in journal.records if record["kind"] == "row"]
     verdicts = judged(registry.ROWS.values(), told)
     peers = comparing.medians(record for record in journal.records if record["kind"] == "peer")
-    tables = [
-        (report.COLUMNS, list(map(report.cells, verdicts))),
-        (report.PEER_COLUMNS, list(map(report.peer_cells, peers))),
-    ]
     rounds = max((verdict.rounds for verdict in verdicts), default=0)
-    facts = journal.records[0]["machine"] if journal.records else {}
-    for columns, cells in tables:
-        if cells and options.markdown:
-            print(report.markdown(report.heading(facts, rounds), columns, cells))
-        elif cells:
-            report.show(report.heading(facts, rounds), columns, cells)
+    heading = report.heading(journal.records[0]["machine"] if journal.records else {}, rounds)
+    tell_table = report.print_markdown if options.markdown else report.show
+    if verdicts:
+        tell_table(heading, report.COLUMNS, list(map(report.cells, verdicts)))
+    if peers:
+        tell_table(f"{heading}; {report.OURS}", report.PEER_COLUMNS, list(map(report.peer_cells, peers)))
     for record in journal.records:
         if record["kind"] in {"growth", "micro"}:
             print(report.plain(record))
@@ -80,8 +77,11 @@ def tell(options: Options, journal: report.Journal) -> bool:
         for file in plots.draw(journal.records, options.plots):
             print(f"drawn: {file}")
     missed = [verdict.row.name for verdict in verdicts if verdict.met is False]
-    if missed and options.check:
-        print(f"missed: {', '.join(missed)}", file=sys.stderr)
+    not_judged = [verdict.row.name for verdict in verdicts if verdict.met is None and verdict.row.must is not None]
+    if options.check:
+        for what, names in (("missed", missed), ("not judged, for want of what they are compared with", not_judged)):
+            if names:
+                print(f"{what}: {', '.join(names)}", file=sys.stderr)
     return not missed
 
 

@@ -53,7 +53,7 @@ def _loop(_cluster: Cluster, sizes: Sizes) -> Figures:
     values = [result.get(timeout=LIMIT) for result in results]
     seconds = time.perf_counter() - start
     check(values, [number + 1 for number in range(sizes.loop)], "a loop in a batch")
-    return {"seconds": seconds, "submit_s": submitted, "per_second": sizes.loop / seconds}
+    return {"seconds": seconds, "submit_s": submitted, "get_s": seconds - submitted, "per_second": sizes.loop / seconds}
 
 
 async def there_and_back(number: int) -> int:

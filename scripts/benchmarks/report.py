@@ -22,6 +22,9 @@ PEER_COLUMNS = ("measure", "peer", "durability", "theirs", "grpcflow", "times be
 #: Characters of a line, at least: a table that is folded to less cannot be read.
 WIDTH = 170
 
+#: What stands beside the durability of others.
+OURS = "grpcflow syncs every commit before it says yes"
+
 _LEFT = frozenset({"measure", "compared with", "peer", "durability"})
 
 
@@ -76,6 +79,11 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
     console = rich.console.Console()
     console.width = max(console.width, WIDTH)
     console.print(table)
+
+
+def print_markdown(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as Markdown."""
+    print(markdown(title, columns, rows))
 
 
 def markdown(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

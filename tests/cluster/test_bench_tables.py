@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from benchmarks import __main__ as bench  # noqa: E402
 from benchmarks import comparing, machine, micro, options, plots, registry, report, rows  # noqa: E402
 
 LESS = rows.Row("wait", "a wait", "ms", ("ours", "ms"), "less", ("floor", "ms"), "floor", must=1.6, aim=1.2)
@@ -49,9 +50,9 @@ def test_a_must_is_met_by_the_ratio_or_where_nothing_is_compared_by_the_value(
 
 
 def test_the_ratio_is_the_median_of_the_rounds_ratios_and_the_spread_theirs() -> None:
-    pairs = [(10.0, 10.0), (20.0, 10.0), (90.0, 30.0)]
+    pairs = [(10.0, 10.0), (20.0, 5.0), (90.0, 30.0)]
     found = verdict(LESS, *({"ours": {"ms": ours}, "floor": {"ms": floor}} for ours, floor in pairs))
-    assert (found.rounds, found.value, found.compared, found.ratio, found.spread) == (3, 20.0, 10.0, 2.0, 1.0)
+    assert (found.rounds, found.value, found.compared, found.ratio, found.spread) == (3, 20.0, 10.0, 3.0, 1.0)
 
 
 def test_every_row_shows_figures_that_a_measurement_or_celery_gives() -> None:
@@ -101,6 +102,21 @@ def test_peers_stand_beside_ours_of_the_same_round_and_those_left_out_say_why() 
     assert report.peer_cells(middle[2])[3] == "it has no chains"
 
 
+@pytest.mark.parametrize(("megabytes", "code"), [(400.0, 0), (401.0, 1)])
+def test_a_run_that_is_to_check_ends_with_one_where_a_must_is_missed(
+    megabytes: float, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = report.Journal({"cpus": 2}, tmp_path / "figures")
+    found = {"backlog": {"mb": megabytes}, "chain": {"ms": 1.0}}
+    told = rows.lines([registry.ROWS["backlog_memory"], registry.ROWS["chain"]], 1, found, rows.Sizes())
+    journal.write(map(rows.as_record, told))
+    assert bench.run(options.parse(["--from", str(tmp_path / "figures"), "--check", "--markdown"])) == code
+    printed = capsys.readouterr()
+    assert f"| 5,000,000 queued: anonymous memory | {megabytes:.0f} MB |" in printed.out
+    assert ("missed: backlog_memory" in printed.err) == bool(code)
+    assert "not judged, for want of what they are compared with: chain" in printed.err
+
+
 def test_the_options_choose_rows_and_sizes() -> None:
     assert options.parse([]).families == ("rounds",)
     assert options.parse(["--idle", "--backlog", "1000"]).families == ("backlog", "idle")
@@ -116,6 +132,8 @@ def test_the_options_choose_rows_and_sizes() -> None:
 def test_what_takes_too_long_is_given_up() -> None:
     with pytest.raises(SystemExit, match=r"the wait took more than 0\.01 s"), machine.deadline(0.01, "the wait"):
         signal.pause()
+    with machine.deadline(1_000, "the wait"):
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1_000
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
