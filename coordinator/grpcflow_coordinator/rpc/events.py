@@ -48,7 +48,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         """Give events in order."""
         wanted = _Wanted(self._engine.committed, request, self._graph(request.id))
         after, left = await self._start(request), request.limit
-        reading, beats = Reading(self._feed), _Beats(self._loads, request)
+        reading, beats = Reading(self._feed), Beats(self._loads, request)
         asked = bool(request.after or request.since_ms)
         while True:
             page, missed = await reading.page(after, AT_ONCE)
@@ -75,7 +75,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
             else:
                 await self._more(after, beats)
 
-    async def _more(self, after: int, beats: _Beats) -> None:
+    async def _more(self, after: int, beats: Beats) -> None:
         """Wait until there is something to tell, or for so long that the reader is to hear that he is heard."""
         for _ in range(round(BEAT / LOOK) if beats.wanted else 1):
             await self._feed.more(after, LOOK if beats.wanted else BEAT)
@@ -114,7 +114,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         return pb.PublishEventResponse(offset=self._feed.publish(request.type, request.fields, graph, nodes))
 
 
-class _Beats:
+class Beats:
     """Gives one reader the heartbeats that came since he was given some: of each worker the newest."""
 
     def __init__(self, loads: Loads, request: pb.ReadEventsRequest) -> None:
@@ -138,8 +138,8 @@ class _Beats:
         if not self.waiting:
             return
         request, given = self._request, 0
-        for beat in self._loads.since(self._seen):
-            self._seen = beat.number
+        seen, self._seen = self._seen, self._loads.count
+        for beat in self._loads.since(seen):
             if beat.time_ms < request.since_ms or not fnmatchcase(beat.worker, request.worker or "*"):
                 continue
             event = pb.Event(offset=offset, time_ms=beat.time_ms, worker=beat.worker, load=beat.load)
@@ -148,7 +148,6 @@ class _Beats:
             given += 1
             if given == limit:
                 return
-        self._seen = self._loads.count
 
 
 class _Wanted:

@@ -12,6 +12,7 @@ from tests.coordinator.support.serving import BOUND, Wire, Worker, call, hello, 
 from grpcflow_coordinator.core.model import Now
 from grpcflow_coordinator.loads import Loads
 from grpcflow_coordinator.rpc import events as rpc_events
+from grpcflow_coordinator.rpc.events import Beats
 from grpcflow_protos.v1 import control_service_pb2, event_service_pb2_grpc, load_pb2, worker_service_pb2
 from grpcflow_protos.v1 import event_service_pb2 as pb
 
@@ -130,3 +131,13 @@ def test_a_stream_that_was_replaced_takes_nothing_with_it() -> None:
     loads.forget(new, "w")
     assert loads.of("w") is None
     assert list(loads.since(0)) == []
+
+
+def test_who_has_gone_again_is_not_waited_for() -> None:
+    loads = Loads(lambda: Now(1, 0.0))
+    beats, stream = Beats(loads, pb.ReadEventsRequest(heartbeats=True, follow=True)), object()
+    loads.hear(stream, "w", load_pb2.WorkerLoad(running=1))
+    assert beats.waiting
+    loads.forget(stream, "w")
+    assert list(beats.fresh(1, 0)) == []
+    assert not beats.waiting, "else the reader would look again at once, for ever"
