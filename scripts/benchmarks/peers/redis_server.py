@@ -29,6 +29,9 @@ DURABILITY = (
     else "nothing is durable: Redis without persistence and without fsync"
 )
 
+#: By default Redis drops a subscriber that is 32 MB behind, and Celery's client then misses large results for good.
+UNBOUNDED = ("--client-output-buffer-limit", "pubsub", "0", "0", "0")
+
 #: Seconds in which the server must answer.
 START_LIMIT = 15.0
 
@@ -61,8 +64,8 @@ def start_redis() -> str:
 
     path = find()
     persistence = ("--appendonly", "yes", "--appendfsync", "always") if SYNCED else ("--appendonly", "no")
-    options = ("--port", str(PORT), "--bind", "127.0.0.1", "--save", "", "--dir", str(Path.cwd()), *persistence)
-    process = start(path, *options, log="redis")
+    place = ("--port", str(PORT), "--bind", "127.0.0.1", "--dir", str(Path.cwd()))
+    process = start(path, *place, "--save", "", *persistence, *UNBOUNDED, log="redis")
     client = redis.Redis.from_url(URL)
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
