@@ -6,12 +6,12 @@ Holds what was defined; workers run it. It may not import grpc or protobuf.
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, cast, overload
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
 
-__all__ = ["AppCommand", "AppCommands", "CommandState"]
+__all__ = ["AppCommand", "AppCommands", "CommandOptions", "CommandState"]
 
 #: What `control_command` returns is the handler itself.
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -89,6 +89,19 @@ class AppCommand:
         }
 
 
+class CommandOptions(TypedDict, total=False):
+    """What can be said of a command where it is defined; ``control_command`` tells what each means."""
+
+    name: str | None
+    args: Iterable[tuple[str, Any]]
+    signature: str | None
+    variadic: str | None
+    alias: str | None
+    default_timeout: float
+    visible: bool
+    help: str | None
+
+
 class AppCommands:
     """The part of an app that holds its commands."""
 
@@ -104,18 +117,7 @@ class AppCommands:
     @overload
     def control_command(self, function: Handler) -> Handler: ...
     @overload
-    def control_command(
-        self,
-        *,
-        name: str | None = None,
-        args: Iterable[tuple[str, Any]] = (),
-        signature: str | None = None,
-        variadic: str | None = None,
-        alias: str | None = None,
-        default_timeout: float = 1.0,
-        visible: bool = True,
-        help: str | None = None,
-    ) -> Callable[[Handler], Handler]: ...
+    def control_command(self, **options: Unpack[CommandOptions]) -> Callable[[Handler], Handler]: ...
     def control_command(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Define a command that changes something in each worker: ``app.control.broadcast(NAME, arguments=...)``.
 
@@ -137,18 +139,7 @@ class AppCommands:
     @overload
     def inspect_command(self, function: Handler) -> Handler: ...
     @overload
-    def inspect_command(
-        self,
-        *,
-        name: str | None = None,
-        args: Iterable[tuple[str, Any]] = (),
-        signature: str | None = None,
-        variadic: str | None = None,
-        alias: str | None = None,
-        default_timeout: float = 1.0,
-        visible: bool = True,
-        help: str | None = None,
-    ) -> Callable[[Handler], Handler]: ...
+    def inspect_command(self, **options: Unpack[CommandOptions]) -> Callable[[Handler], Handler]: ...
     def inspect_command(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Define a question that changes nothing: ``app.control.inspect().ask(NAME, arguments)``.
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FailedControl"]
 
+#: Ids of calls, each with that of its graph; empty: not known. Here, since the class has a method `list`.
+Pairs: TypeAlias = list[tuple[str, str]]
+
 
 class FailedControl:
     """The calls that failed for good: those that failed themselves, not what failed because of them.
@@ -91,8 +94,7 @@ class FailedControl:
         Raises:
             ValueError: Both are given, or neither: everything is ``task="*"``.
         """
-        found = self._app.connection.list_failed(_checked(filters)) if _by_filter(calls, filters) else _pieces(calls)
-        return self._app.connection.retry_failed([_pair(one) for one in found])
+        return self._app.connection.retry_failed(self._pairs(calls, filters))
 
     async def aretry(
         self,
@@ -100,12 +102,7 @@ class FailedControl:
         **filters: Unpack[FailedFilter],
     ) -> RetriedCalls:
         """Run again what did not succeed, on the running event loop; see ``retry``."""
-        connection = on_loop(self._app)
-        if _by_filter(calls, filters):
-            return await connection.aretry_failed(
-                [_pair(one) async for one in connection.alist_failed(_checked(filters))]
-            )
-        return await connection.aretry_failed([_pair(one) for one in _pieces(calls)])
+        return await on_loop(self._app).aretry_failed(await self._apairs(calls, filters))
 
     def purge(
         self,
@@ -122,8 +119,7 @@ class FailedControl:
             ValueError: As for ``retry``.
             InvalidRequest: An id is too long.
         """
-        found = self._app.connection.list_failed(_checked(filters)) if _by_filter(calls, filters) else _pieces(calls)
-        return self._app.connection.purge_failed([_pair(one)[0] for one in found])
+        return self._app.connection.purge_failed([id for id, _ in self._pairs(calls, filters)])
 
     async def apurge(
         self,
@@ -131,10 +127,17 @@ class FailedControl:
         **filters: Unpack[FailedFilter],
     ) -> int:
         """Take calls off the list, on the running event loop; see ``purge``."""
-        connection = on_loop(self._app)
+        return await on_loop(self._app).apurge_failed([id for id, _ in await self._apairs(calls, filters)])
+
+    def _pairs(self, calls: "_Calls", filters: FailedFilter) -> "Pairs":
+        """Return the calls that are meant, each with the id of its graph."""
+        found = self._app.connection.list_failed(_checked(filters)) if _by_filter(calls, filters) else _pieces(calls)
+        return [_pair(one) for one in found]
+
+    async def _apairs(self, calls: "_Calls", filters: FailedFilter) -> "Pairs":
         if _by_filter(calls, filters):
-            return await connection.apurge_failed([one.id async for one in connection.alist_failed(_checked(filters))])
-        return await connection.apurge_failed([_pair(one)[0] for one in _pieces(calls)])
+            return [_pair(one) async for one in on_loop(self._app).alist_failed(_checked(filters))]
+        return [_pair(one) for one in _pieces(calls)]
 
 
 def _checked(filters: FailedFilter) -> FailedFilter:
