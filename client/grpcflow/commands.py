@@ -69,20 +69,22 @@ class Heard:
     def _each(self, stream: Any) -> Iterator[Any]:
         count = 0
         for message in stream:
-            yield message
-            count += self._hear(message)
-            if count == self._most:
-                stream.cancel()
-                return
+            for one in _apart(message):
+                yield one
+                count += self._hear(one)
+                if count == self._most:
+                    stream.cancel()
+                    return
 
     async def _awaited(self, stream: Any) -> AsyncIterator[Any]:
         count = 0
         async for message in stream:
-            yield message
-            count += self._hear(message)
-            if count == self._most:
-                stream.cancel()
-                return
+            for one in _apart(message):
+                yield one
+                count += self._hear(one)
+                if count == self._most:
+                    stream.cancel()
+                    return
 
     def _hear(self, message: Any) -> bool:
         """Tell of an answer; return whether the worker answered."""
@@ -272,7 +274,7 @@ class Commands:
         except errors.UnknownDestination as error:
             error.known = tuple(worker.name for worker in await self.alist_workers())
             raise
-        return [_reply(one) for one in answers]
+        return [_reply(one) for answer in answers for one in _apart(answer)]
 
 
 def _request(
@@ -298,7 +300,17 @@ def _request(
         "queues": targets.queues,
         "labels": targets.labels,
         "limit": targets.upcoming,
+        "together": True,
     }
+
+
+def _apart(message: Any) -> list[Any]:
+    """Return the answers of a message one by one."""
+    if not message.more:
+        return [message]
+    more = list(message.more)
+    del message.more[:]
+    return [message, *more]
 
 
 def _reply(message: control_service_pb2.InspectResponse | control_service_pb2.ControlResponse) -> Reply:

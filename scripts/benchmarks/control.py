@@ -53,12 +53,10 @@ async def work(stub: Any, number: int) -> None:
     stream = stub.Work()
     hello = pb.WorkerHello(name=f"w{number:03}", session=os.urandom(16), tasks=["t"], queues=["q"], revision=1)
     await stream.write(pb.WorkRequest(sequence=1, hello=hello))
-    sequence = 1
     while isinstance(message := await stream.read(), pb.WorkResponse):
         if message.commands:
-            sequence += 1
             replies = [pb.ControlReply(id=command.id, reply=b'{"ok": "pong"}') for command in message.commands]
-            await stream.write(pb.WorkRequest(sequence=sequence, replies=replies))
+            await stream.write(pb.WorkRequest(replies=replies))
 
 
 async def fleet(address: str) -> None:

@@ -410,12 +410,10 @@ class Session:
         """
         if self.phase is not Phase.ONLINE or self._gathers():
             return None
-        message = pb.WorkRequest(sequence=self._sequence + 1)
         if self._replies:
-            # A message of their own: a large answer beside a full batch could outgrow the transport.
-            said = self._fill_replies(message)
-        else:
-            said = self._fill_ends(message)
+            return self._next_replies()
+        message = pb.WorkRequest(sequence=self._sequence + 1)
+        said = self._fill_ends(message)
         said |= self._fill_changes(message)
         if not said and self._may_leave():
             message.goodbye = said = True
@@ -442,13 +440,18 @@ class Session:
         heard = self._drain_sequence is None or self._drain_beats >= DRAIN_BEATS
         return self.draining and self.settled and heard
 
-    def _fill_replies(self, message: pb.WorkRequest) -> bool:
+    def _next_replies(self) -> pb.WorkRequest:
+        """A message of their own: a large answer beside a full batch could outgrow the transport.
+
+        It has no number, for nobody need acknowledge it: who asked has waited only for so long.
+        """
+        message = pb.WorkRequest()
         room = limits.BATCH_BYTES
         while self._replies and (room > 0 or not message.replies):
             reply = self._replies.popleft()
             room -= len(reply.reply) + len(reply.error)
             message.replies.append(reply)
-        return True
+        return message
 
     def _fill_ends(self, message: pb.WorkRequest) -> bool:
         starts = [token for token in self._starts_to_tell if token in self._open]

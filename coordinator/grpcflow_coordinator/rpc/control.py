@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from grpcflow_coordinator.core.effects import RevokeDone
 from grpcflow_coordinator.core.events import (
@@ -24,7 +24,7 @@ from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.loads import Loads
 from grpcflow_coordinator.rpc import cluster_views, commands, convert, hello, limit_views, retention_views
 from grpcflow_coordinator.rpc.asking import check_room, done
-from grpcflow_coordinator.rpc.desk import ControlDesk
+from grpcflow_coordinator.rpc.desk import Answer, ControlDesk
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT
 from grpcflow_coordinator.rpc.questions import Questions
 from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
@@ -34,6 +34,8 @@ STAMPS_LIMIT: Final = 1_000
 
 #: Lanes of which it is told for how long the oldest call waits.
 AGES_TOLD: Final = 1_000
+
+Told = TypeVar("Told", control_service_pb2.InspectResponse, control_service_pb2.ControlResponse)
 
 _STATUS: Final = {
     "answered": control_service_pb2.REPLY_STATUS_ANSWERED,
@@ -56,19 +58,15 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         self, request: control_service_pb2.InspectRequest, context: Any
     ) -> AsyncIterator[control_service_pb2.InspectResponse]:
         """Ask a question."""
-        async for answer in self._questions.ask(request, context.peer(), control=False):
-            yield control_service_pb2.InspectResponse(
-                worker=answer.worker, status=_STATUS[answer.status], reply=answer.reply, error=answer.error
-            )
+        async for answers in self._questions.ask(request, context.peer(), control=False):
+            yield _told(control_service_pb2.InspectResponse, answers)
 
     async def Control(
         self, request: control_service_pb2.ControlRequest, context: Any
     ) -> AsyncIterator[control_service_pb2.ControlResponse]:
         """Ask for a change."""
-        async for answer in self._questions.ask(request, context.peer(), control=True):
-            yield control_service_pb2.ControlResponse(
-                worker=answer.worker, status=_STATUS[answer.status], reply=answer.reply, error=answer.error
-            )
+        async for answers in self._questions.ask(request, context.peer(), control=True):
+            yield _told(control_service_pb2.ControlResponse, answers)
 
     async def Revoke(
         self, request: control_service_pb2.RevokeRequest, context: Any
@@ -214,6 +212,16 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
             paused=sorted(cluster.paused),
             scheduled=self._engine.committed.scheduled_count(),
         )
+
+
+def _told(kind: type[Told], answers: Sequence[Answer]) -> Told:
+    """Return the message that tells some answers: the first, and with it the others."""
+    told: list[Any] = [
+        kind(worker=one.worker, status=_STATUS[one.status], reply=one.reply, error=one.error) for one in answers
+    ]
+    first: Told = told[0]
+    first.more.extend(told[1:])
+    return first
 
 
 def _signal(name: str) -> str:

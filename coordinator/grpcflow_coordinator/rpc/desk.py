@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from grpcflow_coordinator.core.presence import Session
 from grpcflow_coordinator.streams import WorkerStream
 from grpcflow_protos.v1 import worker_service_pb2
+
+#: Seconds that an answer waits for others where more than so many are still to come.
+MOMENT: Final = 0.002
+MANY: Final = 8
 
 
 @dataclass(slots=True, frozen=True)
@@ -21,6 +25,9 @@ class Answer:
     reply: bytes = b""
     error: str = ""
 
+
+#: A target and what became of it.
+Came = tuple[Session, Answer]
 
 #: How the reply to one question, or None where its stream ended, is taken.
 Taker = Callable[["worker_service_pb2.ControlReply | None"], None]
@@ -46,9 +53,16 @@ class ControlDesk:
 
     async def ask(
         self, command: str, arguments: bytes, targets: Sequence[Session], seconds: float
-    ) -> AsyncIterator[tuple[Session, Answer]]:
-        """Ask each target and give the answers as they come; the wait ends after so many seconds."""
-        coming: asyncio.Queue[tuple[Session, Answer] | None] = asyncio.Queue()
+    ) -> AsyncIterator[list[Came]]:
+        """Ask each target and give the answers as they come, those of one moment together.
+
+        Args:
+            command: what is asked.
+            arguments: one JSON object.
+            targets: whom.
+            seconds: after which the wait ends.
+        """
+        coming: asyncio.Queue[Came | None] = asyncio.Queue()
         asked: dict[int, tuple[WorkerStream, Session]] = {}
         for session in targets:
             stream = session.stream
@@ -59,11 +73,12 @@ class ControlDesk:
         timer = asyncio.get_running_loop().call_later(seconds, coming.put_nowait, None)
         try:
             silent = {session.id: session for session in targets}
-            while silent and (came := await coming.get()) is not None:
-                del silent[came[0].id]
-                yield came
-            for session in silent.values():
-                yield session, Answer(session.name, "no_reply")
+            while silent and (together := await _come(coming, many=len(silent) > MANY)):
+                for session, _ in together:
+                    del silent[session.id]
+                yield together
+            if silent:
+                yield [(session, Answer(session.name, "no_reply")) for session in silent.values()]
         finally:
             timer.cancel()
             for number, (stream, _) in asked.items():
@@ -75,7 +90,7 @@ class ControlDesk:
         session: Session,
         command: str,
         arguments: bytes,
-        coming: asyncio.Queue[tuple[Session, Answer] | None],
+        coming: asyncio.Queue[Came | None],
     ) -> int:
         """Send a question; the answer goes into the queue, once."""
         number = self._next_id
@@ -101,3 +116,20 @@ class ControlDesk:
             found.pop(number, None)
             if not found:
                 del self._open[stream]
+
+
+async def _come(coming: asyncio.Queue[Came | None], *, many: bool) -> list[Came]:
+    """Wait for the next answer, and return it with those that came with it; nothing where the time is over."""
+    first = await coming.get()
+    if first is None:
+        return []
+    if many:
+        await asyncio.sleep(MOMENT)
+    together = [first]
+    while not coming.empty():
+        another = coming.get_nowait()
+        if another is None:
+            coming.put_nowait(None)  # the time is over: the next call says so
+            break
+        together.append(another)
+    return together

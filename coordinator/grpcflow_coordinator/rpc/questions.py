@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -44,8 +44,8 @@ class Questions:
         self._revoked = revoked
         self._crowd = Crowd()
 
-    async def ask(self, request: _Request, client: str, *, control: bool) -> AsyncIterator[Answer]:
-        """Carry out one request; the answers come as the workers give them.
+    async def ask(self, request: _Request, client: str, *, control: bool) -> AsyncIterator[list[Answer]]:
+        """Carry out one request; the answers come as the workers give them, those of one moment together.
 
         Args:
             request: what is asked, and whom.
@@ -61,8 +61,9 @@ class Questions:
             if not any((request.destination, request.patterns, request.queues, request.labels)):
                 chosen = [session for session in chosen if session.id in able]
             limit = min(request.limit or DEFAULT_LIMIT, LARGEST_LIMIT)
-            async for answer in self._answers(request, command, chosen, limit):
-                yield answer
+            async for answers in self._answers(request, command, chosen, limit):
+                for some in _portions(answers, together=request.together):
+                    yield some
 
     def _able(self, command: str, sessions: list[Session], *, control: bool) -> set[bytes]:
         """Return the sessions that know a command, by their ids; our own all of them know."""
@@ -80,23 +81,17 @@ class Questions:
 
     async def _answers(
         self, request: _Request, command: str, chosen: list[Session], limit: int
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[list[Answer]]:
         """Answer what the coordinator knows, and ask the workers for the rest."""
         if command in {"scheduled", "revoked"}:
-            for answer in await self._known(command, chosen, limit):
-                yield answer
+            yield await self._known(command, chosen, limit)
             return
         more: dict[bytes, list[bytes]] = {}
         if command == "reserved":
             more = await Upcoming(self._engine, limit).queued(_connected(chosen))
         seconds = min(request.timeout_ms or DEFAULT_TIMEOUT_MS, LONGEST_TIMEOUT_MS) / 1000
-        async for session, answer in self._desk.ask(command, request.arguments, chosen, seconds):
-            items = more.get(session.id)
-            if items and answer.status == "answered" and not answer.error:
-                reply = merged(answer.reply, items, limits.PAYLOAD_LIMIT)
-                yield Answer(answer.worker, answer.status, reply)
-            else:
-                yield answer
+        async for came in self._desk.ask(command, request.arguments, chosen, seconds):
+            yield [_completed(answer, more.get(session.id, [])) for session, answer in came]
 
     async def _known(self, command: str, chosen: list[Session], limit: int) -> list[Answer]:
         """Answer for the workers, of which none need be asked."""
@@ -112,6 +107,28 @@ class Questions:
             else Answer(session.name, "disconnected")
             for session in chosen
         ]
+
+
+def _completed(answer: Answer, items: list[bytes]) -> Answer:
+    """Return an answer with what the coordinator adds to it."""
+    if not items or answer.status != "answered" or answer.error:
+        return answer
+    return Answer(answer.worker, answer.status, merged(answer.reply, items, limits.PAYLOAD_LIMIT))
+
+
+def _portions(answers: list[Answer], *, together: bool) -> Iterator[list[Answer]]:
+    """Divide answers among messages: each one alone, or as many as a message has room for."""
+    portion: list[Answer] = []
+    size = 0
+    for answer in answers:
+        added = len(answer.reply) + len(answer.error)
+        if portion and (not together or size + added > limits.BATCH_BYTES):
+            yield portion
+            portion, size = [], 0
+        portion.append(answer)
+        size += added
+    if portion:
+        yield portion
 
 
 def _connected(sessions: list[Session]) -> list[Session]:

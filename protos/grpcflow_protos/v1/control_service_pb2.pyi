@@ -124,6 +124,7 @@ class InspectRequest(_message.Message):
     QUEUES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    TOGETHER_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """Name: ping active reserved scheduled registered active_queues stats ..."""
     arguments: _builtins.bytes
@@ -134,6 +135,8 @@ class InspectRequest(_message.Message):
     """True: the patterns are regular expressions that match the whole name; false: with * and ? as in a shell."""
     limit: _builtins.int
     """Of what the coordinator adds to a worker's answer (nodes that it could be given): so many at most; 0 means 100."""
+    together: _builtins.bool
+    """True: the answer may be told in messages of several answers."""
     @_builtins.property
     def destination(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of workers; a part before "@" is enough where it is unique. None: all."""
@@ -162,10 +165,11 @@ class InspectRequest(_message.Message):
         queues: _abc.Iterable[_builtins.str] | None = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         limit: _builtins.int = ...,
+        together: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "destination", b"destination", "labels", b"labels", "limit", b"limit", "patterns", b"patterns", "queues", b"queues", "regex", b"regex", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "destination", b"destination", "labels", b"labels", "limit", b"limit", "patterns", b"patterns", "queues", b"queues", "regex", b"regex", "timeout_ms", b"timeout_ms", "together", b"together"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -181,6 +185,7 @@ class InspectResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """The worker."""
     status: Global___ReplyStatus.ValueType
@@ -189,6 +194,10 @@ class InspectResponse(_message.Message):
     """The answer as JSON."""
     error: _builtins.str
     """What went wrong, for people; empty where nothing did."""
+    @_builtins.property
+    def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___InspectResponse]:
+        """Answers of other targets that came at the same time; only where the request says together, and with none of their own."""
+
     def __init__(
         self,
         *,
@@ -196,10 +205,11 @@ class InspectResponse(_message.Message):
         status: Global___ReplyStatus.ValueType = ...,
         reply: _builtins.bytes = ...,
         error: _builtins.str = ...,
+        more: _abc.Iterable[Global___InspectResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "reply", b"reply", "status", b"status", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "more", b"more", "reply", b"reply", "status", b"status", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,6 +230,7 @@ class ControlRequest(_message.Message):
     QUEUES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    TOGETHER_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """Name: add_consumer cancel_consumer shutdown ..."""
     arguments: _builtins.bytes
@@ -230,6 +241,8 @@ class ControlRequest(_message.Message):
     """True: the patterns are regular expressions that match the whole name; false: with * and ? as in a shell."""
     limit: _builtins.int
     """Of what the coordinator adds to a worker's answer (nodes that it could be given): so many at most; 0 means 100."""
+    together: _builtins.bool
+    """True: the answer may be told in messages of several answers."""
     @_builtins.property
     def destination(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of workers; a part before "@" is enough where it is unique. None: all."""
@@ -258,10 +271,11 @@ class ControlRequest(_message.Message):
         queues: _abc.Iterable[_builtins.str] | None = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         limit: _builtins.int = ...,
+        together: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "destination", b"destination", "labels", b"labels", "limit", b"limit", "patterns", b"patterns", "queues", b"queues", "regex", b"regex", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "command", b"command", "destination", b"destination", "labels", b"labels", "limit", b"limit", "patterns", b"patterns", "queues", b"queues", "regex", b"regex", "timeout_ms", b"timeout_ms", "together", b"together"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -277,6 +291,7 @@ class ControlResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """The worker."""
     status: Global___ReplyStatus.ValueType
@@ -285,6 +300,10 @@ class ControlResponse(_message.Message):
     """The answer as JSON."""
     error: _builtins.str
     """What went wrong, for people; empty where nothing did."""
+    @_builtins.property
+    def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___ControlResponse]:
+        """Answers of other targets that came at the same time; only where the request says together, and with none of their own."""
+
     def __init__(
         self,
         *,
@@ -292,10 +311,11 @@ class ControlResponse(_message.Message):
         status: Global___ReplyStatus.ValueType = ...,
         reply: _builtins.bytes = ...,
         error: _builtins.str = ...,
+        more: _abc.Iterable[Global___ControlResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "reply", b"reply", "status", b"status", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "more", b"more", "reply", b"reply", "status", b"status", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

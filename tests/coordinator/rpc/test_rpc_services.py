@@ -363,7 +363,22 @@ async def test_inspect_names_those_that_answered_and_those_that_did_not() -> Non
         assert json.loads(replies["quick@host"].reply) == {"ok": "pong"}
         assert replies["mute@host"].status == control_service_pb2.REPLY_STATUS_NO_REPLY
         assert replies["gone@host"].status == control_service_pb2.REPLY_STATUS_DISCONNECTED
-        assert mute.commands == [] or mute.commands
+        assert await mute.read(lambda message: message.commands) is not None, "it was asked, too"
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_answers_of_many_travel_together_where_that_is_asked_for(together: bool) -> None:
+    async with serving() as wire:
+        workers = [await wire.work(name=f"w{number:02}@host") for number in range(20)]
+        request = control_service_pb2.InspectRequest(command="ping", timeout_ms=500, together=together)
+        stream = wire.control.Inspect(request)
+        answering = asyncio.gather(*(_answer(worker, b'{"ok":"pong"}') for worker in workers[:-1]))
+        told = [(message.worker, [one.worker for one in message.more]) async for message in stream]
+        await answering
+        assert sorted(name for first, more in told for name in (first, *more)) == [
+            f"w{number:02}@host" for number in range(20)
+        ]
+        assert (len(told) < 20) is together
 
 
 async def test_a_short_name_is_enough_and_an_error_travels() -> None:
