@@ -54,7 +54,7 @@ RUNNING_COLUMNS: Final = (
 FAILURE_COLUMNS: Final = (
     Column("", 18, share=2),
     Column("WHEN", 8),
-    Column("ERROR", 20, share=4),
+    Column("ERROR", 34, share=4),
     Column("WORKER", 8, 24, keep=2),
     Column("ID", 36, 36, keep=1),
 )
