@@ -74,6 +74,8 @@ def test_rates_are_counted_by_the_second_over_the_last_five() -> None:
     assert rates.rate("finished").history[-2:] == (10, 0)
     assert rates.queues() == {"default": (4.0, 2.0), "mail": (0.0, 1.0)}
     clock.now += 5
+    assert rates.rate("finished").per_second == 2.0, "nobody has looked since then, and that is no pause"
+    rates.take(page())
     assert rates.rate("finished").per_second == 10.0
     clock.now += 60
     rates.take(page())

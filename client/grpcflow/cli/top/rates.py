@@ -55,12 +55,15 @@ class Rates:
         self._lock = threading.Lock()
         self._seconds: dict[int, _Second] = {}
         self._ahead: float | None = None
+        #: When events were last taken: what happened since then is not known yet, and is no pause.
+        self._taken = now()
         self._missed_at: float | None = None
 
     def take(self, page: EventPage) -> None:
-        """Count the events of a page."""
+        """Count the events of a page; one without events says that nothing happened until now."""
         arrived = self._now()
         with self._lock:
+            self._taken = arrived
             if page.missed:
                 self._missed_at = arrived
             if page.events:
@@ -84,8 +87,8 @@ class Rates:
             second.queues.setdefault(queue, [0, 0])[kind in _ENDED] += count
 
     def _moment(self) -> float:
-        """Return the time of the coordinator's clock, as far as it is known."""
-        return self._now() + (self._ahead or 0.0)
+        """Return until when all is known, by the coordinator's clock as far as that is known."""
+        return self._taken + (self._ahead or 0.0)
 
     def _forget(self, before: float) -> None:
         for second in [each for each in self._seconds if each < before]:

@@ -1,7 +1,7 @@
 """Looks at the cluster again and again, in threads of its own, so that the screen never waits; and does what keys ask.
 
 Three threads: one asks the coordinator, one the workers (a silent one costs its time-out, and holds up nobody else),
-one reads along with the events. What goes wrong with the coordinator is told in the view, and tried again.
+one reads what happened. What goes wrong with the coordinator is told in the view, and tried again.
 """
 
 import threading
@@ -18,7 +18,7 @@ from grpcflow.cli.top.model import View
 from grpcflow.cli.top.rates import COUNTED, KEPT
 from grpcflow.cli.top.text import clean
 from grpcflow.control import Connected
-from grpcflow.event_model import EventFilter, EventPage
+from grpcflow.event_model import EventFilter
 from grpcflow.graph.boxes import Picture
 from grpcflow.graph.view import GraphView
 
@@ -26,9 +26,6 @@ __all__ = ["Source", "Watch"]
 
 #: Seconds that lie between two questions at least.
 _SHORTEST: Final = 0.02
-
-#: Seconds without an event after which its thread looks whether it is to end.
-_LOOK: Final = 0.25
 
 #: Boxes of a graph that are drawn.
 _BOXES: Final = 300
@@ -101,6 +98,8 @@ class Watch:
         self._gatherer = Gatherer(app, min(1.0, max(0.2, interval)))
         self._faults = _Faults({"coordinator": "", "workers": "", "events": ""})
         self._wanted = ""
+        #: Offset of the event behind which to read on; None: nothing was read yet.
+        self._read: int | None = None
         self._over = threading.Event()
         self._again = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -120,7 +119,7 @@ class Watch:
         for name, run in (
             ("coordinator", self._ask_coordinator),
             ("workers", self._ask_workers),
-            ("events", self._follow),
+            ("events", self._read_along),
         ):
             thread = threading.Thread(target=self._guarded, args=(name, run), name=f"grpcflow-top-{name}", daemon=True)
             self._threads.append(thread)
@@ -180,28 +179,23 @@ class Watch:
         if not self._over.is_set():
             self._on_view(self._gatherer.view(self._wanted, self._faults.text()))
 
-    def _follow(self, name: str) -> None:
-        """Count events as they come; the last minute is read first, so that there is a curve at once."""
-        since = datetime.now(UTC) - timedelta(seconds=KEPT)
-        wanted = EventFilter(None, max(1, round(since.timestamp() * 1000)), COUNTED, follow=True)
+    def _read_along(self, name: str) -> None:
         while not self._over.is_set():
-            try:
-                with closing(self._app.connection.read_events(wanted, interval=_LOOK)) as pages:
-                    for page in pages:
-                        if self._over.is_set():
-                            return
-                        wanted = self._take(name, page, wanted)
-            except errors.GrpcflowError as error:
-                self._faults.found[name] = clean(str(error))
-            self._over.wait(self._interval)
+            self._over.wait(self._look(name, self._read_events))
 
-    def _take(self, name: str, page: EventPage | None, wanted: EventFilter) -> EventFilter:
-        """Count what came; returns the filter that goes on behind it."""
-        if page is None:
-            return wanted
-        self._faults.found[name] = ""
-        self._gatherer.rates.take(page)
-        return EventFilter(page.next, None, COUNTED, follow=True)
+    def _read_events(self) -> None:
+        """Count what has happened since the last time; at first in the last minute, so that there is a curve at once.
+
+        Who follows the feed gets a message for each commit, which costs both sides several times as much as this.
+        """
+        since = datetime.now(UTC) - timedelta(seconds=KEPT)
+        since_ms = max(1, round(since.timestamp() * 1000)) if self._read is None else None
+        with closing(self._app.connection.read_events(EventFilter(self._read, since_ms, COUNTED))) as pages:
+            for page in pages:
+                if page is None or self._over.is_set():
+                    return
+                self._read = page.next
+                self._gatherer.rates.take(page)
 
     # --- acting -------------------------------------------------------------------------------------------
 
