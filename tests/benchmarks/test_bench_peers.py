@@ -131,6 +131,8 @@ def test_names_stand_for_peers_and_every_peer_has_a_driver() -> None:
     ]
     with pytest.raises(ValueError, match="no peer is called carrot; there are: celery, "):
         peers.peers_of(["celery", "carrot"])
+    with pytest.raises(ValueError, match="no step is called peel; there are: submit, "):
+        peers.run(["celery"], 1, True, steps=["peel"])
     for peer in peers.peers_of(list(peers.NAMES)):
         assert (SCRIPTS / "benchmarks" / "peers" / f"{peer.partition('-')[0]}_peer.py").is_file()
 

@@ -64,12 +64,14 @@ def run(
         steps: which of `plan.STEPS`; all by default.
 
     Raises:
-        ValueError: there is no peer of such a name.
+        ValueError: there is no peer or no step of such a name.
         SystemExit: the peers cannot be installed.
     """
     from benchmarks.peers import installation
 
     peers = peers_of(names)
+    if not set(steps) <= set(STEPS):
+        raise ValueError(f"no step is called {', '.join(set(steps) - set(STEPS))}; there are: {', '.join(STEPS)}")
     python = installation.python()
     sizes = SMALL if small else Sizes(tasks=tasks or Sizes.tasks)
     found: dict[str, list[Found]] = {peer: [] for peer in peers}

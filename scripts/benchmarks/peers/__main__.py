@@ -19,8 +19,12 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a few tasks of everything")
     options = parser.parse_args()
     steps = options.steps.split(",") if options.steps else ()
-    for row in run(options.names.split(","), options.rounds, options.small, tasks=options.tasks, steps=steps):
-        print(json.dumps(row), flush=True)
+    try:
+        rows = run(options.names.split(","), options.rounds, options.small, tasks=options.tasks, steps=steps)
+    except ValueError as error:
+        parser.error(str(error))
+    for row in rows:
+        print(json.dumps(row))
 
 
 if __name__ == "__main__":

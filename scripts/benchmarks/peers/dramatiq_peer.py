@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import dramatiq  # type: ignore[import-not-found,unused-ignore]
@@ -31,9 +32,14 @@ add: Any = dramatiq.actor(actor_name="add")(work.add)
 echo: Any = dramatiq.actor(actor_name="echo")(work.echo)
 
 
-def total_of(messages: list[dict[str, Any]]) -> int:
-    """Add up the results of messages: a completion callback is not handed them."""
-    return sum(dramatiq.Message(**message).get_result(backend=results) for message in messages)
+def _member(chord: str, number: int) -> Any:
+    """Return a member of a chord; its id follows from the chord's, so that a callback finds it by two values."""
+    return add.message(number, number).copy(message_id=f"{chord}-{number}")
+
+
+def total_of(chord: str, count: int) -> int:
+    """Add up the results of a chord's members: a completion callback is not handed them."""
+    return sum(_member(chord, number).get_result(backend=results) for number in range(count))
 
 
 total: Any = dramatiq.actor(actor_name="total")(total_of)
@@ -80,9 +86,9 @@ class DramatiqPeer(Peer):
 
     def chord(self, count: int) -> int:
         """A group with a completion callback."""
-        members = _messages(count)
-        last = total.message([message.asdict() for message in members])
-        group = dramatiq.group(members)
+        chord = uuid.uuid4().hex
+        last = total.message(chord, count)
+        group = dramatiq.group(_member(chord, number) for number in range(count))
         group.add_completion_callback(last)
         group.run()
         value: int = last.get_result(block=True, timeout=LIMIT)
