@@ -118,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "_GRPCFLOW_COMPLETE" in os.environ:  # a shell asks what a word could become
         importlib.import_module("grpcflow.cli.completion")  # says how that is told
     try:
+        _check_text(arguments)
         outcome = command_line.main(arguments, prog_name="grpcflow", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -125,3 +126,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse what a shell gave that is no text: nothing here has such a name, and nothing could print it."""
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"{word.encode(errors='surrogateescape')!r} is not UTF-8.") from None

@@ -78,6 +78,11 @@ def test_each_code_is_seen(cluster: FakeConnection, typed: Type, words: list[str
     assert typed(*words).exit_code == code
 
 
+def test_what_is_no_text_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ctl", "inspect", "ping", "-d", "w\udcff"]) == 2
+    assert capsys.readouterr().err == "Error: b'w\\xff' is not UTF-8.\n"
+
+
 def test_no_is_an_answer_and_nothing_is_done(cluster: FakeConnection, typed: Type) -> None:
     for words in (
         ("purge", "emails"),
