@@ -59,7 +59,7 @@ def test_it_finishes_once_when_the_coordinator_alone_is_killed(cluster: Cluster,
     running = [tasks.gate.apply_async((str(door), f"on-{i}"), acks_late=False) for i in range(2)]
     wait_for("both to run", lambda: cluster.count("start-on") == 2)
     coordinator.kill()
-    cluster.start_coordinator(*GRACE)
+    cluster.start_coordinator()  # with time to come back in
     door.touch()
     assert [result.get(timeout=SOON) for result in running] == ["on-0", "on-1"]
     assert cluster.count("start-on") == 2
@@ -74,7 +74,7 @@ def test_what_it_returned_while_no_coordinator_was_there_counts(cluster: Cluster
     coordinator.kill()
     door.touch()
     wait_for("both to end", lambda: cluster.count("end-") == 2)
-    cluster.start_coordinator(*GRACE)
+    cluster.start_coordinator()  # with time to come back in
     assert early.get(timeout=SOON) == "early"
     assert late.get(timeout=SOON) == "late"
     assert cluster.count("start-") == 2

@@ -249,6 +249,8 @@ def main() -> None:
     setproctitle.setproctitle("forks daemons for tests")  # before the environment changes, which lies beside the title
     for name in IMPORTED:
         importlib.import_module(name)
+    for name in [name for name in IMPORTED if name.endswith("__main__")]:
+        del sys.modules[name]  # each daemon runs its own as a program; what that imports is here
     gc.collect()
     gc.freeze()
     asked = Forking(control).serve()
