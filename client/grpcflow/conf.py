@@ -295,10 +295,21 @@ class Settings:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The coordinator's addresses: of the setting, of the environment, or the default."""
+        """The coordinator's addresses: of the setting, of the environment, or the default.
+
+        Raises:
+            ImproperlyConfigured: One has no port, so that gRPC would try that of web servers.
+        """
         named = self.coordinator or os.environ.get(COORDINATOR_VARIABLE) or DEFAULT_COORDINATOR
         parts = named.split(",") if isinstance(named, str) else named
-        return tuple(part.strip() for part in parts if part.strip())
+        found = tuple(part.strip() for part in parts if part.strip())
+        bare = next((part for part in found if ":" not in part), None)
+        if bare is not None:
+            raise ImproperlyConfigured(
+                f"The coordinator's address {bare!r} has no port: write {bare}:50551, in the setting coordinator or in "
+                f"{COORDINATOR_VARIABLE}."
+            )
+        return found
 
     @property
     def accepted_values(self) -> Collection[str]:

@@ -121,3 +121,12 @@ def test_new_routes_replace_the_old_ones() -> None:
     conf.task_routes = {"a": "q"}
     assert conf.router.route("a") == {"queue": "q"}
     assert conf.version > before
+
+
+def test_an_address_without_a_port_is_told_how_to_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImproperlyConfigured, match="'green' has no port: write green:50551"):
+        _ = Settings(coordinator=["blue:1", "green"]).addresses
+    monkeypatch.setenv("GRPCFLOW_COORDINATOR", "green")
+    with pytest.raises(ImproperlyConfigured, match="GRPCFLOW_COORDINATOR"):
+        _ = Settings().addresses
+    assert Settings(coordinator="unix:/run/grpcflow, [::1]:7").addresses == ("unix:/run/grpcflow", "[::1]:7")
