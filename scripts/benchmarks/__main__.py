@@ -8,7 +8,7 @@
     scripts/bench --from run.jsonl --markdown --check      what earlier runs found, without measuring
     scripts/bench --small              a smoke run: a few tasks of everything, one round
     scripts/bench --backlog [N], --idle [N], --open-loop [SECONDS]
-    scripts/bench --growth, --micro, --plots FOLDER
+    scripts/bench --growth [LINE,...], --micro, --plots FOLDER
     scripts/bench --large, --pruning, --control, --mixed    measures with tables of their own
 
 The machine's speed drifts, so that a figure alone says little: the ratio of two runs of the same minute is what to
@@ -18,6 +18,7 @@ every value is awaited and checked. docs/performance.md tells the rest.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import sys
 
@@ -95,7 +96,7 @@ def run(options: Options) -> int:
     if options.families or options.only:
         run_rounds(options, journal)
     if options.growth:
-        for point in growth.measure(options.small):
+        for point in growth.measure(options.small, options.growth):
             journal.write([point])
     if options.micro:
         journal.write(micro.measure(options.small))
@@ -105,6 +106,7 @@ def run(options: Options) -> int:
 def main() -> None:
     """Run the benchmark; end with 1 where --check was asked for and a must is missed, with 130 by Ctrl-C."""
     options = parse()
+    faulthandler.enable()  # where one of the parts dies, it shall be known under which call
     try:
         with machine.scratch():
             code = run(options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from benchmarks.bulk import LIMIT, check, run_group
@@ -124,15 +124,15 @@ LINES: dict[str, tuple[Callable[[bool], Iterator[Point]], str]] = {
 }
 
 
-def measure(small: bool, names: list[str] | None = None) -> Iterator[dict[str, object]]:
+def measure(small: bool, names: Collection[str]) -> Iterator[dict[str, object]]:
     """Measure lines; give a record for each point as it is found.
 
     Args:
         small: True: two small points of each.
-        names: of lines; None: all.
+        names: of lines.
     """
     for name, (points, _) in LINES.items():
-        if names is None or name in names:
+        if name in names:
             with deadline(LINE_LIMIT, f"the line {name}"):
                 for point in points(small):
-                    yield {"kind": "growth", "line": name, "name": f"{point['x']:g}", **point}
+                    yield {"kind": "growth", "line": name, "name": f"{float(str(point['x'])):,.0f}", **point}

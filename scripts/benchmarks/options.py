@@ -9,6 +9,9 @@ from pathlib import Path
 
 from benchmarks.rows import SMALL, Family, Sizes
 
+#: What --growth can measure; growth.py says how.
+GROWTH = ("backlog", "graph", "fan-in", "workers", "payload", "load")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -21,7 +24,8 @@ class Options:
     families: tuple[Family, ...]
     only: tuple[str, ...]
     compare: tuple[str, ...]
-    growth: bool
+    #: Lines of growth; empty: none.
+    growth: tuple[str, ...]
     micro: bool
     #: "large", "mixed", "pruning", "control", or nothing.
     other: str
@@ -53,7 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--busy", type=int, default=None, metavar="N", help="workers of the open load (200)")
     what.add_argument("--compare", type=_names, default=(), metavar="NAMES", help="others, such as celery,dramatiq")
     what.add_argument(
-        "--growth", action="store_true", help="how cost grows with backlog, graph, workers, payload, load"
+        "--growth",
+        type=_names,
+        nargs="?",
+        const=GROWTH,
+        default=(),
+        metavar="LINE,...",
+        help=f"how cost grows: {', '.join(GROWTH)} (all)",
     )
     what.add_argument("--micro", action="store_true", help="core and store alone")
     for name in ("large", "mixed", "pruning", "control"):
@@ -112,12 +122,15 @@ def parse(words: Sequence[str] | None = None) -> Options:
     parser = _parser()
     given = parser.parse_args(words)
     others = [name for name in ("large", "mixed", "pruning", "control") if getattr(given, name)]
+    unknown = [name for name in given.growth if name not in GROWTH]
+    if unknown:
+        parser.error(f"--growth knows no line {', '.join(unknown)}; there are: {', '.join(GROWTH)}")
     if len(others) > 1:
         parser.error(f"--{others[0]} and --{others[1]} each write a table of their own: choose one")
     if given.rounds < 1:
         parser.error("--rounds is at least 1")
     if given.plots is not None and not given.growth and not given.read:
-        given.growth = True
+        given.growth = GROWTH
     return Options(
         sizes=_sizes(given),
         rounds=1 if given.small else given.rounds,

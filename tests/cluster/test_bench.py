@@ -67,6 +67,7 @@ def test_the_benchmark_measures_many_workers_and_a_backlog(tmp_path: Path) -> No
     assert all(rows[name] > 0 for name in ("idle_dispatch", "busy_p99", "busy_throughput", "backlog_memory"))
     figures = {record["name"]: record for record in records(tmp_path, "figures")}
     assert figures["busy"]["offered"] == figures["busy"]["peak"] / 2
+    assert figures["busy"]["per_second"] > 0
     assert figures["backlog"]["restart_s"] > 0
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from benchmarks import __main__ as bench  # noqa: E402
-from benchmarks import comparing, machine, micro, options, plots, registry, report, rows  # noqa: E402
+from benchmarks import comparing, growth, machine, micro, options, plots, registry, report, rows  # noqa: E402
 
 LESS = rows.Row("wait", "a wait", "ms", ("ours", "ms"), "less", ("floor", "ms"), "floor", must=1.6, aim=1.2)
 MORE = rows.Row("rate", "a rate", "tasks/s", ("ours", "rate"), "more", ("floor", "rate"), "floor", must=0.3)
@@ -123,6 +123,8 @@ def test_the_options_choose_rows_and_sizes() -> None:
     assert options.parse(["--backlog", "1000"]).sizes.backlog == 1_000
     assert options.parse(["--small", "--backlog"]).sizes == rows.SMALL
     assert options.parse(["--micro"]).families == options.parse(["--from", "x", "--markdown"]).families == ()
+    assert options.parse(["--growth"]).growth == options.parse(["--plots", "x"]).growth == tuple(growth.LINES)
+    assert options.parse(["--growth", "load"]).growth == ("load",)
     assert options.parse(["--all"]).families == ("rounds", "backlog", "idle", "open-loop")
     assert [row.name for row in registry.chosen(("chain", "backlog_memory"), ())] == ["chain", "backlog_memory"]
     with pytest.raises(SystemExit, match="there is no row nothing; there are: bulk"):
