@@ -52,6 +52,7 @@ class Batch:
         self._marks: list[int] = []
         self._collected: list[tuple[bytes, Sequence[bytes], Callable[[], None] | None]] = []
         self._unsent: set[bytes] = set()
+        self._singles: list[bytes] = []
         self._count = 0
         self._size = 0
         self._posted: list[tuple[Submission, Callable[[], None] | None]] = []
@@ -136,6 +137,8 @@ class Batch:
             self._post()
         self._collected.append((graph, pieces, published))
         self._unsent.add(graph)
+        if chunks[0].node_count == 1:
+            self._singles.append(graph)
         self._count += 1
         self._size += size
 
@@ -150,7 +153,9 @@ class Batch:
         collected = self._collected
         if collected:
             self._collected, self._size = [], 0
-            posted = self._app._exchange(self._on_loop).post([(graph, pieces) for graph, pieces, _ in collected])
+            graphs, singles = [(graph, pieces) for graph, pieces, _ in collected], self._singles
+            self._singles = []
+            posted = self._app._exchange(self._on_loop).post(graphs, singles)
             self._posted += [(one, published) for one, (_, _, published) in zip(posted, collected, strict=True)]
             self._unsent.clear()
 

@@ -6,7 +6,7 @@ knows.
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -74,16 +74,19 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
         single = chunks[0].node_count == 1 and len(pieces[0]) < _SMALL
         await self._session.submit(chunks[0].graph, pieces, deadline, once=not retry, single=single)
 
-    def post(self, graphs: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[Submission]:
+    def post(
+        self, graphs: Sequence[tuple[bytes, Sequence[bytes]]], singles: Collection[bytes] = ()
+    ) -> list[Submission]:
         """Send graphs and do not wait; ``asettle`` must follow.
 
         Args:
             graphs: The id of each and its encoded pieces.
+            singles: Ids of those that are one task each.
 
         Raises:
             CoordinatorUnavailable: The connection is closed; nothing was sent.
         """
-        return self._session.post(graphs)
+        return self._session.post(graphs, singles=singles)
 
     async def asettle(self, posted: Sequence[Submission], *, timeout: float | None = None) -> None:
         """Wait until graphs that were posted are durable; what went wrong with one is its ``error``.

@@ -1,45 +1,55 @@
-"""Which results are asked for together with the submission, since they are about to be waited for.
+"""Which results are asked for before anybody waits for them, since somebody is about to.
 
-A program that calls and waits, again and again, pays for a message that asks for each result. One that has done so is
-taken to go on: the question then travels with the call. Pure bookkeeping; the session owns it, under its lock. It may
-not send anything, and what it gets wrong may cost a message or a result thrown away, never an answer.
+Two habits are worth a message. Who calls and waits, again and again, asks for the result together with the call. Who
+calls many times and then waits for one result after the other asks, with the first of them, for the next ones too: as
+many more each time as the last ones were really waited for. Pure bookkeeping; the session owns it, under its lock. It
+may not send anything, and what it gets wrong may cost a message or a result thrown away, never an answer.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from grpcflow.waiting import Waiter
 
 __all__ = ["Foresight"]
 
-#: Calls that are remembered until somebody waits for them.
-RECENT: Final = 1_024
+#: Calls that are remembered until somebody waits for them; about 150 bytes each.
+RECENT: Final = 20_000
 
-#: How many of them must have been waited for in a row before the next one is taken to be; and the most that counts.
+#: How many calls must have been waited for one by one before the next is taken to be; and how many may be on their way
+#: at a time for that, from several threads.
 HABIT: Final = 2
+AT_ONCE: Final = 64
 
-#: Bytes of results that are kept for those who will wait for them.
+#: Most results that are asked for ahead of the one that is waited for.
+FARTHEST: Final = 512
+
+#: Results that were asked for and not waited for yet, and bytes of them, at most.
+ASKED: Final = 4_096
 KEPT_BYTES: Final = 1 << 20
 
 
-class _Call:
-    """One call of a single task: whether its result was asked for on a link, and the value, once it has come."""
+class _Asked:
+    """A result that was asked for on a link: the value, once it has come."""
 
     __slots__ = ("link", "value")
 
-    def __init__(self) -> None:
-        self.link: object = None
+    def __init__(self, link: object) -> None:
+        self.link: object = link
         self.value: bytes | None = None
 
 
 class Foresight:
-    """The calls of one session that nobody has waited for yet."""
+    """The calls of single tasks of one session that nobody has waited for yet, by graph, in order."""
 
     def __init__(self) -> None:
-        self._calls: OrderedDict[bytes, _Call] = OrderedDict()
-        self._habit = 0
+        self._calls: dict[bytes, None] = {}
+        self._asked: dict[bytes, _Asked] = {}
+        self._habit = self._running = 0
         self._kept = 0
+        #: How many were asked for ahead the last time, and how many of them were waited for since.
+        self._ahead = self._hits = 0
 
     def expects(self, graph: bytes, link: object) -> bool:
         """Take in that a graph of one node is submitted; return whether to ask for its result at once.
@@ -48,53 +58,92 @@ class Foresight:
             graph: The graph's id.
             link: What it is sent on; a result that was asked for on another one does not come.
         """
-        if len(self._calls) >= RECENT:
-            _, unwanted = self._calls.popitem(last=False)
-            self._let_go(unwanted)
+        self._running += 1
+        if self._running > AT_ONCE:
             self._habit = 0
-        call = self._calls[graph] = _Call()
         if self._habit < HABIT:
+            self.made(graph)
             return False
-        call.link = link
+        self._ask(graph, link)
         return True
+
+    def made(self, graph: bytes) -> None:
+        """Take in that a graph of one node is submitted with many others."""
+        if len(self._calls) >= RECENT:
+            del self._calls[next(iter(self._calls))]
+        self._calls[graph] = None
 
     def keep(self, graph: bytes, indexes: Sequence[int], values: Sequence[bytes]) -> None:
         """Take values that nobody waits for yet; what there is no room for is asked for again."""
-        call = self._calls.get(graph)
-        if call is None or call.value is not None or list(indexes) != [0]:
+        asked = self._asked.get(graph)
+        if asked is None or asked.value is not None or list(indexes) != [0]:
             return
         if self._kept + len(values[0]) > KEPT_BYTES:
-            call.link = None
+            asked.link = None
             return
-        call.value = values[0]
+        asked.value = values[0]
         self._kept += len(values[0])
 
     def missed(self, graph: bytes) -> None:
         """A result came that was no plain value, and nobody waits for it: it is asked for again."""
-        call = self._calls.get(graph)
-        if call is not None:
-            call.link = None
+        asked = self._asked.get(graph)
+        if asked is not None:
+            asked.link = None
 
-    def serves(self, waiter: Waiter, link: object) -> bool:
-        """Take in that somebody waits; return whether nothing need be asked for: it has come, or is on its way.
+    def waits(self, waiter: Waiter, link: object) -> list[bytes] | None:
+        """Take in that somebody waits; return whose results to ask for, too, or None where there is nothing to ask.
 
         Args:
             waiter: Who waits; a value that has come is given to it.
             link: The open link, None where there is none.
+
+        Returns:
+            Graphs whose one node is to be watched on that link, too; None where what is waited for has come or is on
+            its way.
         """
         graphs = tuple(waiter.graphs())
-        calls = [call for graph in graphs if (call := self._calls.pop(graph, None)) is not None]
-        for call in calls:
-            self._let_go(call)
-            self._habit = min(self._habit + 1, HABIT)
-        if len(graphs) != 1 or not calls or waiter.wants_news or waiter.missing_count() != 1:
-            return False
-        value = calls[0].value
+        before = len(self._calls)
+        asked = [one for graph in graphs if (one := self._waited_for(graph)) is not None]
+        if len(graphs) != 1 or waiter.wants_news or waiter.missing_count() != 1 or not waiter.wants(graphs[0], 0, 1):
+            return []
+        if not asked:
+            return self._further(link) if len(self._calls) < before and link is not None else []
+        value = asked[0].value
         if value is not None:
             waiter.take_values(graphs[0], (0,), (value,))
-            return waiter.done
-        return link is not None and calls[0].link is link and waiter.wants(graphs[0], 0, 1)
+            return None
+        return None if link is not None and asked[0].link is link else []
 
-    def _let_go(self, call: _Call) -> None:
-        if call.value is not None:
-            self._kept -= len(call.value)
+    def _further(self, link: object) -> list[bytes]:
+        """Return whose results to ask for with one that was not foreseen: those of the oldest calls."""
+        well_done = self._hits * 2 >= self._ahead
+        self._ahead = min(max(1, self._ahead * 2), FARTHEST) if well_done else self._ahead // 2
+        self._hits = 0
+        graphs = list(islice(self._calls, self._ahead))
+        for graph in graphs:
+            del self._calls[graph]
+            self._ask(graph, link)
+        return graphs
+
+    def _ask(self, graph: bytes, link: object) -> None:
+        if len(self._asked) >= ASKED:
+            self._let_go(self._asked.pop(next(iter(self._asked))))
+        self._asked[graph] = _Asked(link)
+
+    def _waited_for(self, graph: bytes) -> _Asked | None:
+        """Take a call off the list; return the result that was asked for, None where it was not."""
+        asked = self._asked.pop(graph, None)
+        if asked is not None:
+            self._let_go(asked)
+            self._hits += 1
+        elif graph in self._calls:
+            del self._calls[graph]
+        else:
+            return None
+        self._habit = min(self._habit + 1, HABIT)
+        self._running = 0
+        return asked
+
+    def _let_go(self, asked: _Asked) -> None:
+        if asked.value is not None:
+            self._kept -= len(asked.value)

@@ -11,7 +11,7 @@ returns at once; ``aio.session`` how an event loop does. This file may neither b
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -122,16 +122,18 @@ class Session(ABC):
         Raises:
             GrpcflowError: The coordinator refused it, could not be reached, or did not answer in time.
         """
-        posted = self.post([(graph, pieces)], once=once, single=single)
+        posted = self.post([(graph, pieces)], once=once, singles=(graph,) if single else ())
         await self.settle(posted, deadline)
         for submission in posted:
             if submission.error is not None:
                 raise submission.error
 
     def post(
-        self, graphs: Iterable[tuple[bytes, Sequence[bytes]]], *, once: bool = False, single: bool = False
+        self, graphs: Iterable[tuple[bytes, Sequence[bytes]]], *, once: bool = False, singles: Collection[bytes] = ()
     ) -> list[Submission]:
         """Send graphs and do not wait; ``settle`` must follow. Arguments are those of ``submit``, for each graph.
+
+        ``singles`` names those of them that are one task, for whose result somebody may be about to wait.
 
         Raises:
             CoordinatorUnavailable: The connection is closed; nothing was sent.
@@ -149,11 +151,13 @@ class Session(ABC):
                 raise
             if open_now and self._link is not None:
                 for submission in posted:
-                    if single and self._foresight.expects(submission.graph, self._link):
+                    if singles and len(posted) == 1 and self._foresight.expects(submission.graph, self._link):
                         # Encoded messages one after the other are one message.
                         self._link.send(b"".join([*submission.pieces, watch(submission.graph, [(0, 1)])]))
                     else:
                         self._link.send(*submission.pieces)
+                for graph in singles if len(posted) > 1 else ():
+                    self._foresight.made(graph)
             else:
                 self._pause.set()
         return posted
@@ -221,8 +225,10 @@ class Session(ABC):
             self._prepare(waiter)
             self._waiters.add(waiter)
             open_now = self._ensure_link()
-            if not self._foresight.serves(waiter, self._link) and open_now and self._link is not None:
-                self._link.send(*watches(waiter))
+            link = self._link if open_now else None
+            further = self._foresight.waits(waiter, link)
+            if link is not None and further is not None:
+                link.send(*watches(waiter), *(watch(graph, [(0, 1)]) for graph in further))
 
     def end_watch(self, waiter: Waiter) -> None:
         """Tell a waiter nothing any more."""

@@ -10,7 +10,7 @@ from tests.client.served import T
 
 from grpcflow import ids
 from grpcflow.connection import Connection
-from grpcflow.foresight import HABIT, KEPT_BYTES, RECENT, Foresight
+from grpcflow.foresight import ASKED, AT_ONCE, HABIT, KEPT_BYTES, RECENT, Foresight
 from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
 from grpcflow_protos.v1 import value_pb2
 
@@ -21,7 +21,7 @@ def call_and_wait(foresight: Foresight, times: int) -> None:
     for number in range(times):
         graph = b"used%08d" % number
         foresight.expects(graph, LINK)
-        foresight.serves(RangeWaiter(graph, 0, 1), LINK)
+        foresight.waits(RangeWaiter(graph, 0, 1), LINK)
 
 
 @pytest.fixture
@@ -36,19 +36,67 @@ def test_it_takes_a_habit_to_be_foreseen() -> None:
     foresight = Foresight()
     call_and_wait(foresight, HABIT - 1)
     assert not foresight.expects(b"a" * 12, LINK)
-    foresight.serves(RangeWaiter(b"a" * 12, 0, 1), LINK)
+    foresight.waits(RangeWaiter(b"a" * 12, 0, 1), LINK)
     assert foresight.expects(b"b" * 12, LINK)
 
 
 def test_calls_that_nobody_waits_for_end_the_habit(foresight: Foresight) -> None:
-    asked = [foresight.expects(b"%012d" % number, LINK) for number in range(RECENT + 2)]
-    assert asked == [True] * RECENT + [False] * 2
+    asked = [foresight.expects(b"%012d" % number, LINK) for number in range(AT_ONCE + 2)]
+    assert asked == [True] * AT_ONCE + [False] * 2
+
+
+def one_after_the_other(foresight: Foresight, graphs: list[bytes]) -> int:
+    """Wait for each, all of which come at once when they are asked for; return how often somebody had to ask."""
+    questions = 0
+    for graph in graphs:
+        waiter = RangeWaiter(graph, 0, 1)
+        further = foresight.waits(waiter, LINK)
+        if further is not None:
+            questions += 1
+            waiter.take_values(graph, [0], [b"1"])
+            for other in further:
+                foresight.keep(other, [0], [b"1"])
+        assert waiter.done
+    return questions
+
+
+def test_who_waits_for_one_call_after_the_other_asks_for_more_and_more_ahead() -> None:
+    foresight = Foresight()
+    graphs = [b"%012d" % number for number in range(5_000)]
+    for graph in graphs:
+        foresight.made(graph)
+    assert one_after_the_other(foresight, graphs) < 25
+
+
+def test_what_is_asked_for_ahead_and_not_waited_for_is_less_each_time() -> None:
+    foresight = Foresight()
+    graphs = [b"%012d" % number for number in range(2_000)]
+    for graph in graphs:
+        foresight.made(graph)
+    one_after_the_other(foresight, graphs[:100])
+    last = [foresight.waits(RangeWaiter(graph, 0, 1), LINK) for graph in reversed(graphs[1_000:])]
+    ahead = [len(further) for further in last if further is not None]
+    assert sum(ahead[:10]) < 80, "it looked ahead from the front, and they were waited for from the back"
+    assert max(ahead[10:]) <= 1
+
+
+def test_only_so_many_calls_are_remembered_and_so_many_asked_for() -> None:
+    foresight = Foresight()
+    for number in range(RECENT + 100):
+        foresight.made(b"%012d" % number)
+    assert len(foresight._calls) == RECENT
+    call_and_wait(foresight, HABIT)
+    for number in range(ASKED * 2):
+        foresight.expects(b"a%011d" % number, LINK)
+        if number % AT_ONCE == 0:
+            call_and_wait(foresight, 1)
+    assert len(foresight._asked) <= ASKED
 
 
 def test_a_result_that_is_on_its_way_need_not_be_asked_for(foresight: Foresight) -> None:
     foresight.expects(b"a" * 12, LINK)
     waiter = RangeWaiter(b"a" * 12, 0, 1)
-    assert foresight.serves(waiter, LINK)
+    assert foresight.waits(waiter, LINK) is None
     assert not waiter.done
 
 
@@ -56,7 +104,7 @@ def test_a_result_that_came_before_is_given_at_once(foresight: Foresight) -> Non
     foresight.expects(b"a" * 12, LINK)
     foresight.keep(b"a" * 12, [0], [b"7"])
     waiter = RangeWaiter(b"a" * 12, 0, 1)
-    assert foresight.serves(waiter, None), "also where the link is gone meanwhile"
+    assert foresight.waits(waiter, None) is None, "also where the link is gone meanwhile"
     assert [one.data for one in waiter.results()] == [b"7"]
 
 
@@ -74,26 +122,26 @@ def test_a_result_that_came_before_is_given_at_once(foresight: Foresight) -> Non
 def test_who_waits_for_more_or_for_something_else_asks(foresight: Foresight, waiter: Waiter) -> None:
     for graph in (b"a" * 12, b"b" * 12):
         foresight.expects(graph, LINK)
-    assert not foresight.serves(waiter, LINK)
+    assert foresight.waits(waiter, LINK) is not None
 
 
 def test_what_was_asked_for_on_another_link_is_asked_for_again(foresight: Foresight) -> None:
     for graph, link in ((b"a" * 12, OTHER), (b"b" * 12, None)):
         foresight.expects(graph, LINK)
-        assert not foresight.serves(RangeWaiter(graph, 0, 1), link)
+        assert foresight.waits(RangeWaiter(graph, 0, 1), link) is not None
 
 
 def test_who_wants_news_asks(foresight: Foresight) -> None:
     foresight.expects(b"a" * 12, LINK)
     waiter = RangeWaiter(b"a" * 12, 0, 1)
     waiter.wants_news = True
-    assert not foresight.serves(waiter, LINK)
+    assert foresight.waits(waiter, LINK) is not None
 
 
 def test_a_failure_that_came_before_is_asked_for_again(foresight: Foresight) -> None:
     foresight.expects(b"a" * 12, LINK)
     foresight.missed(b"a" * 12)
-    assert not foresight.serves(RangeWaiter(b"a" * 12, 0, 1), LINK)
+    assert foresight.waits(RangeWaiter(b"a" * 12, 0, 1), LINK) is not None
 
 
 def test_what_is_kept_is_bounded_and_what_is_let_go_makes_room(foresight: Foresight) -> None:
@@ -102,11 +150,11 @@ def test_what_is_kept_is_bounded_and_what_is_let_go_makes_room(foresight: Foresi
         foresight.expects(graph, LINK)
         foresight.keep(graph, [0], [value])
         if graph != b"a" * 12:
-            assert foresight.serves(RangeWaiter(graph, 0, 1), LINK) is kept
-    assert foresight.serves(RangeWaiter(b"a" * 12, 0, 1), LINK)
+            assert (foresight.waits(RangeWaiter(graph, 0, 1), LINK) is None) is kept
+    assert foresight.waits(RangeWaiter(b"a" * 12, 0, 1), LINK) is None
     foresight.expects(b"d" * 12, LINK)
     foresight.keep(b"d" * 12, [0], [large])
-    assert foresight.serves(RangeWaiter(b"d" * 12, 0, 1), None)
+    assert foresight.waits(RangeWaiter(b"d" * 12, 0, 1), None) is None
 
 
 def call(connection: Connection, get: bool = True) -> bytes:
