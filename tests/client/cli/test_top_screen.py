@@ -107,8 +107,9 @@ async def test_a_wide_terminal_has_two_columns_and_shows_ids_and_lanes() -> None
         assert "└ proj.mail.send p5" in look.text()
         assert NAP in look.text()
         await look.pilot.resize_terminal(80, 24)
-        await look.pilot.pause()
-        assert not [line for line in look.lines() if "1 WORKERS" in line and "RUNNING 1" in line]
+        text = await until(look, lambda text: len(text.splitlines()) == 24)
+        assert not [line for line in text.splitlines() if "1 WORKERS" in line and "3 RUNNING" in line]
+        assert "3 RUNNING" in text
 
 
 async def test_an_empty_cluster_says_so_and_one_that_was_not_asked_says_nothing() -> None:
