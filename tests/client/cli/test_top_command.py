@@ -135,6 +135,7 @@ def watched(cluster: Cluster) -> Iterator[tuple[Watch, Views]]:
     assert views.crashed == []
 
 
+@pytest.mark.slow
 def test_what_happens_in_a_cluster_is_seen_and_keys_change_it(watched: tuple[Watch, Views]) -> None:
     watch, views = watched
     running = wait.delay("x")

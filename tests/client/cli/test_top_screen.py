@@ -178,6 +178,7 @@ async def test_p_pauses_the_chosen_queue_and_resumes_one_that_is_paused() -> Non
         assert look.source.done == [("pause", "reports", False), ("pause", "default", True)]
 
 
+@pytest.mark.slow
 async def test_c_asks_before_it_cancels() -> None:
     async with looking(busy()) as look:
         await look.press("3")
@@ -229,6 +230,7 @@ async def test_space_freezes_what_is_seen() -> None:
         assert "no worker is connected" in text
 
 
+@pytest.mark.slow
 async def test_enter_looks_into_a_graph_and_keys_act_on_it() -> None:
     async with looking(busy()) as look:
         await look.press("3", "enter")
