@@ -8,8 +8,11 @@ references beyond it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from grpcflow_coordinator import values
@@ -62,10 +65,23 @@ class Stream:
         self.wake()
 
 
-class WorkerStream(Stream):
-    """What waits for one worker."""
+def _later(seconds: float, then: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(seconds, then)
 
-    def __init__(self, engine: Engine, name: str, payload_limit: int) -> None:
+
+class WorkerStream(Stream):
+    """What waits for one worker.
+
+    Args:
+        engine: where the records are.
+        name: the worker's name.
+        payload_limit: bytes of the largest payload.
+        later: calls something after so many seconds; another one than the running loop's for tests without one.
+    """
+
+    def __init__(
+        self, engine: Engine, name: str, payload_limit: int, *, later: Callable[..., asyncio.TimerHandle] = _later
+    ) -> None:
         super().__init__()
         self.name = name
         self._engine = engine
@@ -82,9 +98,9 @@ class WorkerStream(Stream):
         #: Values that were read for the message in the making: a message is not to take long.
         self._leaves = 0
         self._goodbye: tuple[int, asyncio.Future[None]] | None = None
-        self._loop = asyncio.get_running_loop()
-        #: When the last message left, by the loop's clock, and what looks at that now and then.
-        self._said_at = self._loop.time()
+        self._later = later
+        #: When the last message left, by the monotonic clock, and what looks at that now and then.
+        self._said_at = time.monotonic()
         self._beat: asyncio.TimerHandle | None = None
         self._beats = self._lingers = False
         #: What both sides speak, by the worker's hello.
@@ -102,11 +118,11 @@ class WorkerStream(Stream):
 
         One timer looks at the clock, instead of one for each message that is waited for.
         """
-        quiet = self._loop.time() - self._said_at
+        quiet = time.monotonic() - self._said_at
         if quiet >= interval and self.welcomed:
             self._beats = True
             self.wake()
-        self._beat = self._loop.call_later(interval if quiet >= interval else interval - quiet, self.beat, interval)
+        self._beat = self._later(interval if quiet >= interval else interval - quiet, partial(self.beat, interval))
 
     def end(self) -> None:
         """Nothing is sent any more."""
@@ -129,7 +145,7 @@ class WorkerStream(Stream):
             self.wake()
         elif not self._lingers:
             self._lingers = True
-            self._loop.call_later(LINGER, self._linger_no_longer)
+            self._later(LINGER, self._linger_no_longer)
 
     def _linger_no_longer(self) -> None:
         self._lingers = False
@@ -146,7 +162,7 @@ class WorkerStream(Stream):
         """Return the next message, or None where nothing waits."""
         if not (self.waits() or self._beats):
             return None
-        self._beats, self._said_at = False, self._loop.time()
+        self._beats, self._said_at = False, time.monotonic()
         message = worker_service_pb2.WorkResponse(
             acknowledged=self.acknowledged, superseded=self.superseded, stops=self.stops, commands=self.commands
         )

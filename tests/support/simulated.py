@@ -44,6 +44,10 @@ _MOST_ROUNDS = 12
 _STAYING = frozenset({keys.META, keys.LANE, keys.MARK})
 
 
+def _never(seconds: float, then: object) -> Any:
+    """Nothing is called later: streams are read after each step."""
+
+
 class Crash(Exception):
     """The coordinator's process died at a commit."""
 
@@ -284,7 +288,7 @@ class SimulatedCluster:
 
     def connect(self, worker: SimulatedWorker) -> None:
         """Opens a stream for a worker, also in place of one it has."""
-        stream = WorkerStream(self.engine, worker.label or worker.name, limits.PAYLOAD_LIMIT)
+        stream = WorkerStream(self.engine, worker.label or worker.name, limits.PAYLOAD_LIMIT, later=_never)
         self.post(worker.hello(stream))
 
     def cut(self, worker: SimulatedWorker) -> None:

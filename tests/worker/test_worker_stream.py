@@ -296,4 +296,4 @@ async def test_a_load_that_is_wanted_more_often_is_a_message_that_nobody_acknowl
         message = await asyncio.wait_for(stream.inbox.get(), BOUND)
         assert message == pb.WorkRequest(load=load_pb2.WorkerLoad(processed=7, interval_ms=1_000))
         one.value(1)
-        assert one.session.sequence == 1
+        assert one.session.said == 1

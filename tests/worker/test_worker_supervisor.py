@@ -198,6 +198,9 @@ async def test_shutdown_is_answered_before_the_worker_goes() -> None:
     async with cluster() as it:
         stream, _ = await it.service.greeted()
         assert await it.ask(stream, "shutdown") == {"ok": "shutting down"}
+        told = await stream.next()
+        assert told.drain
+        stream.acknowledge(told)
         assert (await stream.next()).goodbye
         stream.end()
         assert await it.code() == 0

@@ -146,7 +146,7 @@ class WorkerStream:
             assert message is not None, "the worker ended the stream"
             if message.HasField("load"):
                 self.loads.append(message.load)
-            if message.sequence:
+            if message.sequence or message.replies:
                 return message
 
     async def tells_load(self) -> load_pb2.WorkerLoad:

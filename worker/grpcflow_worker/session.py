@@ -124,7 +124,7 @@ class Session:
         self._replies: deque[pb.ControlReply] = deque()
         self._started: set[int] = set()
         self._starts_to_tell: list[int] = []
-        self._sequence = 0
+        self._sequence = self._unnumbered = 0
         #: The last message of this stream that the coordinator has answered.
         self._answered = 0
         self._queues_changed = False
@@ -173,6 +173,7 @@ class Session:
         self.disconnected()
         self.phase = Phase.GREETING
         self._sequence = self._answered = 1
+        self._unnumbered = 0
         self.capacity.announced = self.capacity.target()
         mine = self.identity
         held = [pb.Held(node=node_of(run, token), token=token) for token, run in self._open.items()]
@@ -394,9 +395,9 @@ class Session:
             self._replies.append(reply)
 
     @property
-    def sequence(self) -> int:
-        """How many messages it has sent on this stream."""
-        return self._sequence
+    def said(self) -> int:
+        """How many messages it has sent on this stream, but for those that tell its load alone."""
+        return self._sequence + self._unnumbered
 
     def beat(self) -> None:
         """Say something at the next chance, though there is nothing to say."""
@@ -446,6 +447,7 @@ class Session:
         It has no number, for nobody need acknowledge it: who asked has waited only for so long.
         """
         message = pb.WorkRequest()
+        self._unnumbered += 1
         room = limits.BATCH_BYTES
         while self._replies and (room > 0 or not message.replies):
             reply = self._replies.popleft()

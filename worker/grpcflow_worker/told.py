@@ -75,7 +75,7 @@ class Told:
         }
 
     def _clock(self, _: Mapping[str, Any]) -> Any:
-        return {"clock": self._session.sequence}
+        return {"clock": self._session.said}
 
     def _memsample(self, _: Mapping[str, Any]) -> Any:
         return _megabytes()
@@ -122,7 +122,7 @@ class Told:
         conf = self._registered.conf
         return {
             "broker": {"transport": "grpc", "hostname": (conf.get("addresses") or [None])[0]},
-            "clock": session.sequence,
+            "clock": session.said,
             "pid": os.getpid(),
             "uptime": round(self._now() - self._started_at),
             "pool": {

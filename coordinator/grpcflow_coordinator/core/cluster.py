@@ -132,6 +132,8 @@ class Cluster:
     #: Graphs that were refused before their last piece, with who sends them: the rest is dropped unanswered.
     refused: dict[bytes, object] = field(default_factory=dict)
     probing: dict[str, Probing] = field(default_factory=dict)
+    #: Monotonic seconds at which sessions are to be looked at again, at the latest; 0: now.
+    look_at: float = 0.0
     recovery: Recovery | None = None
     #: Unix milliseconds of the earliest timer; None: none.
     next_timer: int | None = None

@@ -85,6 +85,9 @@ def _check_sessions(cluster: Cluster) -> None:
         if cluster.sessions[session_id].name != name:
             raise Broken(f"the name {name!r} leads to the session of another name")
     for session in cluster.sessions.values():
+        due = session.deadline if session.stream is None else session.last_heard + cluster.limits.silence
+        if cluster.look_at > due:
+            raise Broken(f"{session.name} is looked at too late: at {cluster.look_at}, not at {due}")
         if session.stream is not None and cluster.by_stream.get(id(session.stream)) != session.id:
             raise Broken(f"the stream of {session.name!r} does not lead to it")
 

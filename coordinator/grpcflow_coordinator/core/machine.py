@@ -7,6 +7,7 @@ from `loaded`, what it changes is written there, and what is to be told stands i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -167,13 +168,9 @@ class Machine:
     def wake(self) -> Wake:
         """Return when the next Tick is due at the latest, where nothing else happens."""
         cluster = self.cluster
-        deadlines = [
-            session.deadline if session.stream is None else session.last_heard + cluster.limits.silence
-            for session in cluster.sessions.values()
-        ]
+        deadlines = [cluster.look_at] if cluster.look_at < math.inf else []
         if cluster.gates.wake_at is not None:
             deadlines.append(cluster.gates.wake_at / 1000 - cluster.gates.moved)
-        deadlines += [probing.asked_at + cluster.limits.probe for probing in cluster.probing.values()]
         timers_due = [due for due in (cluster.next_timer, cluster.next_prune) if due is not None]
         timers_due += [alarm for alarm, _, _ in cluster.alarms[:1]]
         return Wake(min(timers_due, default=None), min(deadlines, default=None))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from grpcflow_coordinator.core import attempts, jobs, limits, recovery
-from grpcflow_coordinator.core.cluster import Probing, Step
+from grpcflow_coordinator.core.cluster import Cluster, Probing, Step
 from grpcflow_coordinator.core.effects import Acknowledge, CloseStream, Probe, Welcome
 from grpcflow_coordinator.core.events import Progressed, WorkerArrived, WorkerSpoke
 from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, split_node
@@ -45,6 +46,7 @@ def _probe(step: Step, holder: Session, event: WorkerArrived) -> None:
         _refuse_name(step, event.stream, event.facts.name)
         return
     step.cluster.probing[event.facts.name] = Probing(event, holder.id, step.now.monotonic)
+    step.cluster.look_at = 0.0
     step.effects.sends.append(Probe(holder.stream))
 
 
@@ -60,6 +62,7 @@ def _admit(step: Step, event: WorkerArrived) -> None:
     session = Session(facts, facts.queues, event.capacity, event.stream, step.now.monotonic, draining=event.draining)
     _take_facts(step, session, facts)
     cluster.sessions[facts.id] = session
+    cluster.look_at = 0.0
     cluster.by_name[facts.name] = facts.id
     cluster.by_stream[id(event.stream)] = facts.id
     step.loaded.put_session(facts)
@@ -261,6 +264,7 @@ def break_stream(step: Step, session: Session) -> None:
     session.stream = None
     step.effects.presence.append(("broken", session.name, ""))
     session.deadline = step.now.monotonic + step.cluster.limits.grace
+    step.cluster.look_at = 0.0
     probing = step.cluster.probing.pop(session.name, None)
     if probing is not None:
         end(step, session, "a new worker took its name")
@@ -298,8 +302,10 @@ def _forget(step: Step, session: Session, why: str) -> None:
 
 
 def look_after(step: Step) -> None:
-    """End what was silent for too long, and the grace of those that did not return."""
+    """End what was silent for too long, and the grace of those that did not return; note when to look again."""
     now, limits = step.now.monotonic, step.cluster.limits
+    if now < step.cluster.look_at:
+        return
     for session in list(step.cluster.sessions.values()):
         if session.stream is None:
             if now >= session.deadline:
@@ -313,3 +319,14 @@ def look_after(step: Step) -> None:
         if holder is not None and holder.stream is not None and now - probing.asked_at >= limits.probe:
             step.effects.sends.append(CloseStream(holder.stream, "SILENT", "it did not answer a probe"))
             break_stream(step, holder)
+    step.cluster.look_at = _next_look(step.cluster)
+
+
+def _next_look(cluster: Cluster) -> float:
+    """Return the monotonic time at which the first session may have been silent, or away, for too long."""
+    deadlines = [
+        session.deadline if session.stream is None else session.last_heard + cluster.limits.silence
+        for session in cluster.sessions.values()
+    ]
+    deadlines += [probing.asked_at + cluster.limits.probe for probing in cluster.probing.values()]
+    return min(deadlines, default=math.inf)

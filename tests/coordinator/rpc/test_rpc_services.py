@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 from types import SimpleNamespace
 from typing import Any
@@ -338,66 +336,6 @@ async def test_an_acknowledgement_for_which_there_is_no_task_does_not_wait_long(
         worker = await wire.work()
         await worker.run(1)
         assert worker.acknowledged == 2
-
-
-async def _answer(worker: object, reply: bytes, error: str = "") -> None:
-    await worker.read(lambda message: message.commands)  # type: ignore[attr-defined]
-    number = worker.commands[-1].id  # type: ignore[attr-defined]
-    await worker.say(replies=[{"id": number, "reply": reply, "error": error}])  # type: ignore[attr-defined]
-
-
-async def test_inspect_names_those_that_answered_and_those_that_did_not() -> None:
-    async with serving() as wire:
-        quick, mute, gone = [await wire.work(name=f"{name}@host") for name in ("quick", "mute", "gone")]
-        request = control_service_pb2.InspectRequest(command="ping", timeout_ms=300)
-        stream = wire.control.Inspect(request)
-
-        async def leave() -> None:
-            await gone.read(lambda message: message.commands)
-            gone.call.cancel()
-
-        answering = asyncio.gather(_answer(quick, b'{"ok":"pong"}'), leave())
-        replies = {reply.worker: reply async for reply in stream}
-        await answering
-        assert replies["quick@host"].status == control_service_pb2.REPLY_STATUS_ANSWERED
-        assert json.loads(replies["quick@host"].reply) == {"ok": "pong"}
-        assert replies["mute@host"].status == control_service_pb2.REPLY_STATUS_NO_REPLY
-        assert replies["gone@host"].status == control_service_pb2.REPLY_STATUS_DISCONNECTED
-        assert await mute.read(lambda message: message.commands) is not None, "it was asked, too"
-
-
-@pytest.mark.parametrize("together", [True, False])
-async def test_answers_of_many_travel_together_where_that_is_asked_for(together: bool) -> None:
-    async with serving() as wire:
-        workers = [await wire.work(name=f"w{number:02}@host") for number in range(20)]
-        request = control_service_pb2.InspectRequest(command="ping", timeout_ms=500, together=together)
-        stream = wire.control.Inspect(request)
-        answering = asyncio.gather(*(_answer(worker, b'{"ok":"pong"}') for worker in workers[:-1]))
-        told = [(message.worker, [one.worker for one in message.more]) async for message in stream]
-        await answering
-        assert sorted(name for first, more in told for name in (first, *more)) == [
-            f"w{number:02}@host" for number in range(20)
-        ]
-        assert (len(told) < 20) is together
-
-
-async def test_a_short_name_is_enough_and_an_error_travels() -> None:
-    async with serving() as wire:
-        worker = await wire.work()
-        await wire.work(name="other@host")
-        request = control_service_pb2.ControlRequest(command="add_consumer", destination=["w"], timeout_ms=5_000)
-        stream = wire.control.Control(request)
-        answering = asyncio.create_task(_answer(worker, b"", "no such queue"))
-        [reply] = [reply async for reply in stream]
-        await answering
-        assert (reply.worker, reply.error) == ("w@host", "no such queue")
-
-
-async def test_a_question_to_nobody_ends_at_once() -> None:
-    async with serving() as wire:
-        stream = wire.control.Inspect(control_service_pb2.InspectRequest(command="ping", timeout_ms=3_600_000))
-        async with asyncio.timeout(BOUND):
-            assert [reply async for reply in stream] == []
 
 
 async def test_revoke_over_the_wire() -> None:
