@@ -14,6 +14,7 @@ from typing import Any, Final
 import grpc
 
 from grpcflow import statuses
+from grpcflow.channels import ThreadSafeChannel
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2
 
@@ -77,7 +78,7 @@ class Link:
 
     def _open(self, hello: bytes) -> None:
         """Open the channel and the stream on it."""
-        self.channel: Any = grpc.insecure_channel(self.address, OPTIONS)
+        self.channel: Any = ThreadSafeChannel(grpc.insecure_channel(self.address, OPTIONS))
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         self._call: Any = self._stream()(_messages(hello, self._outbox))
 

@@ -13,7 +13,10 @@ from tests.client.served import FAST, T, submitted
 
 from grpcflow import connection as connection_module
 from grpcflow import errors, ids, session
+from grpcflow.blocking import run_here
 from grpcflow.connection import Connection, RetryPolicy, connection_for
+from grpcflow.link import Link
+from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
 
 # --- a coordinator that is not there ----------------------------------------------------------------------
 
@@ -189,3 +192,13 @@ def test_a_shared_connection_that_was_closed_is_replaced(coordinator: FakeCoordi
     assert second is not first
     submitted(second)
     second.close()
+
+
+def test_a_call_that_begins_while_its_link_is_closed_is_an_error_and_not_the_end_of_the_process(
+    coordinator: FakeCoordinator,
+) -> None:
+    link = Link(coordinator.address, T)
+    run_here(link.close())
+    stub = control_service_pb2_grpc.ControlServiceStub(link.channel)  # this read freed memory
+    with pytest.raises(ValueError, match="closed"):
+        stub.ListWorkers(control_service_pb2.ListWorkersRequest(), timeout=T)
