@@ -17,6 +17,11 @@ from grpcflow_coordinator.config import Config, load
 from grpcflow_coordinator.errors import ConfigurationError
 from grpcflow_coordinator.storage.contract import StoreError
 
+try:
+    from uvloop import new_event_loop
+except ImportError:  # it is not made for Windows
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
 log = logging.getLogger("grpcflow_coordinator")
 
 
@@ -45,7 +50,8 @@ def command(file: Path | None, **options: Any) -> None:
         logging.basicConfig(
             level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
         )
-        code = asyncio.run(serve(config))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            code = runner.run(serve(config))
     except (ConfigurationError, StoreError) as error:
         raise click.ClickException(str(error)) from error
     sys.exit(code)

@@ -31,6 +31,11 @@ from grpcflow_worker.service_options import NAMES as SERVICE_NAMES
 from grpcflow_worker.service_options import build_service_options, service_options
 from grpcflow_worker.subscription import ConfigError
 
+try:
+    from uvloop import new_event_loop
+except ImportError:  # it is not made for Windows
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
 #: Exit codes, as in sysexits.h but for the first: the app cannot be imported, the log or the pid file cannot be had.
 EXIT_START = 1
 EXIT_USAGE = 64
@@ -229,7 +234,8 @@ def run(config: WorkerConfig, app: str | None) -> int:
         return await supervisor.run(), supervisor.leaving.restarts
 
     try:
-        code, restarts = asyncio.run(work())
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            code, restarts = runner.run(work())
     except ExecutorError as error:
         return _fail(str(error), EXIT_START)
     if restarts and code == os.EX_OK:
