@@ -2,16 +2,16 @@
 
 A setting is a typed attribute with a default; a name or a value that cannot be right is refused when it is
 set, not when it is used. Where the settings come from is known elsewhere. It may import nothing of grpcflow but
-its errors, its routes and queues, and what settings may be.
+its errors, addresses, routes and queues, and what settings may be.
 """
 
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, timedelta, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from grpcflow.addresses import COORDINATOR_VARIABLE, DEFAULT_COORDINATOR, addresses_of
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow.queues import Queues
 from grpcflow.routes import Router
@@ -19,12 +19,6 @@ from grpcflow.setting_names import unknown
 from grpcflow.setting_values import POLICY, TESTS
 
 __all__ = ["COORDINATOR_VARIABLE", "DEFAULT_COORDINATOR", "SavedSettings", "Settings"]
-
-#: The environment variable that names the coordinator where the app does not.
-COORDINATOR_VARIABLE: Final = "GRPCFLOW_COORDINATOR"
-
-#: Where the coordinator is when nobody says.
-DEFAULT_COORDINATOR: Final = "127.0.0.1:50551"
 
 #: What ``Settings.queues`` is made of.
 _OF_QUEUES: Final = frozenset({"task_queues", "task_default_queue", "task_create_missing_queues"})
@@ -300,16 +294,7 @@ class Settings:
         Raises:
             ImproperlyConfigured: One has no port, so that gRPC would try that of web servers.
         """
-        named = self.coordinator or os.environ.get(COORDINATOR_VARIABLE) or DEFAULT_COORDINATOR
-        parts = named.split(",") if isinstance(named, str) else named
-        found = tuple(part.strip() for part in parts if part.strip())
-        bare = next((part for part in found if ":" not in part), None)
-        if bare is not None:
-            raise ImproperlyConfigured(
-                f"The coordinator's address {bare!r} has no port: write {bare}:50551, in the setting coordinator or in "
-                f"{COORDINATOR_VARIABLE}."
-            )
-        return found
+        return addresses_of(self.coordinator)
 
     @property
     def accepted_values(self) -> Collection[str]:

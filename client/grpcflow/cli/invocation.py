@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import click
 
 from grpcflow import errors
+from grpcflow.addresses import COORDINATOR_VARIABLE, addresses_of
 from grpcflow.targets import EVERYBODY, Targets
 
 if TYPE_CHECKING:
@@ -134,11 +135,9 @@ class Invocation:
 
     def _connect(self) -> "Connection":
         """Find the address and open the connection; imports an app only where nothing else names an address."""
-        from grpcflow.conf import COORDINATOR_VARIABLE, Settings
-
         if not self.coordinator and (self.app or (not os.environ.get(COORDINATOR_VARIABLE) and _names_app())):
             return self.load_app().connection
-        addresses = Settings(coordinator=self.coordinator).addresses
+        addresses = addresses_of(self.coordinator)
         if self.connect is not None:
             return self.connect(addresses)
         from grpcflow.connection import connection_for

@@ -8,13 +8,13 @@ import json
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.types import StringParamType
 
+from grpcflow.addresses import addresses_of
 from grpcflow.cli.asking import question, send, target_options
 from grpcflow.cli.invocation import Invocation, invocation
 
@@ -87,6 +87,8 @@ class LiveGroup(click.Group):
         _look_ahead(ctx.ensure_object(Invocation), args[1:])
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             known = [*self.commands, *(one.name for one in self._listed(ctx))]
+            from difflib import get_close_matches
+
             near = get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known))}."
             ctx.fail(f"No such command {name!r}. {hint}")
@@ -148,12 +150,11 @@ def _may_answer(said: Invocation) -> bool:
     """Return whether it is worth asking: a coordinator listens, or an app says where one is. Imports nothing large."""
     import socket
 
-    from grpcflow.conf import Settings
     from grpcflow.loading import app_name
 
     if said.is_connected or (not said.coordinator and app_name(said.app) is not None):
         return True
-    for address in Settings(coordinator=said.coordinator).addresses:
+    for address in addresses_of(said.coordinator):
         host, _, port = address.rpartition(":")
         with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), _PATIENCE):
             return True

@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import date
 from datetime import time as clock_time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from grpcflow.control import Replies
 from grpcflow.errors import SerializationError
+
+if TYPE_CHECKING:
+    from grpcflow.replies import Replies
 
 #: Longest text of a call's arguments on one line, in characters.
 _ARGUMENTS_LIMIT: Final = 70
@@ -65,7 +67,7 @@ def nodes_online(count: int) -> str:
     return f"{count} {'node' if count == 1 else 'nodes'} online."
 
 
-def replies_text(replies: Replies, *, bodies: bool = True, now: float | None = None) -> str:
+def replies_text(replies: "Replies", *, bodies: bool = True, now: float | None = None) -> str:
     """Return what workers answered: `-> w1: OK` and the answer below, for each.
 
     Args:
