@@ -3,8 +3,9 @@
 This is the only file that may know LMDB. It knows no record: bytes in, bytes out.
 
 What lies in the folder: `data.mdb` (the records), `lock.mdb` (LMDB's table of readers) and `coordinator.lock` (ours,
-one process to a folder). In the environment the main database holds one thing, the format of the store; the
-records have a database of their own, so that no key of theirs can meet it.
+one process to a folder); it may also hold the folder `events`, which belongs to `event_log`. In the environment the
+main database holds one thing, the format of the store; the records have a database of their own, so that no key of
+theirs can meet it.
 
 What one should know of LMDB here:
 
