@@ -1,6 +1,6 @@
 """Events as users see them: what happened, which of it is wanted, and how it arrives. Pure.
 
-It may not import grpc or protobuf; what reads the wire is in ``event_calls``.
+It may not import grpc or protobuf; what reads the wire is in ``event_wire``.
 """
 
 import difflib

@@ -138,7 +138,7 @@ class Receiver:
 
     def wakeup_workers(self) -> Iterator[dict[str, Any]]:
         """Yield a ``worker-heartbeat`` for each worker that is connected; the coordinator knows them."""
-        from grpcflow.event_calls import load_fields  # knows the wire, so it is not loaded before it is needed
+        from grpcflow.event_wire import load_fields  # knows the wire, so it is not loaded before it is needed
 
         now = time.time()
         for worker in self._app.connection.list_workers():

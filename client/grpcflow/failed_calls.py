@@ -1,15 +1,19 @@
-"""The list of what failed for good, as calls: read it, retry, purge. Knows the wire's messages, gives plain data."""
+"""The list of what failed for good, as calls: read it, retry, purge. Knows the wire's messages, gives plain data.
+
+Both are imported by the calls that need them.
+"""
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import errors
-from grpcflow.failed_model import FailedCall, FailedFilter, Refused, RetriedCalls
-from grpcflow.graph.calls import GraphCalls
-from grpcflow_protos.v1 import graph_service_pb2 as pb
-from grpcflow_protos.v1 import graph_service_pb2_grpc
+from grpcflow.graph_calls import GraphCalls, graph_service
+
+if TYPE_CHECKING:
+    from grpcflow.failed_model import FailedCall, FailedFilter, RetriedCalls
+    from grpcflow_protos.v1 import graph_service_pb2 as pb
 
 __all__ = ["FailedCalls"]
 
@@ -33,19 +37,20 @@ class FailedCalls(GraphCalls):
 
     async def _failed_call(self, method: str, request: Any) -> Any:
         return await self._calls.request(
-            lambda channel, left: getattr(graph_service_pb2_grpc.GraphServiceStub(channel), method)(
-                request, timeout=left
-            ),
-            timeout=_TIME,
+            lambda channel, left: getattr(graph_service(channel), method)(request, timeout=left), timeout=_TIME
         )
 
-    async def alist_failed(self, wanted: FailedFilter, limit: int | None = None) -> AsyncGenerator[FailedCall, None]:
+    async def alist_failed(
+        self, wanted: "FailedFilter", limit: int | None = None
+    ) -> "AsyncGenerator[FailedCall, None]":
         """Yield the calls that failed for good, newest graph first; pages are asked for as they are needed.
 
         Args:
             wanted: Which.
             limit: Most of them; None: all.
         """
+        from grpcflow_protos.v1 import graph_service_pb2 as pb
+
         since = wanted.get("since")
         request = pb.ListFailedRequest(
             task=wanted.get("task", ""),
@@ -71,17 +76,21 @@ class FailedCalls(GraphCalls):
         Args:
             ids: Ids as users know them, any number.
         """
+        from grpcflow_protos.v1 import graph_service_pb2 as pb
+
         left, purged = iter(ids), 0
         while part := list(islice(left, _PURGED)):
             purged += (await self._failed_call("PurgeFailed", pb.PurgeFailedRequest(ids=part))).purged
         return purged
 
-    async def aretry_failed(self, calls: Sequence[tuple[str, str]]) -> RetriedCalls:
+    async def aretry_failed(self, calls: Sequence[tuple[str, str]]) -> "RetriedCalls":
         """Run again what did not succeed of the graphs of calls, each graph once.
 
         Args:
             calls: The id of each, and its graph's id; empty: it is asked for.
         """
+        from grpcflow.failed_model import Refused, RetriedCalls
+
         retried, graphs, unknown = 0, 0, dict[str, None]()
         seen, refused = set[str](), list[Refused]()
         for id, known in calls:
@@ -102,7 +111,9 @@ class FailedCalls(GraphCalls):
         return RetriedCalls(retried, graphs, tuple(unknown), tuple(refused))
 
 
-def _failed(entry: pb.FailedEntry) -> FailedCall:
+def _failed(entry: "pb.FailedEntry") -> "FailedCall":
+    from grpcflow.failed_model import FailedCall
+
     return FailedCall(
         id=entry.id,
         graph=entry.graph.hex(),

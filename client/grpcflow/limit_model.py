@@ -1,6 +1,6 @@
 """What limits and retention are to those who look at them; plain data of the standard library's types.
 
-It may not import grpc or protobuf: ``limit_calls`` makes these from messages.
+It may not import grpc or protobuf: ``limit_wire`` makes these from messages.
 """
 
 from dataclasses import dataclass

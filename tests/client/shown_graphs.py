@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from grpcflow import Grpcflow, errors, ids
-from grpcflow.graph.calls import Page
+from grpcflow.graph_calls import Page
 from grpcflow.lower import Calls, lower, to_chunks
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 from grpcflow_protos.v1 import graph_service_pb2 as pb

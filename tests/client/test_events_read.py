@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from grpcflow import Grpcflow, Ignore, Reject, errors, group
-from grpcflow.event_calls import kind_number
 from grpcflow.event_model import KINDS, Event, since_when
+from grpcflow.event_wire import kind_number
 from grpcflow.testing import Cluster
 from grpcflow_coordinator.streams import Stream
 from grpcflow_protos.v1 import event_service_pb2

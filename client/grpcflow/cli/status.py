@@ -25,7 +25,7 @@ def status() -> None:
 
 def _add_loads(replies: Replies, said: Invocation) -> None:
     """Add to what each worker answered how busy it is, where it said so."""
-    from grpcflow.event_calls import load_fields
+    from grpcflow.event_wire import load_fields
 
     for worker in said.connection.list_workers():
         if worker.HasField("load") and isinstance(reply := replies.get(worker.name), dict):

@@ -1,18 +1,18 @@
 """Calls about graphs as things: list, read in pages, cancel, retry, explain.
 
-Knows the wire's messages; `reading` makes plain data of them. Written once for threads and for event loops, as all
-that is asked of a coordinator; see ``grpcflow.blocking``.
+Knows the wire's messages, which are imported by the calls that need them; `graph.reading` makes plain data of them.
+Written once for threads and for event loops, as all that is asked of a coordinator; see ``grpcflow.blocking``.
 """
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from grpcflow.calls import Calls
-from grpcflow_protos.v1 import graph_service_pb2 as pb
-from grpcflow_protos.v1 import graph_service_pb2_grpc
 
-__all__ = ["GraphCalls", "Page"]
+if TYPE_CHECKING:
+    from grpcflow_protos.v1 import graph_service_pb2 as pb
+
+__all__ = ["GraphCalls", "Page", "graph_service"]
 
 #: Runs of a page, and nodes where all of them are asked for.
 _RUNS: Final = 1_000
@@ -24,8 +24,7 @@ _PAGE_TIME: Final = 30.0
 _DONE_TIME: Final = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A part of a graph.
 
     Attributes:
@@ -34,9 +33,16 @@ class Page:
         runs: The runs of this part.
     """
 
-    summary: pb.GraphSummary
-    templates: tuple[pb.TemplateView, ...]
-    runs: list[pb.RunView]
+    summary: "pb.GraphSummary"
+    templates: "tuple[pb.TemplateView, ...]"
+    runs: "list[pb.RunView]"
+
+
+def graph_service(channel: Any) -> Any:
+    """Return what makes the calls to the graph service."""
+    from grpcflow_protos.v1 import graph_service_pb2_grpc
+
+    return graph_service_pb2_grpc.GraphServiceStub(channel)
 
 
 class GraphCalls:
@@ -44,7 +50,7 @@ class GraphCalls:
 
     _calls: Calls
 
-    async def alist_graphs(self, request: pb.ListGraphsRequest) -> pb.ListGraphsResponse:
+    async def alist_graphs(self, request: "pb.ListGraphsRequest") -> "pb.ListGraphsResponse":
         """Return one page of graphs, newest first.
 
         Raises:
@@ -52,11 +58,11 @@ class GraphCalls:
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
         """
         return await self._calls.request(
-            lambda channel, left: graph_service_pb2_grpc.GraphServiceStub(channel).ListGraphs(request, timeout=left),
+            lambda channel, left: graph_service(channel).ListGraphs(request, timeout=left),
             timeout=_PAGE_TIME,
         )
 
-    async def agraph_summary(self, id: str) -> pb.GraphSummary:
+    async def agraph_summary(self, id: str) -> "pb.GraphSummary":
         """Return a graph in short.
 
         Args:
@@ -66,6 +72,8 @@ class GraphCalls:
             NotFound: There is none, or it has expired.
             InvalidRequest, CoordinatorUnavailable, TimeoutError: As above.
         """
+        from grpcflow_protos.v1 import graph_service_pb2 as pb
+
         return (await self._page(pb.GetGraphRequest(id=id, summary_only=True))).summary
 
     async def agraph_pages(self, id: str, *, every_node: bool = False) -> AsyncGenerator[Page, None]:
@@ -78,6 +86,8 @@ class GraphCalls:
         Raises:
             The errors of ``agraph_summary``, also between two pages.
         """
+        from grpcflow_protos.v1 import graph_service_pb2 as pb
+
         first, limit = 0, _NODES // _RUN if every_node else _RUNS
         while True:
             page = await self._page(pb.GetGraphRequest(id=id, first=first, every_node=every_node, limit=limit))
@@ -94,18 +104,20 @@ class GraphCalls:
 
     async def agraph_run(self, id: str, first: int, *, every_node: bool = True) -> Page:
         """Return one run as a page; ``first`` is the index of its first node, errors are those of the summary."""
+        from grpcflow_protos.v1 import graph_service_pb2 as pb
+
         return await self._page(pb.GetGraphRequest(id=id, first=first, limit=1, every_node=every_node))
 
-    async def _page(self, request: pb.GetGraphRequest) -> Page:
+    async def _page(self, request: "pb.GetGraphRequest") -> Page:
         """Return what the request names; its first message has the summary."""
         answers = await self._calls.request_all(
-            lambda channel, left: graph_service_pb2_grpc.GraphServiceStub(channel).GetGraph(request, timeout=left),
+            lambda channel, left: graph_service(channel).GetGraph(request, timeout=left),
             timeout=_PAGE_TIME,
         )
         runs = [run for answer in answers for run in answer.runs]
         return Page(answers[0].summary, tuple(answers[0].templates), runs)
 
-    async def acancel_graph(self, id: str, terminate: bool, signal: str) -> pb.CancelGraphResponse:
+    async def acancel_graph(self, id: str, terminate: bool, signal: str) -> "pb.CancelGraphResponse":
         """End everything of a graph that has not settled.
 
         Args:
@@ -119,13 +131,15 @@ class GraphCalls:
             RequestFailed: The coordinator's disk is full (``STORE_FULL``).
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer in 5 minutes.
         """
+        from grpcflow_protos.v1 import graph_service_pb2 as pb
+
         request = pb.CancelGraphRequest(id=id, terminate=terminate, signal=signal)
         return await self._calls.request(
-            lambda channel, left: graph_service_pb2_grpc.GraphServiceStub(channel).CancelGraph(request, timeout=left),
+            lambda channel, left: graph_service(channel).CancelGraph(request, timeout=left),
             timeout=_DONE_TIME,
         )
 
-    async def aretry_graph(self, id: str) -> pb.RetryGraphResponse:
+    async def aretry_graph(self, id: str) -> "pb.RetryGraphResponse":
         """Run again what did not succeed of a graph.
 
         Args:
@@ -138,15 +152,17 @@ class GraphCalls:
             CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer in 5 minutes; the retry
                 may be under way.
         """
+        from grpcflow_protos.v1 import graph_service_pb2 as pb
+
         request = pb.RetryGraphRequest(id=id)
         # Not again where the answer was lost: the graph would be found running, which would be a wrong complaint.
         return await self._calls.request(
-            lambda channel, left: graph_service_pb2_grpc.GraphServiceStub(channel).RetryGraph(request, timeout=left),
+            lambda channel, left: graph_service(channel).RetryGraph(request, timeout=left),
             timeout=_DONE_TIME,
             repeatable=False,
         )
 
-    async def aexplain(self, id: str) -> pb.ExplainResponse:
+    async def aexplain(self, id: str) -> "pb.ExplainResponse":
         """Return why a node is where it is.
 
         Args:
@@ -156,7 +172,7 @@ class GraphCalls:
             NotFound: There is none, or it has expired.
             InvalidRequest, CoordinatorUnavailable, TimeoutError: As above.
         """
+        from grpcflow_protos.v1 import graph_service_pb2 as pb
+
         request = pb.ExplainRequest(id=id)
-        return await self._calls.request(
-            lambda channel, left: graph_service_pb2_grpc.GraphServiceStub(channel).Explain(request, timeout=left)
-        )
+        return await self._calls.request(lambda channel, left: graph_service(channel).Explain(request, timeout=left))
