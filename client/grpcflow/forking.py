@@ -18,7 +18,6 @@ import os
 import threading
 import time
 import weakref
-from pathlib import Path
 from typing import Final, Protocol
 
 from grpcflow.errors import ForkedEventLoop
@@ -27,7 +26,7 @@ __all__ = ["Restful", "channel_opened", "check_usable", "ended", "outlives", "wa
 
 #: Seconds that a fork waits for grpc's threads to end.
 _PATIENCE: Final = 10.0
-_TASKS: Final = Path("/proc/self/task")
+_TASKS: Final = "/proc/self/task"
 #: How grpc's core names its threads (Linux shows 15 characters).
 _NAMES: Final = ("grpc_", "event_engine", "lifeguard", "timer_manager")
 
@@ -143,7 +142,7 @@ def _grpc_is_gone() -> bool:
     while True:
         # The objects of a finished call refer to each other; grpc's core ends with the last of them.
         gc.collect()
-        if not _TASKS.is_dir():
+        if not os.path.isdir(_TASKS):
             # No way to see the threads on this system: give them the time that they need.
             time.sleep(0.05)
             return True
@@ -160,8 +159,8 @@ def _grpc_threads() -> bool:
     """Return whether a thread of grpc's runs: of its core, or the one that waits for all event loops."""
     if any(thread.name.endswith(_POLLER) for thread in threading.enumerate()):
         return True
-    for task in _TASKS.iterdir():
-        with contextlib.suppress(OSError):  # a thread that ends meanwhile
-            if (task / "comm").read_text().startswith(_NAMES):
+    for task in os.listdir(_TASKS):
+        with contextlib.suppress(OSError), open(f"{_TASKS}/{task}/comm") as name:  # a thread that ends meanwhile
+            if name.read().startswith(_NAMES):
                 return True
     return False

@@ -1,6 +1,5 @@
 """How often and how fast a coordinator is tried that cannot be reached. Pure but for the clock and chance."""
 
-import random
 import time
 from dataclasses import dataclass
 
@@ -27,6 +26,8 @@ class RetryPolicy:
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait after so many failures, up to a fifth more or less, so that clients spread."""
+        import random  # for who has failed; who has not need not load it
+
         # A cap on the exponent: an outage of days must not overflow.
         seconds = self.first_delay * self.factor ** min(max(failures - 1, 0), 20)
         return min(seconds, self.max_delay) * random.uniform(0.8, 1.2)
