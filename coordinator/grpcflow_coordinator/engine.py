@@ -38,6 +38,10 @@ FULL_RETRY: Final = 0.5
 #: Free bytes of the store below which submits are refused.
 LOW_WATER: Final = 64 * 1024 * 1024
 
+#: Seconds over which it is seen how busy the engine is, and the share of them from which on it is.
+WINDOW: Final = 0.1
+BUSY: Final = 0.15
+
 #: Seconds between two looks at sessions, where any are there, and at the free space.
 SWEEP: Final = 1.0
 
@@ -92,6 +96,9 @@ class Engine:
         self._free_checked = 0.0
         self._short_of_space = False
         self.failed: BaseException | None = None
+        #: Seconds of work so far, and those and the time at the begin of the window in which its share was taken last.
+        self._worked = self._worked_before = self._window = 0.0
+        self._share = 0.0
         #: How many events were posted, stepped and released; and who waits for how many to be released.
         self._posted = self._stepped = 0
         self._flushing: list[tuple[int, asyncio.Future[None]]] = []
@@ -100,6 +107,14 @@ class Engine:
     def full(self) -> bool:
         """True where the disk has no room for new submissions."""
         return self._held_back is not None or self._short_of_space
+
+    def is_busy(self) -> bool:
+        """Return whether it worked for a good part of the last moments: there are tasks on their way, and many."""
+        now = time.perf_counter()
+        if now - self._window >= WINDOW:
+            self._share = (self._worked - self._worked_before) / (now - self._window)
+            self._window, self._worked_before = now, self._worked
+        return self._share >= BUSY
 
     def start(self) -> None:
         """Recover from the records and commit the new epoch; then `post` may be called."""
@@ -142,11 +157,13 @@ class Engine:
         self._scheduled = False
         if self._held_back is not None or self._loop is None:
             return
+        began = time.perf_counter()
         try:
             more = self.run_batch()
         except Exception as error:  # noqa: BLE001  # whatever it is, memory can no longer be trusted
             self._fail(error)
             return
+        self._worked += time.perf_counter() - began
         if self._is_held_back():
             return  # the next try goes on from here
         if self._inbox or more:

@@ -1,9 +1,13 @@
-"""Lets each client ask so much at once and no more; what is beyond waits for its turn, first come first served."""
+"""Lets each client ask so much at once and no more; what is beyond waits for its turn, first come first served.
+
+While tasks keep the coordinator busy, all clients together get so many turns a second and no more: a burst of questions
+is not to cost the tasks their pace.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -15,6 +19,10 @@ AT_ONCE: Final = 8
 #: How many more of one client may wait.
 WAITING: Final = 20_000
 
+#: Seconds between two turns while tasks keep the coordinator busy, and how many may be had at once after a pause.
+GAP: Final = 0.02
+SAVED: Final = 5
+
 
 class Crowd:
     """The turns of all clients.
@@ -22,10 +30,15 @@ class Crowd:
     Args:
         at_once: how many requests of one client are carried out at once.
         waiting: how many more of it may wait.
+        is_busy: says whether tasks keep the coordinator busy.
     """
 
-    def __init__(self, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
-        self._at_once, self._waiting = at_once, waiting
+    def __init__(
+        self, at_once: int = AT_ONCE, waiting: int = WAITING, *, is_busy: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._at_once, self._waiting, self._is_busy = at_once, waiting, is_busy
+        #: When the next turn is due while it is busy, by the loop's clock.
+        self._next = 0.0
         #: By client: its turns, and how many have one or wait for one.
         self._clients: dict[str, tuple[asyncio.Semaphore, list[int]]] = {}
 
@@ -46,8 +59,19 @@ class Crowd:
         count[0] += 1
         try:
             async with turns:
+                await self._pace()
                 yield
         finally:
             count[0] -= 1
             if not count[0]:
                 self._clients.pop(client, None)
+
+    async def _pace(self) -> None:
+        """Wait until a turn is due, while there is something more urgent to do."""
+        if not self._is_busy():
+            return
+        now = asyncio.get_running_loop().time()
+        due = max(self._next, now - GAP * SAVED)
+        self._next = due + GAP
+        if due > now:
+            await asyncio.sleep(due - now)

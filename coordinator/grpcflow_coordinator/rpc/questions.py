@@ -42,7 +42,7 @@ class Questions:
         self._engine = engine
         self._desk = desk
         self._revoked = revoked
-        self._crowd = Crowd()
+        self._crowd = Crowd(is_busy=engine.is_busy)
 
     async def ask(self, request: _Request, client: str, *, control: bool) -> AsyncIterator[list[Answer]]:
         """Carry out one request; the answers come as the workers give them, those of one moment together.

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.rpc.crowd import AT_ONCE, WAITING, Crowd
+from grpcflow_coordinator.rpc.crowd import AT_ONCE, GAP, SAVED, WAITING, Crowd
 
 BURST = 10_000
 
@@ -54,3 +54,25 @@ async def test_what_may_wait_has_a_bound_and_whoever_gives_up_makes_room() -> No
         assert not late.done()
     async with asyncio.timeout(10):
         await asyncio.gather(waiting[1], late)
+
+
+async def test_while_tasks_keep_the_coordinator_busy_all_clients_together_have_a_few_turns_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(round(seconds, 3))
+
+    busy = True
+    crowd = Crowd(is_busy=lambda: busy)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 100.0)
+    for number in range(SAVED + 4):
+        async with crowd.turn(f"client {number % 2}"):
+            pass
+    assert waits == [pytest.approx(GAP * times) for times in (1, 2, 3)]
+    busy = False
+    async with crowd.turn("client 0"):
+        pass
+    assert len(waits) == 3
