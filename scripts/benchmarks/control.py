@@ -177,14 +177,18 @@ def effect(address: str, small: bool) -> dict[str, Any]:
 
 
 def whole_command(address: str, count: int) -> float:
-    """Type `grpcflow ctl inspect ping` so often; return the median in milliseconds."""
+    """Type `grpcflow ctl inspect ping` so often; return the median in milliseconds.
+
+    Once before that: what is installed is compiled by then, as a checkout may not be.
+    """
     there = environment(address, Path(__file__).parent.parent)
+    there.pop("PYTHONDONTWRITEBYTECODE", None)
     took = []
-    for _ in range(count):
+    for _ in range(1 + count):
         began = time.perf_counter()
         subprocess.run([command("grpcflow"), "ctl", "inspect", "ping"], env=there, capture_output=True, check=True)
         took.append((time.perf_counter() - began) * 1e3)
-    return median(took)
+    return median(took[1:])
 
 
 def of_a_hundred(small: bool) -> dict[str, Any]:
