@@ -4,6 +4,7 @@ Only says which commands there are. What they do stands in the modules beside th
 they are typed, and none of them imports grpc or rich before a command needs it.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -114,6 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments without the program's name; None: those of the process.
     """
+    if argv is None:  # the process is ours
+        # What is imported stays: looking through it again and again was a twentieth of a short command.
+        gc.set_threshold(50_000)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "_GRPCFLOW_COMPLETE" in os.environ:  # a shell asks what a word could become
         importlib.import_module("grpcflow.cli.completion")  # says how that is told

@@ -20,8 +20,8 @@ AT_ONCE: Final = 8
 WAITING: Final = 20_000
 
 #: Seconds between two turns while tasks keep the coordinator busy, and how many may be had at once after a pause.
-GAP: Final = 0.02
-SAVED: Final = 5
+GAP: Final = 0.025
+SAVED: Final = 4
 
 
 class Crowd:
