@@ -127,6 +127,7 @@ def _worker(at: int) -> WorkerLine:
         held=(64, 21, 0, 1, 0)[at % 5],
         capacity=64,
         uptime=(372_500.0, 3_725.0, 59.0, None, 0.4)[at % 5],
+        load=((7.25, 3.0, 1.5), (), (0.42, 0.4, 0.3), (0.0, 0.0, 0.0), ())[at % 5],
         queues=("default", "emails", "画像"),
         host="green.example.org",
         process_id=4_700 + at,

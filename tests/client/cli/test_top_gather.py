@@ -154,7 +154,7 @@ def test_a_queue_of_very_many_lanes_shows_the_longest_few() -> None:
 def test_workers_running_tasks_and_numbers_are_joined() -> None:
     app = App(worker("w1", 4700, "hipri", "default", running=[dict(NAP)]), worker("w2", 4800, "default"))
     app.connection.workers["w2"].status = "no_reply"
-    app.connection.workers["w1"].info["running"] = 1
+    app.connection.workers["w1"].info |= {"running": 1, "load": {"load_average": [0.5, 0.25, 0.125]}}
     gatherer = Gatherer(app, now=Clock())
     assert not gatherer.view().asked
     gatherer.ask_coordinator()
@@ -163,6 +163,7 @@ def test_workers_running_tasks_and_numbers_are_joined() -> None:
     assert view.asked
     assert [(line.name, line.state) for line in view.workers.lines] == [("w2", "no reply"), ("w1", "live")]
     first = view.workers.lines[1]
+    assert (first.load, view.workers.lines[0].load) == ((0.5, 0.25, 0.125), ())
     assert (first.uptime, first.queues, first.running, first.concurrency) == (3_725, ("default", "hipri"), 1, 2)
     (task,) = view.running.lines
     assert (task.call, task.worker, task.process_id) == ('proj.tasks.nap(2, why="tired")', "w1", 4711)

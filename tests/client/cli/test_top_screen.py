@@ -1,6 +1,7 @@
 """`grpcflow top` on a screen that is none: what is drawn, what keys do, what goes wrong. The source is in memory."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -105,6 +106,7 @@ async def test_a_wide_terminal_has_two_columns_and_shows_ids_and_lanes() -> None
         heads = [line for line in look.lines() if "1 WORKERS" in line]
         assert "3 RUNNING" in heads[0]
         assert "└ proj.mail.send p5" in look.text()
+        assert re.search(r"LOAD .* 7\.25 .* 0\.42 ", look.text(), re.DOTALL)
         assert NAP in look.text()
         await look.pilot.resize_terminal(80, 24)
         text = await until(look, lambda text: len(text.splitlines()) == 24)

@@ -138,6 +138,7 @@ class Gatherer:
             queues=tuple(clean(queue) for queue in sorted(worker.queues)),
             host=clean(worker.host),
             process_id=worker.process_id,
+            load=tuple(worker.load.load_average),
         )
 
     def _running(self, wanted: str) -> Listing[Running]:

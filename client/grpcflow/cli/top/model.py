@@ -40,6 +40,7 @@ class WorkerLine:
         queues: The queues it serves.
         host: Host name.
         process_id: Process id of its supervisor.
+        load: Load averages of its machine over 1, 5 and 15 minutes; empty: it did not say.
     """
 
     name: str
@@ -53,6 +54,7 @@ class WorkerLine:
     queues: tuple[str, ...] = ()
     host: str = ""
     process_id: int = 0
+    load: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

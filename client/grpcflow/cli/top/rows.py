@@ -29,6 +29,7 @@ WORKER_COLUMNS: Final = (
     Column("RUNNING", 10, 16),
     Column("HELD", 8, 12, right=True, keep=4),
     Column("UP", 5, right=True, keep=5),
+    Column("LOAD", 5, right=True, keep=3),
     Column("PID", 6, 10, right=True, keep=1),
     Column("HOST", 8, 20, keep=2),
     Column("QUEUES", 8, share=2),
@@ -71,11 +72,13 @@ def worker_row(line: WorkerLine) -> Row:
         (running, load_colour(line.running, line.concurrency)),
         (f"{number(line.held)}/{number(line.capacity)}", ""),
         (short(line.uptime), DIM),
+        (f"{line.load[0]:.2f}" if line.load else "", DIM),
         (str(line.process_id or ""), DIM),
         (line.host, DIM),
         (queues, DIM),
     )
-    where = f"{line.host} pid {line.process_id}"
+    load = f" load {' '.join(f'{one:.2f}' for one in line.load)}" if line.load else ""
+    where = f"{line.host} pid {line.process_id}{load}"
     detail = f"{line.name}  {line.state}  {where}  {line.executor} x{line.concurrency}  queues: {queues or 'none'}"
     return Row(f"{line.name} {line.process_id}", cells, detail)
 
