@@ -26,7 +26,9 @@ def dispatch(step: Step) -> None:
     if not cluster.lines.ready:
         return
     cluster.lines.patience = SETTLED_PAGES
-    hungry = sorted((session for session in cluster.sessions.values() if _is_hungry(session)), key=_turn)
+    queues = cluster.lines.ready.keys()
+    serving = (session for session in cluster.sessions.values() if not queues.isdisjoint(session.ring))
+    hungry = sorted((session for session in serving if _is_hungry(session)), key=_turn)
     while hungry:
         hungry = [session for session in hungry if _serve(step, session, len(hungry)) and session.free > 0]
     step.effects.again |= cluster.lines.patience <= 0 or bool(cluster.lines.loose)
