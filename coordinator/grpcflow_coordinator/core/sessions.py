@@ -80,6 +80,7 @@ def _resume(step: Step, session: Session, event: WorkerArrived) -> None:
     session.stream = event.stream
     step.effects.presence.append(("back", session.name, ""))
     session.last_heard = step.now.monotonic
+    cluster.look_at = 0.0
     session.capacity = event.capacity
     _answer_probe(step, session)
     session.draining = session.draining or event.draining

@@ -3,6 +3,7 @@
 from tests.coordinator.support.bench import BOOM, Bench, Pipe, Puppet
 from tests.coordinator.support.graphs import Sketch, graph_id, one
 
+from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.core.effects import CloseStream, Probe
 from grpcflow_coordinator.core.events import Ended, Raised, StreamBroke
 from grpcflow_coordinator.core.model import NodeState
@@ -49,6 +50,16 @@ def test_silence_breaks_a_stream_and_any_word_keeps_it(bench: Bench) -> None:
         bench.pass_time(14.0)
         bench.speak(worker)
     bench.pass_time(15.0)
+    assert bench.take_close(worker) == "SILENT"
+
+
+def test_one_that_came_back_and_is_silent_again_is_not_given_the_grace_of_before() -> None:
+    bench = Bench(Limits(silence=1.0, grace=30.0))
+    worker = bench.worker()
+    bench.pass_time(1.0)
+    assert bench.take_close(worker) == "SILENT"
+    bench.arrive(worker)
+    bench.pass_time(1.0)
     assert bench.take_close(worker) == "SILENT"
 
 
