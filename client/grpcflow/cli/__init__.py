@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from grpcflow import __version__
+from grpcflow.cli.celery_commands import ELSEWHERE
 from grpcflow.cli.invocation import EXIT_INTERRUPTED, Program, reach_options
 from grpcflow.cli.sections import Row, SectionedGroup
 
@@ -88,7 +89,14 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
         ctx.exit()
 
 
-@click.group("grpcflow", cls=_CommandLine, sections=_SECTIONS, context_settings=_SETTINGS, help=_HELP)
+@click.group(
+    "grpcflow",
+    cls=_CommandLine,
+    sections=_SECTIONS,
+    elsewhere=ELSEWHERE,
+    context_settings=_SETTINGS,
+    help=_HELP,
+)
 @reach_options
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."

@@ -5,8 +5,9 @@ nothing. It may not import grpc, rich or any command.
 """
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,11 +42,19 @@ class SectionedGroup(click.Group):
 
     Args:
         sections: Heads with the rows below them, in the order of the help.
+        elsewhere: Names that users may type and that are no command here, with what to use instead.
         **settings: Those of `click.Group`.
     """
 
-    def __init__(self, *, sections: Iterable[tuple[str, Sequence[Row]]] = (), **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        sections: Iterable[tuple[str, Sequence[Row]]] = (),
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
+        self.elsewhere = elsewhere
         self.sections = tuple((head, tuple(rows)) for head, rows in sections)
         self._rows = {row.name: row for _, rows in self.sections for row in rows}
 
@@ -68,6 +77,8 @@ class SectionedGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that is typed; where there is none, the nearest name is offered."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            if args[0] in self.elsewhere:
+                ctx.fail(f"No such command {args[0]!r}: {self.elsewhere[args[0]]}.")
             ctx.fail(_unknown(args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
 

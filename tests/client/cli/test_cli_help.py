@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 
 from grpcflow.cli import command_line, main
+from grpcflow.cli.celery_commands import ELSEWHERE
 
 Type = Callable[..., Result]
 
@@ -94,6 +95,13 @@ def test_worker_hands_its_arguments_on_as_they_are(monkeypatch: pytest.MonkeyPat
 )
 def test_main_returns_the_exit_code(words: list[str], code: int) -> None:
     assert main(words) == code
+
+
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
+def test_a_command_that_only_celery_has_says_what_to_use(name: str, typed: Type) -> None:
+    told = typed(name, "anything")
+    assert told.exit_code == 2
+    assert f"No such command '{name}': {ELSEWHERE[name]}." in " ".join(told.output.split())
 
 
 def test_starting_imports_neither_grpc_nor_rich() -> None:
