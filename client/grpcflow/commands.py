@@ -59,6 +59,7 @@ class Heard:
     def __init__(self, on_reply: Callable[[Reply], None] | None, most: int | None) -> None:
         self._on_reply = on_reply
         self._most = most
+        self._count = 0
 
     def of(self, stream: Any) -> Any:
         """Return the answers of a stream, on an event loop as what gives them one by one there."""
@@ -67,31 +68,29 @@ class Heard:
         return self._awaited(stream) if hasattr(stream, "__aiter__") else self._each(stream)
 
     def _each(self, stream: Any) -> Iterator[Any]:
-        count = 0
         for message in stream:
             for one in _apart(message):
                 yield one
-                count += self._hear(one)
-                if count == self._most:
-                    stream.cancel()
+                if self._has_enough(stream, one):
                     return
 
     async def _awaited(self, stream: Any) -> AsyncIterator[Any]:
-        count = 0
         async for message in stream:
             for one in _apart(message):
                 yield one
-                count += self._hear(one)
-                if count == self._most:
-                    stream.cancel()
+                if self._has_enough(stream, one):
                     return
 
-    def _hear(self, message: Any) -> bool:
-        """Tell of an answer; return whether the worker answered."""
+    def _has_enough(self, stream: Any, message: Any) -> bool:
+        """Tell of an answer; where it is the last that is waited for, end the stream and return True."""
         reply = _reply(message)
         if self._on_reply is not None:
             self._on_reply(reply)
-        return reply.status == "answered"
+        self._count += reply.status == "answered"
+        if self._count != self._most or reply.status != "answered":
+            return False
+        stream.cancel()
+        return True
 
 
 class Commands:

@@ -276,6 +276,18 @@ def test_a_rate_that_is_raised_holds_at_once(bench: Bench) -> None:
     assert len(worker.given) == 3
 
 
+def one_by_one(bench: Bench, worker: Puppet) -> list[str]:
+    """Settle what a worker holds, one at a time, until there is no more; return the fairness keys in that order."""
+    seen = []
+    while worker.held:
+        [(graph, index)] = worker.held.values()
+        run = bench.records.run_of(graph, index)
+        assert run is not None
+        seen.append(run.fairness_key)
+        bench.values_of(worker)
+    return seen
+
+
 def test_a_key_that_many_share_goes_on_in_their_order_past_those_that_cannot_run(bench: Bench) -> None:
     for number in range(40):
         sketch = Sketch(
@@ -284,14 +296,7 @@ def test_a_key_that_many_share_goes_on_in_their_order_past_those_that_cannot_run
         sketch.keyed(concurrency="printer", fairness=f"tenant {number}")
         bench.submit(sketch)
     worker = bench.worker(capacity=5)
-    seen = []
-    while worker.held:
-        [(graph, index)] = worker.held.values()
-        run = bench.records.run_of(graph, index)
-        assert run is not None
-        seen.append(run.fairness_key)
-        bench.values_of(worker)
-    assert seen == [f"tenant {number}" for number in range(30, 40) if number != 35]
+    assert one_by_one(bench, worker) == [f"tenant {number}" for number in range(30, 40) if number != 35]
     every = bench.worker("every@h", queues=("default", "other"), tasks=frozenset({"t", "unknown"}))
     for _ in range(31):
         assert len(every.held) == 1
@@ -306,18 +311,11 @@ def test_of_those_that_wait_for_a_key_the_urgent_go_first(bench: Bench) -> None:
         sketch.keyed(concurrency="printer", fairness=f"tenant {number}")
         bench.submit(sketch)
     worker = bench.worker(capacity=5)
-    seen = []
     for sketch_priority in (8, 3):
         sketch = Sketch(replace(PLAIN, priority=sketch_priority))
         sketch.keyed(concurrency="printer", fairness=f"late {sketch_priority}")
         bench.submit(sketch)
-    while worker.held:
-        [(graph, index)] = worker.held.values()
-        run = bench.records.run_of(graph, index)
-        assert run is not None
-        seen.append(run.fairness_key)
-        bench.values_of(worker)
-    assert seen == ["tenant 3", "late 8", "tenant 0", "tenant 1", "tenant 2", "late 3", "tenant 4"]
+    assert one_by_one(bench, worker) == ["tenant 3", "late 8", "tenant 0", "tenant 1", "tenant 2", "late 3", "tenant 4"]
 
 
 # Fairness
