@@ -99,6 +99,8 @@ def _first(step: Step, session: Session, queue: str) -> tuple[Level, Line] | Non
                 continue
             if task in session.batching and not batches.is_due(step, session, level, task):
                 continue
+            if best is not None and level.is_behind(task, level.place(best)):
+                continue
             line = level.top(task, cluster.lines, step.loaded, gates)
             if line is not None and (best is None or level.place(line) < level.place(best)):
                 best = line

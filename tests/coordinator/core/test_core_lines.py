@@ -1,12 +1,15 @@
 """Queues: order, paging, lanes, equal weight."""
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from tests.coordinator.support.bench import Bench
 from tests.coordinator.support.graphs import PLAIN, Sketch, one
 
 from grpcflow_coordinator.core.lines import WINDOW
 from grpcflow_coordinator.core.model import LineKey, Template
+from grpcflow_coordinator.core.ordering import Order
 
 KEY = LineKey("default", "t", 0)
 
@@ -55,6 +58,22 @@ def test_lanes_of_one_queue_merge_in_the_order_of_arrival_also_beyond_a_window(b
     graphs += fill(bench, 3)
     worker = bench.worker(tasks=frozenset({"t", "u"}), capacity=1000)
     assert [graph for graph, _ in worker.given] == graphs
+
+
+def test_one_of_hundreds_of_tasks_is_found_with_a_look_at_a_few(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.check = False
+    names = [f"t{number % 300}" for number in range(600)]
+    graphs = [bench.submit(one(replace(PLAIN, task=name))) for name in names]
+    looks, top = [0], Order.top
+
+    def counted(order: Order, *given: Any) -> Any:
+        looks[0] += 1
+        return top(order, *given)
+
+    monkeypatch.setattr(Order, "top", counted)
+    worker = bench.worker(capacity=600, tasks=frozenset(names))
+    assert [graph for graph, _ in worker.given] == graphs
+    assert looks[0] < 600 * 4, "it looked at 300 tasks for each call"
 
 
 def test_a_name_nobody_knows_holds_nobody_up(bench: Bench) -> None:
