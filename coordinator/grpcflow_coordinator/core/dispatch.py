@@ -10,11 +10,14 @@ from __future__ import annotations
 from grpcflow_coordinator.core import batches, handing, limits
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.lines import SETTLED_PAGES, Line
-from grpcflow_coordinator.core.ordering import Level, OutOfPatience
+from grpcflow_coordinator.core.ordering import NO_LIMIT, Level, OutOfPatience
 from grpcflow_coordinator.core.presence import Session
 
 #: Most nodes that one turn of a session takes.
 LARGEST_SLICE = 500
+
+#: Behind every place that a line can have.
+_LAST = (NO_LIMIT, NO_LIMIT)
 
 
 def dispatch(step: Step) -> None:
@@ -93,17 +96,17 @@ def _first(step: Step, session: Session, queue: str) -> tuple[Level, Line] | Non
     levels = cluster.lines.ready.get(queue, {})
     for priority in sorted(levels, reverse=True):
         level = levels[priority]
-        best: Line | None = None
-        for task in list(level.orders):
+        best, place = None, _LAST
+        for task, order in list(level.orders.items()):
+            if level.is_behind(order, place):
+                continue
             if task not in session.facts.tasks or (task in gates.tasks and not gates.room(gates.tasks[task], now_ms)):
                 continue
             if task in session.batching and not batches.is_due(step, session, level, task):
                 continue
-            if best is not None and level.is_behind(task, level.place(best)):
-                continue
             line = level.top(task, cluster.lines, step.loaded, gates)
-            if line is not None and (best is None or level.place(line) < level.place(best)):
-                best = line
+            if line is not None and level.place(line) < place:
+                best, place = line, level.place(line)
         if best is not None:
             return level, best
     return None

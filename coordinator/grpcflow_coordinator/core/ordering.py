@@ -192,17 +192,20 @@ class Level:
         order = self.orders.get(task)
         return None if order is None else order.top(self.served, lines, loaded, gates)
 
-    def is_behind(self, task: str, place: tuple[int, int]) -> bool:
+    def is_behind(self, order: Order, place: tuple[int, int]) -> bool:
         """Return whether all of a task stands behind a place for certain, as far as that is known without a look at it.
 
         The keys of its lines only grow; of one flow alone, then, the lowest key tells. Of a thousand tasks in a queue a
         few are looked at so.
         """
-        flows = self.orders[task].flows
+        flows = order.flows
         if len(flows) != 1:
             return False
-        [(flow, heap)] = flows.items()
-        return bool(heap) and (self.served.get(flow, 0), heap[0][0]) > place
+        for flow, heap in flows.items():
+            if heap:
+                served = self.served.get(flow, 0)
+                return served > place[0] or (served == place[0] and heap[0][0] > place[1])
+        return False
 
     def place(self, line: Line) -> tuple[int, int]:
         """Return how far in front a line stands that is at the top of its task: the lower the further."""
