@@ -44,6 +44,8 @@ def hold(number: int) -> int:
 def cluster() -> Iterator[Cluster]:
     ran.clear()
     gate.clear()
+    while entered.acquire(blocking=False):  # a test before this one may have left some
+        pass
     with Cluster(app, concurrency=4) as made:
         yield made
         gate.set()
