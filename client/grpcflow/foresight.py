@@ -35,8 +35,8 @@ class _Asked:
 
     __slots__ = ("link", "value")
 
-    def __init__(self, link: object) -> None:
-        self.link: object = link
+    def __init__(self, link: int | None) -> None:
+        self.link = link
         self.value: bytes | None = None
 
 
@@ -51,12 +51,13 @@ class Foresight:
         #: How many were asked for ahead the last time, and how many of them were waited for since.
         self._ahead = self._hits = 0
 
-    def expects(self, graph: bytes, link: object) -> bool:
+    def expects(self, graph: bytes, link: int) -> bool:
         """Take in that a graph of one node is submitted; return whether to ask for its result at once.
 
         Args:
             graph: The graph's id.
-            link: What it is sent on; a result that was asked for on another one does not come.
+            link: Number of the link that it is sent on; a result that was asked for on another one does not come. Not
+                the link: what is kept of grpc would outlive its channel, and no fork could wait for its end.
         """
         self._running += 1
         if self._running > AT_ONCE:
@@ -90,12 +91,12 @@ class Foresight:
         if asked is not None:
             asked.link = None
 
-    def waits(self, waiter: Waiter, link: object) -> list[bytes] | None:
+    def waits(self, waiter: Waiter, link: int | None) -> list[bytes] | None:
         """Take in that somebody waits; return whose results to ask for, too, or None where there is nothing to ask.
 
         Args:
             waiter: Who waits; a value that has come is given to it.
-            link: The open link, None where there is none.
+            link: Number of the open link, None where there is none.
 
         Returns:
             Graphs whose one node is to be watched on that link, too; None where what is waited for has come or is on
@@ -114,7 +115,7 @@ class Foresight:
             return None
         return None if link is not None and asked[0].link is link else []
 
-    def _further(self, link: object) -> list[bytes]:
+    def _further(self, link: int) -> list[bytes]:
         """Return whose results to ask for with one that was not foreseen: those of the oldest calls."""
         well_done = self._hits * 2 >= self._ahead
         self._ahead = min(max(1, self._ahead * 2), FARTHEST) if well_done else self._ahead // 2
@@ -125,7 +126,7 @@ class Foresight:
             self._ask(graph, link)
         return graphs
 
-    def _ask(self, graph: bytes, link: object) -> None:
+    def _ask(self, graph: bytes, link: int) -> None:
         if len(self._asked) >= ASKED:
             self._let_go(self._asked.pop(next(iter(self._asked))))
         self._asked[graph] = _Asked(link)

@@ -151,7 +151,7 @@ class Session(ABC):
                 raise
             if open_now and self._link is not None:
                 for submission in posted:
-                    if singles and len(posted) == 1 and self._foresight.expects(submission.graph, self._link):
+                    if singles and len(posted) == 1 and self._foresight.expects(submission.graph, self._link.number):
                         # Encoded messages one after the other are one message.
                         self._link.send(b"".join([*submission.pieces, watch(submission.graph, [(0, 1)])]))
                     else:
@@ -226,7 +226,7 @@ class Session(ABC):
             self._waiters.add(waiter)
             open_now = self._ensure_link()
             link = self._link if open_now else None
-            further = self._foresight.waits(waiter, link)
+            further = self._foresight.waits(waiter, None if link is None else link.number)
             if link is not None and further is not None:
                 link.send(*watches(waiter), *(watch(graph, [(0, 1)]) for graph in further))
 

@@ -1,5 +1,7 @@
 """A program that calls and waits, again and again, asks for each result together with the call."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -14,7 +16,7 @@ from grpcflow.foresight import ASKED, AT_ONCE, HABIT, KEPT_BYTES, RECENT, Foresi
 from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
 from grpcflow_protos.v1 import value_pb2
 
-LINK, OTHER = object(), object()
+LINK, OTHER = 1, 2
 
 
 def call_and_wait(foresight: Foresight, times: int) -> None:
@@ -187,6 +189,18 @@ def test_a_link_that_breaks_in_between_costs_no_result(
     coordinator.fake.break_streams()
     coordinator.fake.answer = lambda graph, index: b"1"
     assert [one.data for one in waiting.result(T)] == [b"1"]
+
+
+def test_a_call_that_nobody_waits_for_keeps_no_link_alive(coordinator: FakeCoordinator, connection: Connection) -> None:
+    coordinator.fake.answer = lambda graph, index: b"1"
+    for _ in range(HABIT + 1):
+        call(connection)
+    coordinator.fake.answer = None
+    call(connection, get=False)
+    link = weakref.ref(connection._session._link)
+    connection.close()
+    gc.collect()
+    assert link() is None, "a process that forks waits for the end of all that grpc holds"
 
 
 def test_a_failure_is_told_as_ever(coordinator: FakeCoordinator, connection: Connection) -> None:
