@@ -6,27 +6,16 @@ Workers do all of it, each for itself. It may not import grpc or protobuf.
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from grpcflow.commanding import Commanding
+
 if TYPE_CHECKING:
-    from grpcflow.control import Replies, ReplyList
+    from grpcflow.control import ReplyList
 
 __all__ = ["PoolControl"]
 
 
-class PoolControl:
+class PoolControl(Commanding):
     """What ``app.control`` does to pools; ``destination``, ``timeout`` and errors are those of ``command``."""
-
-    if TYPE_CHECKING:
-
-        def command(
-            self,
-            name: str,
-            arguments: Mapping[str, Any] | None = None,
-            *,
-            destination: Collection[str] | None = None,
-            timeout: float = 1.0,
-        ) -> Replies:
-            """Send a command; see ``Control``."""
-            ...
 
     def pool_grow(self, n: int = 1, destination: Collection[str] | None = None, *, timeout: float = 1.0) -> "ReplyList":
         """Have workers run more tasks at once; one whose pool cannot grow, or that scales by itself, says so.

@@ -6,28 +6,17 @@ It may not import grpc or protobuf.
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from grpcflow.commanding import Commanding
+
 if TYPE_CHECKING:
     from grpcflow.control import Control
-    from grpcflow.replies import Replies, ReplyList
+    from grpcflow.replies import ReplyList
 
 __all__ = ["OF_THE_COORDINATOR", "WorkerControl", "by_coordinator"]
 
 
-class WorkerControl:
+class WorkerControl(Commanding):
     """What ``app.control`` does to single workers; ``destination``, ``timeout`` and errors are those of ``command``."""
-
-    if TYPE_CHECKING:
-
-        def command(
-            self,
-            name: str,
-            arguments: Mapping[str, Any] | None = None,
-            *,
-            destination: Collection[str] | None = None,
-            timeout: float | None = None,
-        ) -> Replies:
-            """Send a command; see ``Control``."""
-            ...
 
     def time_limit(
         self,
