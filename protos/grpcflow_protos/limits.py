@@ -24,6 +24,10 @@ MESSAGE_LIMIT: Final = PAYLOAD_LIMIT + MESSAGE_OVERHEAD
 #: Bytes of payloads after which a sender cuts a batch, a chunk or a run.
 BATCH_BYTES: Final = 1024 * 1024
 
+#: Bytes that may be on their way on one connection before the receiver has taken them: what a line of 300 Mbit/s with
+#: 100 ms there and back holds.
+WINDOW: Final = 4 * 1024 * 1024
+
 #: Nodes after which a sender cuts a run.
 RUN_NODES: Final = 500
 
@@ -31,6 +35,10 @@ RUN_NODES: Final = 500
 #: written down in one go, and everybody else waits for as long.
 CHUNK_RUNS: Final = 500
 CHUNK_RUNS_MOST: Final = 2_000
+
+#: Most edges, children and ranges of members in a piece of several runs. Those of one run may be in one piece, however
+#: many nodes its graph has.
+CHUNK_EDGES_MOST: Final = 100_000
 
 #: Bytes after which a sender cuts a piece of a graph, for the same reason; one payload alone may be larger.
 CHUNK_BYTES: Final = 256 * 1024
@@ -70,3 +78,12 @@ INPUTS_LIMIT: Final = 1024 * 1024 * 1024
 
 #: Bits of an attempt's token that hold its number; the epoch stands above them.
 TOKEN_NUMBER_BITS: Final = 40
+
+#: What the name of a namespace is, as a regular expression for all of it.
+NAMESPACE: Final = "[a-z0-9-]{1,63}"
+
+#: Key of the metadata by which a call names a namespace.
+NAMESPACE_KEY: Final = "grpcflow-namespace"
+
+#: What stands in the place of arguments that nobody is to be shown.
+HIDDEN: Final = "(hidden)"

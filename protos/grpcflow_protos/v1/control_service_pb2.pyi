@@ -436,6 +436,82 @@ class RevokeByStampResponse(_message.Message):
 Global___RevokeByStampResponse: _TypeAlias = RevokeByStampResponse  # noqa: Y015
 
 @_typing.final
+class EraseRequest(_message.Message):
+    """EraseRequest names what is to be erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    STAMPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of tasks as users know them, of graphs, and of saved groups; at most 10,000."""
+
+    @_builtins.property
+    def stamps(self) -> _containers.RepeatedCompositeFieldContainer[_graph_pb2.Stamp]:
+        """Stamps: every graph that bears one of them."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        stamps: _abc.Iterable[_graph_pb2.Stamp] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "stamps", b"stamps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseRequest: _TypeAlias = EraseRequest  # noqa: Y015
+
+@_typing.final
+class EraseResponse(_message.Message):
+    """EraseResponse says what was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPHS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    graphs: _builtins.int
+    """How many graphs, single independent calls, and saved groups."""
+    nodes: _builtins.int
+    """How many nodes these had."""
+    groups: _builtins.int
+    """How many of them were saved groups."""
+    running: _builtins.int
+    """How many of them still run and were told to stop; where there are any, nothing was erased yet."""
+    @_builtins.property
+    def unknown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids that the coordinator does not know."""
+
+    @_builtins.property
+    def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may still hold copies, for people."""
+
+    def __init__(
+        self,
+        *,
+        graphs: _builtins.int = ...,
+        nodes: _builtins.int = ...,
+        groups: _builtins.int = ...,
+        running: _builtins.int = ...,
+        unknown: _abc.Iterable[_builtins.str] | None = ...,
+        left: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graphs", b"graphs", "groups", b"groups", "left", b"left", "nodes", b"nodes", "running", b"running", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseResponse: _TypeAlias = EraseResponse  # noqa: Y015
+
+@_typing.final
 class ListWorkersRequest(_message.Message):
     """ListWorkersRequest asks for all sessions."""
 

@@ -61,6 +61,11 @@ class ControlServiceStub(object):
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingResponse.FromString,
                 _registered_method=True)
+        self.Erase = channel.unary_unary(
+                '/grpcflow.v1.ControlService/Erase',
+                request_serializer=grpcflow_dot_v1_dot_control__service__pb2.EraseRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_control__service__pb2.EraseResponse.FromString,
+                _registered_method=True)
         self.PurgeQueue = channel.unary_unary(
                 '/grpcflow.v1.ControlService/PurgeQueue',
                 request_serializer=grpcflow_dot_v1_dot_control__service__pb2.PurgeQueueRequest.SerializeToString,
@@ -162,6 +167,19 @@ class ControlServiceServicer(object):
         where the coordinator restarts meanwhile, and answers once all of them are.
 
         Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Erase(self, request, context):
+        """Erase deletes everything that the coordinator keeps of tasks, graphs and stamps: records, results, arguments, items,
+        saved groups under these ids, and what events say of them. A task of a canvas takes its whole graph along, since its
+        values were handed on in it; what ran in its place goes too. What has not ended is cancelled and stopped first; where
+        some of that still runs, nothing is erased yet, and the answer says of how much: ask again.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, NAME_TOO_LONG, BAD_ARGUMENTS). FAILED_PRECONDITION
+        (STILL_RUNNING), UNAVAILABLE (RECOVERING): ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -277,6 +295,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.RevokeMatching,
                     request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingResponse.SerializeToString,
+            ),
+            'Erase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Erase,
+                    request_deserializer=grpcflow_dot_v1_dot_control__service__pb2.EraseRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_control__service__pb2.EraseResponse.SerializeToString,
             ),
             'PurgeQueue': grpc.unary_unary_rpc_method_handler(
                     servicer.PurgeQueue,
@@ -465,6 +488,33 @@ class ControlService(object):
             '/grpcflow.v1.ControlService/RevokeMatching',
             grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingRequest.SerializeToString,
             grpcflow_dot_v1_dot_control__service__pb2.RevokeMatchingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Erase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grpcflow.v1.ControlService/Erase',
+            grpcflow_dot_v1_dot_control__service__pb2.EraseRequest.SerializeToString,
+            grpcflow_dot_v1_dot_control__service__pb2.EraseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,15 @@ class ControlServiceStub:
 
     Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
     """
+    Erase: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.EraseRequest, _control_service_pb2.EraseResponse]
+    """Erase deletes everything that the coordinator keeps of tasks, graphs and stamps: records, results, arguments, items,
+    saved groups under these ids, and what events say of them. A task of a canvas takes its whole graph along, since its
+    values were handed on in it; what ran in its place goes too. What has not ended is cancelled and stopped first; where
+    some of that still runs, nothing is erased yet, and the answer says of how much: ask again.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, NAME_TOO_LONG, BAD_ARGUMENTS). FAILED_PRECONDITION
+    (STILL_RUNNING), UNAVAILABLE (RECOVERING): ask again.
+    """
     PurgeQueue: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.PurgeQueueRequest, _control_service_pb2.PurgeQueueResponse]
     """PurgeQueue settles as revoked every node that stands in a queue now; what runs, what waits for others or for its
     time, and what is queued later is left alone. It goes on where the coordinator restarts meanwhile.
@@ -135,6 +144,15 @@ class ControlServiceAsyncStub(ControlServiceStub):
     where the coordinator restarts meanwhile, and answers once all of them are.
 
     Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+    """
+    Erase: _aio.UnaryUnaryMultiCallable[_control_service_pb2.EraseRequest, _control_service_pb2.EraseResponse]  # type: ignore[assignment]
+    """Erase deletes everything that the coordinator keeps of tasks, graphs and stamps: records, results, arguments, items,
+    saved groups under these ids, and what events say of them. A task of a canvas takes its whole graph along, since its
+    values were handed on in it; what ran in its place goes too. What has not ended is cancelled and stopped first; where
+    some of that still runs, nothing is erased yet, and the answer says of how much: ask again.
+
+    Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, NAME_TOO_LONG, BAD_ARGUMENTS). FAILED_PRECONDITION
+    (STILL_RUNNING), UNAVAILABLE (RECOVERING): ask again.
     """
     PurgeQueue: _aio.UnaryUnaryMultiCallable[_control_service_pb2.PurgeQueueRequest, _control_service_pb2.PurgeQueueResponse]  # type: ignore[assignment]
     """PurgeQueue settles as revoked every node that stands in a queue now; what runs, what waits for others or for its
@@ -235,6 +253,21 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         where the coordinator restarts meanwhile, and answers once all of them are.
 
         Statuses: INVALID_ARGUMENT (NAME_TOO_LONG, BAD_ARGUMENTS, UNKNOWN_SIGNAL). RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def Erase(
+        self,
+        request: _control_service_pb2.EraseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_service_pb2.EraseResponse, _abc.Awaitable[_control_service_pb2.EraseResponse]]:
+        """Erase deletes everything that the coordinator keeps of tasks, graphs and stamps: records, results, arguments, items,
+        saved groups under these ids, and what events say of them. A task of a canvas takes its whole graph along, since its
+        values were handed on in it; what ran in its place goes too. What has not ended is cancelled and stopped first; where
+        some of that still runs, nothing is erased yet, and the answer says of how much: ask again.
+
+        Statuses: INVALID_ARGUMENT (ID_TOO_LONG, TOO_MANY_IDS, NAME_TOO_LONG, BAD_ARGUMENTS). FAILED_PRECONDITION
+        (STILL_RUNNING), UNAVAILABLE (RECOVERING): ask again.
         """
 
     @_abc_1.abstractmethod

@@ -148,6 +148,8 @@ class Template(_message.Message):
     CONCURRENCY_PER_KEY_FIELD_NUMBER: _builtins.int
     RESULT_EXPIRES_FIELD_NUMBER: _builtins.int
     FAILURE_EXPIRES_FIELD_NUMBER: _builtins.int
+    APART_FIELD_NUMBER: _builtins.int
+    SENSITIVE_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Registered name of the task, at most 255 bytes."""
     queue: _builtins.str
@@ -182,6 +184,15 @@ class Template(_message.Message):
     """
     concurrency_per_key: _builtins.int
     """How many nodes that share a concurrency key run at once; 0 means 1."""
+    apart: _builtins.bool
+    """True: its calls are independent of each other and of all else, and share a graph only because they were sent
+    together. Each is the root of its own work; cancelling or retrying one leaves the others alone. Such calls have no
+    edges, no ids and unique keys of their own, no countdown, eta or broadcast, and all templates of their graph say so.
+    """
+    sensitive: _builtins.bool
+    """True: nobody is to be shown the arguments: not by inspection, in details of results, or in the texts of events. Who
+    runs the call gets them all the same.
+    """
     @_builtins.property
     def countdown(self) -> _duration_pb2.Duration:
         """Not before this long after the node became ready, by the coordinator's clock."""
@@ -251,10 +262,12 @@ class Template(_message.Message):
         concurrency_per_key: _builtins.int = ...,
         result_expires: _duration_pb2.Duration | None = ...,
         failure_expires: _duration_pb2.Duration | None = ...,
+        apart: _builtins.bool = ...,
+        sensitive: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "failure_expires", b"failure_expires", "result_expires", b"result_expires", "soft_time_limit", b"soft_time_limit", "time_limit", b"time_limit", "unique_for", b"unique_for"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks_early", b"acks_early", "broadcast", b"broadcast", "concurrency_per_key", b"concurrency_per_key", "content_type", b"content_type", "countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "failure_expires", b"failure_expires", "headers", b"headers", "headers_content_type", b"headers_content_type", "ignore_result", b"ignore_result", "max_deliveries", b"max_deliveries", "parent_id", b"parent_id", "priority", b"priority", "queue", b"queue", "replaced_nesting", b"replaced_nesting", "result_expires", b"result_expires", "root_id", b"root_id", "soft_time_limit", b"soft_time_limit", "stamps", b"stamps", "task", b"task", "time_limit", b"time_limit", "track_started", b"track_started", "unique_for", b"unique_for", "unique_stays", b"unique_stays"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks_early", b"acks_early", "apart", b"apart", "broadcast", b"broadcast", "concurrency_per_key", b"concurrency_per_key", "content_type", b"content_type", "countdown", b"countdown", "eta", b"eta", "expires_at", b"expires_at", "expires_in", b"expires_in", "failure_expires", b"failure_expires", "headers", b"headers", "headers_content_type", b"headers_content_type", "ignore_result", b"ignore_result", "max_deliveries", b"max_deliveries", "parent_id", b"parent_id", "priority", b"priority", "queue", b"queue", "replaced_nesting", b"replaced_nesting", "result_expires", b"result_expires", "root_id", b"root_id", "sensitive", b"sensitive", "soft_time_limit", b"soft_time_limit", "stamps", b"stamps", "task", b"task", "time_limit", b"time_limit", "track_started", b"track_started", "unique_for", b"unique_for", "unique_stays", b"unique_stays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -708,6 +708,7 @@ class AssignedRun(_message.Message):
     INPUTS_APART_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
     graph: _builtins.bytes
     """The 12 bytes of the graph id."""
     first: _builtins.int
@@ -736,6 +737,10 @@ class AssignedRun(_message.Message):
     """Token of the first attempt of the batch that these belong to; 0: each runs by itself."""
     batch_size: _builtins.int
     """How many attempts have this batch number in all; every one of them comes in this message."""
+    after: _builtins.int
+    """Only in a run of one: token of the node's attempt before this one whose end was reported, since when it was retried,
+    requeued or lost, or its graph was retried; 0: there is none.
+    """
     @_builtins.property
     def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """For each attempt the encoded [args, kwargs]."""
@@ -763,10 +768,11 @@ class AssignedRun(_message.Message):
         inputs_apart: _builtins.bool = ...,
         batch: _builtins.int = ...,
         batch_size: _builtins.int = ...,
+        after: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batch_size", b"batch_size", "content_type", b"content_type", "first", b"first", "graph", b"graph", "group", b"group", "group_index", b"group_index", "id", b"id", "in_chord", b"in_chord", "inputs", b"inputs", "inputs_apart", b"inputs_apart", "losses", b"losses", "payloads", b"payloads", "retries", b"retries", "template", b"template", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "batch", b"batch", "batch_size", b"batch_size", "content_type", b"content_type", "first", b"first", "graph", b"graph", "group", b"group", "group_index", b"group_index", "id", b"id", "in_chord", b"in_chord", "inputs", b"inputs", "inputs_apart", b"inputs_apart", "losses", b"losses", "payloads", b"payloads", "retries", b"retries", "template", b"template", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
