@@ -283,7 +283,9 @@ def _move(step: Step, attempt: Attempt, progress: Progress, countdown_ms: int, t
     if countdown_ms > 0:
         progress.place, progress.retrying = -1, True
         due = progress.due_ms = step.now.wall_ms + countdown_ms
-        step.set_timer(due, TimerKind.READY, node_id(attempt.graph, attempt.index))
+        graph = step.graph(attempt.graph)
+        made_ms = 0 if graph is None else graph.created_ms
+        step.set_timer(due, TimerKind.READY, node_id(attempt.graph, attempt.index), 1, made_ms)
     else:
         key = line_of(attempt.template, attempt.run)
         entry = lines.enqueue(step.loaded, key, attempt.graph, attempt.index, 1)

@@ -7,11 +7,12 @@ matter, and it can be ended in steps that are short.
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attempts, recovery, revoking, settling, timers
+from grpcflow_coordinator.core import attempts, recovery, settling, timers
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Answer
 from grpcflow_coordinator.core.events import CancelAsked
 from grpcflow_coordinator.core.model import Entry, Failure, Graph, Job, NodeState, Outcome, Run, node_id, split_node
+from grpcflow_coordinator.core.running import Running, running_nodes
 from grpcflow_coordinator.core.states import Trigger, transition
 
 #: Nodes that are ended in one step at most; a settled one weighs a tenth.
@@ -23,10 +24,25 @@ def begin(step: Step, event: CancelAsked) -> Job | Answer:
     graph = step.graph(event.graph)
     if graph is None:
         return Answer(event.client, "UNKNOWN_GRAPH", "there is no such graph, or it has expired")
+    if graph.is_bundle and event.node is not None:
+        return _cancel_alone(step, event, graph, event.node)
     if settling.has_ended(step, graph):
         return Answer(event.client, had_ended=True)
     _mark(step, graph.id)
     return Job(0, (), event.terminate, event.signal, graph=graph.id, kind="cancel")
+
+
+def _cancel_alone(step: Step, event: CancelAsked, graph: Graph, index: int) -> Job | Answer:
+    """End one of many independent calls; what runs in its place is a graph of its own, and is cancelled as that."""
+    run = step.loaded.run_of(graph.id, index)
+    if run is None or step.loaded.outcome(graph.id, index) is not None:
+        return Answer(event.client, had_ended=True)
+    job = Job(0, (), event.terminate, event.signal, kind="cancel")
+    _cancel(step, job, graph, run, index, running_nodes(step))
+    if not job.graphs:
+        return Answer(event.client, count=job.done, running=job.running)
+    job.graph, job.graphs = job.graphs[0], job.graphs[1:]
+    return job
 
 
 def _mark(step: Step, graph: bytes) -> None:
@@ -36,7 +52,7 @@ def _mark(step: Step, graph: bytes) -> None:
 
 def advance(step: Step, job: Job) -> bool:
     """Revoke a batch of nodes; True where that was all."""
-    running = revoking.running_nodes(step)
+    running = running_nodes(step)
     left = _BATCH * 10
     while job.graph:
         graph = step.graph(job.graph)
@@ -60,7 +76,7 @@ def advance(step: Step, job: Job) -> bool:
     return True
 
 
-def _cancel(step: Step, job: Job, graph: Graph, run: Run, index: int, running: revoking.Running) -> None:
+def _cancel(step: Step, job: Job, graph: Graph, run: Run, index: int, running: Running) -> None:
     """End one unsettled node, and what is attached to it."""
     node = node_id(graph.id, index)
     attempt = running.get(node)

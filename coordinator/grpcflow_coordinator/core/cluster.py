@@ -21,6 +21,7 @@ from grpcflow_coordinator.core.model import (
     LineKey,
     Now,
     Outcome,
+    QueueAndTask,
     Retention,
     Run,
     Tally,
@@ -85,6 +86,9 @@ class Staging:
     empty_joins: list[int]
     #: Those of all pieces so far.
     templates: list[Template] = field(default_factory=list)
+    #: Their bytes, and how many values of stamps they have.
+    template_bytes: int = 0
+    stamps: int = 0
     attachment: Attachment | None = None
 
 
@@ -111,6 +115,24 @@ class Recovery:
 
 
 @dataclass(slots=True)
+class Sweeps:
+    """What is to be swept, what is being swept, and how far that is."""
+
+    #: What is to be swept, with the sequence below which.
+    asked: dict[QueueAndTask, int] = field(default_factory=dict)
+    #: The calls that are being swept, and below which sequence; None: none are.
+    calls: QueueAndTask | None = None
+    below: int = 0
+    #: Its lines that are still to be gone through, the present one last; and how far that one was read.
+    lines: list[LineKey] = field(default_factory=list)
+    sequence: int = -1
+    #: Below which sequence there is nothing left to sweep.
+    swept: dict[QueueAndTask, int] = field(default_factory=dict)
+    #: Nodes that settled while they were queued, since the last sweep began.
+    strays: dict[QueueAndTask, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Cluster:
     """All that is in memory."""
 
@@ -121,6 +143,9 @@ class Cluster:
     by_name: dict[str, bytes] = field(default_factory=dict)
     by_stream: dict[int, bytes] = field(default_factory=dict)
     attempts: dict[int, Attempt] = field(default_factory=dict)
+    #: Attempts by node, of which some are over, and until when they are kept: see `running`.
+    known: dict[bytes, Attempt] = field(default_factory=dict)
+    known_until: float = 0.0
     lines: Lines = field(default_factory=Lines)
     #: What bounds the hand-outs.
     gates: Gates = field(default_factory=Gates)
@@ -130,7 +155,7 @@ class Cluster:
     waiting: dict[tuple[bytes, int], Waiting] = field(default_factory=dict)
     staging: dict[bytes, Staging] = field(default_factory=dict)
     #: Graphs that were refused before their last piece, with who sends them: the rest is dropped unanswered.
-    refused: dict[bytes, object] = field(default_factory=dict)
+    refused: dict[bytes, list[object]] = field(default_factory=dict)
     probing: dict[str, Probing] = field(default_factory=dict)
     #: Monotonic seconds at which sessions are to be looked at again, at the latest; 0: now.
     look_at: float = 0.0
@@ -162,6 +187,7 @@ class Cluster:
     retention: dict[tuple[str, str], Retention] = field(default_factory=dict)
     #: How many of them are counted, by scope, name and kind, as far as that was needed.
     kept: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    sweeps: Sweeps = field(default_factory=Sweeps)
     #: Graphs that are being cancelled: nothing spreads in them and nothing of them is handed out.
     cancelling: set[bytes] = field(default_factory=set)
     story: Story = field(default_factory=Story)
@@ -201,9 +227,17 @@ class Step:
             del cache[next(iter(cache))]
         cache[graph.id] = graph
 
-    def set_timer(self, due_ms: int, kind: TimerKind, node: bytes, count: int = 1) -> None:
-        """Set a timer for a node and the `count` - 1 ones after it."""
-        self.loaded.put_timer(due_ms, kind, node, count)
+    def set_timer(self, due_ms: int, kind: TimerKind, node: bytes, count: int = 1, made_ms: int = 0) -> None:
+        """Set a timer for a node and the `count` - 1 ones after it.
+
+        Args:
+            due_ms: Unix milliseconds.
+            kind: what happens then.
+            node: the node, or what else it names.
+            count: for how many nodes it is.
+            made_ms: when their graph was made: it means no other one that bears the same id later.
+        """
+        self.loaded.put_timer(due_ms, kind, node, count, made_ms)
         if kind >= TimerKind.PRUNE:
             self.cluster.next_prune = min(due_ms, self.cluster.next_prune or due_ms)
         elif self.cluster.next_timer is None or due_ms < self.cluster.next_timer:

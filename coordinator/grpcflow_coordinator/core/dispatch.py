@@ -7,17 +7,16 @@ invisible, so that nothing waits behind it.
 
 from __future__ import annotations
 
+from functools import partial
+
 from grpcflow_coordinator.core import batches, handing, limits
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.lines import SETTLED_PAGES, Line
-from grpcflow_coordinator.core.ordering import NO_LIMIT, Level, OutOfPatience
+from grpcflow_coordinator.core.ordering import Level, OutOfPatience
 from grpcflow_coordinator.core.presence import Session
 
 #: Most nodes that one turn of a session takes.
 LARGEST_SLICE = 500
-
-#: Behind every place that a line can have.
-_LAST = (NO_LIMIT, NO_LIMIT)
 
 
 def dispatch(step: Step) -> None:
@@ -32,8 +31,9 @@ def dispatch(step: Step) -> None:
     queues = cluster.lines.ready.keys()
     serving = (session for session in cluster.sessions.values() if not queues.isdisjoint(session.ring))
     hungry = sorted((session for session in serving if _is_hungry(session)), key=_turn)
-    while hungry:
-        hungry = [session for session in hungry if _serve(step, session, len(hungry)) and session.free > 0]
+    ready = cluster.lines.ready
+    while hungry and ready:
+        hungry = [one for one in hungry if ready and _serve(step, one, len(hungry)) and one.free > 0]
     step.effects.again |= cluster.lines.patience <= 0 or bool(cluster.lines.loose)
 
 
@@ -96,17 +96,17 @@ def _first(step: Step, session: Session, queue: str) -> tuple[Level, Line] | Non
     levels = cluster.lines.ready.get(queue, {})
     for priority in sorted(levels, reverse=True):
         level = levels[priority]
-        best, place = None, _LAST
-        for task, order in list(level.orders.items()):
-            if level.is_behind(order, place):
-                continue
-            if task not in session.facts.tasks or (task in gates.tasks and not gates.room(gates.tasks[task], now_ms)):
-                continue
-            if task in session.batching and not batches.is_due(step, session, level, task):
-                continue
-            line = level.top(task, cluster.lines, step.loaded, gates)
-            if line is not None and level.place(line) < place:
-                best, place = line, level.place(line)
-        if best is not None:
-            return level, best
+        line = level.first(partial(_is_open, step, session, level), cluster.lines, step.loaded, gates)
+        if line is not None:
+            return level, line
     return None
+
+
+def _is_open(step: Step, session: Session, level: Level, task: str) -> bool:
+    """Return whether a session may be handed something of a task now."""
+    if task not in session.facts.tasks:
+        return False
+    gate = step.cluster.gates.tasks.get(task)
+    if gate is not None and not step.cluster.gates.room(gate, step.now.pace_ms):
+        return False
+    return task not in session.batching or batches.is_due(step, session, level, task)

@@ -10,10 +10,11 @@ from grpcflow_coordinator.core.model import Outcome, Run, Template
 
 @dataclass(slots=True, frozen=True)
 class Accepted:
-    """To a client: the graph is durable."""
+    """To a client: the graph is durable; nodes of it have these ids of users' own."""
 
     client: object
     graph: bytes
+    own_ids: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -82,6 +83,8 @@ class Assign:
     losses: int = 0
     #: Token of the first attempt of the batch that they belong to; 0: none.
     batch: int = 0
+    #: Of a run of one: token of its last attempt whose end was told; 0: none.
+    after: int = 0
 
 
 @dataclass(slots=True, frozen=True)

@@ -95,6 +95,17 @@ class ForgetAsked:
 
 
 @dataclass(slots=True, frozen=True)
+class EraseAsked:
+    """Someone wants nothing of some graphs, and of single independent calls, to be left."""
+
+    client: object
+    #: Each before those that are attached to it.
+    graphs: tuple[bytes, ...]
+    #: The 16 bytes of each.
+    nodes: tuple[bytes, ...]
+
+
+@dataclass(slots=True, frozen=True)
 class GroupSaved:
     """Someone wants the description of a group kept; None: deleted."""
 
@@ -111,6 +122,8 @@ class CancelAsked:
     graph: bytes
     terminate: bool
     signal: str
+    #: Index of the node that was named; None: the graph was. Of independent calls only the one that was named ends.
+    node: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -119,6 +132,8 @@ class RetryAsked:
 
     client: object
     graph: bytes
+    #: Index of the node that was named; None: the graph was. Of independent calls only the one that was named runs.
+    node: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -339,6 +354,7 @@ Event: TypeAlias = (
     | StateUpdateAsked
     | ForgetAsked
     | GroupSaved
+    | EraseAsked
     | CancelAsked
     | RetryAsked
     | MatchRevokeAsked

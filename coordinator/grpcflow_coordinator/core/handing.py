@@ -100,7 +100,8 @@ def make_attempts(step: Step, session: Session, taken: Taken, batch: int = 0) ->
     cluster.story.tell(step.now.wall_ms, "handed out", entry.graph, first, count, session.name)
     losses = progress.losses if progress else 0
     retries = progress.retries if progress else 0
-    return Assign(session.stream, entry.graph, run, template, first, count, first_token, retries, losses)
+    after = progress.ended_by if progress else 0
+    return Assign(session.stream, entry.graph, run, template, first, count, first_token, retries, losses, after=after)
 
 
 def _progress(step: Step, entry: Entry, offset: int, count: int) -> Progress | None:

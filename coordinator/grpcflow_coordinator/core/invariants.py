@@ -14,6 +14,7 @@ from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.core.loaded import Loaded, Timer
 from grpcflow_coordinator.core.model import (
+    GRAPH_ID_BYTES,
     Entry,
     Graph,
     LineKey,
@@ -26,6 +27,7 @@ from grpcflow_coordinator.core.model import (
     text_id,
 )
 from grpcflow_coordinator.core.states import FAILED, TERMINAL
+from grpcflow_coordinator.core.timers import is_of
 
 _EVERYTHING = 1 << 30
 
@@ -55,11 +57,14 @@ def check(cluster: Cluster, loaded: Browsable) -> None:
     _check_sessions(cluster)
     _check_gates(cluster)
     entries = _entries(cluster, loaded)
-    places = _places(cluster, loaded, entries)
+    timers = list(loaded.all_timers())
+    places = _places(cluster, loaded, entries, timers)
+    pruned = {timer.node[:GRAPH_ID_BYTES] for timer in timers if timer.kind == TimerKind.PRUNE}
+    in_work = _in_work(cluster)
     for graph_id in loaded.all_graphs():
         graph = loaded.graph(graph_id)
         if graph is not None:
-            _check_graph(cluster, loaded, graph, places)
+            _check_graph(cluster, loaded, graph, places, in_work=graph_id in in_work, pruned=graph_id in pruned)
     _check_entries(cluster, loaded, entries)
     _check_reach(cluster, loaded, entries)
 
@@ -77,6 +82,9 @@ def _check_sessions(cluster: Cluster) -> None:
     for token, attempt in cluster.attempts.items():
         if attempt.token != token or token not in cluster.sessions[attempt.session].attempts:
             raise Broken(f"attempt {token} stands under another token or session")
+    found = [cluster.known.get(node_id(one.graph, one.index)) is one for one in cluster.attempts.values()]
+    if found != sorted(found, reverse=True):
+        raise Broken("an attempt is not among those that are known by node, and a younger one is")
     nodes = Counter((attempt.graph, attempt.index) for attempt in cluster.attempts.values())
     for (graph, index), count in nodes.items():
         if count > 1:
@@ -138,16 +146,21 @@ def _in_work(cluster: Cluster) -> set[bytes]:
     return found
 
 
-def _places(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> Counter[tuple[bytes, int]]:
+def _places(
+    cluster: Cluster, loaded: Browsable, entries: list[Entry], timers: list[Timer]
+) -> Counter[tuple[bytes, int]]:
     """Count where each unsettled node stands: in entries, timers, or with a cursor that has not come to it."""
     places: Counter[tuple[bytes, int]] = Counter()
     for entry in entries:
         for index in range(entry.first, entry.first + entry.count):
             if _stands_in(loaded, entry, index):
                 places[entry.graph, index] += 1
-    for timer in loaded.all_timers():
+    for timer in timers:
         if timer.kind == TimerKind.READY:
             graph, first = split_node(timer.node)
+            root = loaded.graph(graph)
+            if root is not None and not is_of(timer, root):
+                continue
             for index in range(first, first + timer.count):
                 if graph not in cluster.lines.retried:
                     places[graph, index] += 1
@@ -161,10 +174,17 @@ def _stands_in(loaded: Browsable, entry: Entry, index: int) -> bool:
     return progress is None or progress.place in (0, entry.sequence)
 
 
-def _check_graph(cluster: Cluster, loaded: Browsable, graph: Graph, places: Counter[tuple[bytes, int]]) -> None:
+def _check_graph(
+    cluster: Cluster,
+    loaded: Browsable,
+    graph: Graph,
+    places: Counter[tuple[bytes, int]],
+    *,
+    in_work: bool,
+    pruned: bool,
+) -> None:
     tally = Tally(graph.node_count)
     cursor = loaded.release_cursor(graph.id)
-    in_work = graph.id in _in_work(cluster)
     for run in loaded.runs(graph.id, 0, _EVERYTHING):
         for index in range(run.first, run.first + run.count):
             outcome = loaded.outcome(graph.id, index)
@@ -180,9 +200,7 @@ def _check_graph(cluster: Cluster, loaded: Browsable, graph: Graph, places: Coun
         raise Broken(f"graph {graph.id.hex()} stands at {tally} and counts {counted}")
     if graph.id in cluster.live and cluster.live[graph.id] != counted:
         raise Broken(f"graph {graph.id.hex()} counts {cluster.live[graph.id]} in memory and {counted} on disk")
-    if tally.unsettled == 0 and not any(
-        timer.kind == TimerKind.PRUNE and timer.node[:12] == graph.id for timer in loaded.all_timers()
-    ):
+    if tally.unsettled == 0 and not pruned:
         raise Broken(f"graph {graph.id.hex()} has ended and nothing will prune it")
 
 
@@ -298,8 +316,19 @@ def _check_reach(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> N
         line = cluster.lines.by_key[key]
         if line.slot is None and not line.held:
             raise Broken(f"{count} nodes wait in {key} and the line rests")
+        if line.slot is not None and not _is_listed(cluster, line):
+            raise Broken(f"{count} nodes wait in {key} and its task does not stand in front of them")
         if line.queued < count:
             raise Broken(f"{count} nodes wait in {key} and {line.queued} are counted")
+
+
+def _is_listed(cluster: Cluster, line: Line) -> bool:
+    """Return whether the task of a line stands among those of its level no further behind than the line does."""
+    level = cluster.lines.ready[line.key.queue][line.key.priority]
+    listed = level.orders[line.key.task].listed
+    if listed is None or line.slot is None or listed > line.slot:
+        return False
+    return any(low == listed and task == line.key.task for low, _, task in level.tasks)
 
 
 def _will_come(line: Line, entry: Entry, offset: int) -> bool:

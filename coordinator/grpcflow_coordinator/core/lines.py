@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from grpcflow_coordinator.core.loaded import Loaded
-from grpcflow_coordinator.core.model import Entry, LineKey
+from grpcflow_coordinator.core.model import Entry, LineKey, QueueAndTask
 from grpcflow_coordinator.core.ordering import NO_LIMIT, Level
 
-#: Entries of a line that are kept in memory.
+#: Entries of a line that are kept in memory; and those that are read at first, for of a thousand lines each may give a
+#: few.
 WINDOW = 64
+FIRST_PAGE = 8
 
 #: Levels whose rounds are remembered while nothing waits there.
 LEVELS_KEPT = 1000
@@ -40,6 +42,7 @@ class Line:
         "loaded_to",
         "mark",
         "more",
+        "page",
         "queued",
         "slot",
         "window",
@@ -60,6 +63,8 @@ class Line:
         self.loaded_to = -1
         #: True where the disk may hold entries behind `loaded_to`.
         self.more = False
+        #: How many entries the next page has.
+        self.page = FIRST_PAGE
         #: Nodes that wait to be handed out, on disk and in memory.
         self.queued = 0
         #: Entries that stand on the disk, those whose nodes run included.
@@ -99,6 +104,8 @@ class Lines:
 
     def __init__(self) -> None:
         self.by_key: dict[LineKey, Line] = {}
+        #: The same by queue and task: of keys there may be a hundred thousand, most of them of other calls.
+        self._by_calls: dict[QueueAndTask, dict[LineKey, Line]] = {}
         #: Lines that may have something to hand out, by queue and priority.
         self.ready: dict[str, dict[int, Level]] = {}
         self.next_sequence = 1
@@ -120,7 +127,12 @@ class Lines:
         line = self.by_key.get(key)
         if line is None:
             line = self.by_key[key] = Line(key)
+            self._by_calls.setdefault((key.queue, key.task), {})[key] = line
         return line
+
+    def of(self, calls: QueueAndTask) -> Mapping[LineKey, Line]:
+        """Return the lines of a queue and task."""
+        return self._by_calls.get(calls, {})
 
     def activate(self, line: Line) -> None:
         """Let the line take part in hand-outs."""
@@ -169,7 +181,13 @@ class Lines:
         line.entries -= 1
         if line.entries <= 0 and (line.key.fairness or line.key.key) and not loaded.entries(line.key, -1, NO_LIMIT, 1):
             self.rest(line)
+            for left in line.window:  # nobody will pass over what is gone in them
+                self.forget_gone(left.graph, left.first, left.count)
             del self.by_key[line.key]
+            calls = line.key.queue, line.key.task
+            del self._by_calls[calls][line.key]
+            if not self._by_calls[calls]:
+                del self._by_calls[calls]
             loaded.drop_line(line.key)
 
     def enqueue(self, loaded: Loaded, key: LineKey, graph: bytes, first: int, count: int) -> Entry:
@@ -196,7 +214,7 @@ class Lines:
             self.drop(loaded, entry)
 
     def discard(self, loaded: Loaded, entry: Entry) -> None:
-        """Take an entry out of its line of which every node has settled, so that nobody counts it any more."""
+        """Take an entry out of its line that means no node any more, so that nobody counts it."""
         line = self.by_key.get(entry.line)
         if line is None or entry.sequence < line.below:
             return
@@ -211,7 +229,8 @@ class Lines:
             line.queued -= len(line.back) - len(others)
             line.back = others
             heapq.heapify(line.back)
-        self.forget_gone(entry.graph, entry.first, entry.count)
+        if not self.is_dead(entry):  # its nodes may be gone from a later entry
+            self.forget_gone(entry.graph, entry.first, entry.count)
         if not (line.more or line.window or line.back):
             self.rest(line)
         self.drop(loaded, kept or entry)
@@ -295,8 +314,9 @@ class Lines:
 
     def _refill(self, loaded: Loaded, line: Line) -> None:
         """Read the next page of the line; entries read from disk may name nodes that settled meanwhile."""
-        page = loaded.entries(line.key, line.loaded_to, NO_LIMIT, WINDOW)
-        line.more = len(page) == WINDOW
+        page = loaded.entries(line.key, line.loaded_to, NO_LIMIT, line.page)
+        line.more = len(page) == line.page
+        line.page = min(2 * line.page, WINDOW)
         for entry in page:
             line.loaded_to = entry.sequence
             if self.is_dead(entry):

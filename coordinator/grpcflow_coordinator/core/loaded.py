@@ -37,6 +37,11 @@ class Timer(Protocol):
         """For how many neighbouring nodes it is."""
         ...
 
+    @property
+    def made_ms(self) -> int:
+        """When the graph of these nodes was made; 0: that was not written."""
+        ...
+
 
 class Loaded(Protocol):
     """A consistent view of the records with this step's writes on top."""
@@ -167,6 +172,14 @@ class Loaded(Protocol):
         """Write that sequence of a graph."""
         ...
 
+    def stray(self, graph: bytes) -> int:
+        """Return the sequence below which queue entries may name nodes of a graph that settled; 0: none do."""
+        ...
+
+    def put_stray(self, graph: bytes, sequence: int) -> None:
+        """Write that sequence of a graph."""
+        ...
+
     def graphs_after(self, after: bytes, limit: int) -> list[bytes]:
         """Return the ids of up to `limit` graphs behind `after`, oldest first; empty: from the first."""
         ...
@@ -185,6 +198,14 @@ class Loaded(Protocol):
 
     def put_item(self, graph: bytes, index: int, number: int, data: bytes, content_type: str) -> None:
         """Append an item to a node's stream."""
+        ...
+
+    def blank_call(self, graph: bytes, index: int) -> None:
+        """Delete the arguments of one node of independent ones, its keys, headers and stamps, and what it emitted."""
+        ...
+
+    def is_forgotten(self, graph: bytes, index: int) -> bool:
+        """Return whether the result of a node is hidden from whoever asks for it."""
         ...
 
     def put_forgotten(self, graph: bytes, index: int) -> None:
@@ -401,8 +422,8 @@ class Loaded(Protocol):
         """Return when the earliest ended graph is to be deleted."""
         ...
 
-    def put_timer(self, due_ms: int, kind: int, node: bytes, count: int) -> None:
-        """Set a timer for a node and the `count` - 1 ones after it."""
+    def put_timer(self, due_ms: int, kind: int, node: bytes, count: int, made_ms: int = 0) -> None:
+        """Set a timer for a node and the `count` - 1 ones after it, of a graph that was made then."""
         ...
 
     def drop_timer(self, due_ms: int, kind: int, node: bytes) -> None:

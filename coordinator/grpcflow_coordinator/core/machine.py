@@ -15,16 +15,19 @@ from grpcflow_coordinator.core import (
     attaching,
     attempts,
     dispatch,
+    erasing,
     jobs,
     keeping,
     limits,
     recovery,
     retention,
     revoking,
+    running,
     schedules,
     sessions,
     settling,
     submission,
+    sweeping,
     timers,
     unique,
 )
@@ -35,6 +38,7 @@ from grpcflow_coordinator.core.events import (
     ChunkArrived,
     ChunkRefused,
     ClientLeft,
+    EraseAsked,
     Event,
     FailedPurgeAsked,
     ForgetAsked,
@@ -68,6 +72,7 @@ _KEEP: dict[type[Event], Callable[[Step, Any], None]] = {
     StateUpdateAsked: keeping.on_state,
     ForgetAsked: keeping.on_forget,
     GroupSaved: keeping.on_group,
+    EraseAsked: erasing.on_erase,
     ItemsEmitted: keeping.on_items,
     PauseAsked: keeping.on_pause,
     LimitAsked: limits.on_ask,
@@ -120,6 +125,10 @@ class Machine:
         _conclude(step)
         return step.effects
 
+    def hear(self, stream: object, now: Now) -> bool:
+        """Take a worker's sign of life without a step, since nothing follows from it; False where something would."""
+        return sessions.hear(self.cluster, stream, now)
+
     def _handle(self, step: Step, event: Event) -> None:
         match event:
             case WorkerSpoke():
@@ -153,9 +162,12 @@ class Machine:
         jobs.work(step)
         if self.cluster.followed:
             unique.work(step)
+        if self.cluster.known:
+            running.let_go(step)
         if self.cluster.alarms or self.cluster.queueing:
             schedules.work(step)
         timers.fire(step)
+        sweeping.work(step)
         if not timers.are_due(step):
             dispatch.dispatch(step)
 

@@ -8,6 +8,7 @@ from grpcflow_coordinator.core import revoking, settling
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.events import MatchRevokeAsked
 from grpcflow_coordinator.core.model import Entry, Graph, Job, LineKey, Run, node_id
+from grpcflow_coordinator.core.running import Running, running_nodes
 
 #: Nodes that one step revokes; a graph that is only looked at weighs a tenth.
 _BATCH = 200
@@ -25,7 +26,7 @@ def begin_match(event: MatchRevokeAsked) -> Job:
 def advance_match(step: Step, job: Job) -> bool:
     """Revoke a batch of nodes; True where that was all."""
     left = _BATCH * 10
-    running = revoking.running_nodes(step)
+    running = running_nodes(step)
     while left > 0:
         graph = step.graph(job.graph) if job.graph else None
         if graph is None or job.node >= graph.node_count or settling.has_ended(step, graph):
@@ -39,7 +40,7 @@ def advance_match(step: Step, job: Job) -> bool:
     return False
 
 
-def _revoke_runs(step: Step, job: Job, graph: Graph, running: revoking.Running, limit: int) -> int:
+def _revoke_runs(step: Step, job: Job, graph: Graph, running: Running, limit: int) -> int:
     """Revoke what matches of the next runs of a graph; return what it weighs."""
     wanted = {number for number, one in enumerate(graph.templates) if _matches(job, one.queue, one.task)}
     if not wanted:
@@ -63,7 +64,7 @@ def _matches(job: Job, queue: str, task: str) -> bool:
     return wanted_queue in {"", queue} and (not pattern or fnmatchcase(task, pattern))
 
 
-def _revoke(step: Step, job: Job, graph: Graph, run: Run, end: int, running: revoking.Running) -> None:
+def _revoke(step: Step, job: Job, graph: Graph, run: Run, end: int, running: Running) -> None:
     settled = step.loaded.settled_in(graph.id, job.node, end - job.node)
     for index in range(job.node, end):
         if index not in settled:
@@ -80,7 +81,7 @@ def begin_purge(step: Step, queue: str) -> Job:
 
 def advance_purge(step: Step, job: Job) -> bool:
     """Revoke a batch of what stands in the queue; True where that was all."""
-    running = revoking.running_nodes(step)
+    running = running_nodes(step)
     left = _BATCH
     lines = _lines_of(step, job)
     while lines and left > 0:
@@ -109,7 +110,7 @@ def _lines_of(step: Step, job: Job) -> list[LineKey]:
     """
     while job.calls and job.number not in step.cluster.purging:
         queue, task = job.calls[0]
-        found = sorted(key for key in step.cluster.lines.by_key if (key.queue, key.task) == (queue, task))
+        found = sorted(step.cluster.lines.of((queue, task)))
         if found:
             step.cluster.purging[job.number] = found
             job.sequence = -1
@@ -118,7 +119,7 @@ def _lines_of(step: Step, job: Job) -> list[LineKey]:
     return step.cluster.purging.get(job.number, [])
 
 
-def _purge(step: Step, job: Job, entry: Entry, running: revoking.Running) -> int:
+def _purge(step: Step, job: Job, entry: Entry, running: Running) -> int:
     """Revoke the nodes of an entry that wait there; return how many."""
     if step.cluster.lines.is_dead(entry) or step.graph(entry.graph) is None:
         return 0

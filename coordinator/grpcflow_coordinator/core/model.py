@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from grpcflow_coordinator.core.limits import Gate
@@ -92,6 +92,8 @@ class Template:
     #: Milliseconds from the end of the graph on; 0: as the coordinator says.
     result_expires_ms: int = 0
     failure_expires_ms: int = 0
+    #: True: its calls are independent of each other, and share a graph only because they were sent together.
+    apart: bool = False
 
     @property
     def can_expire(self) -> bool:
@@ -169,6 +171,11 @@ class Graph:
     attachment: Attachment | None = None
     #: Index of the node whose value is the value of the whole.
     outcome: int = 0
+
+    @property
+    def is_bundle(self) -> bool:
+        """True where its nodes are calls that have nothing to do with each other."""
+        return bool(self.templates) and self.templates[0].apart
 
 
 class NodeState(IntEnum):
@@ -378,6 +385,10 @@ class Job:
     priority: int = 9
     sequence: int = 0
     until: int = 0
+
+
+#: A queue's name and that of a task of which calls stand there.
+QueueAndTask: TypeAlias = tuple[str, str]
 
 
 class LineKey(NamedTuple):

@@ -12,6 +12,7 @@ so one that is out of date is put right when it comes to the top.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Flows without work whose places in the round are kept.
 _KEPT: Final = 1000
+
+#: Tasks at the front that are passed over one by one; where there are more, a look at each costs less.
+_PASSED: Final = 16
 
 #: Larger than any sequence.
 NO_LIMIT: Final = 1 << 62
@@ -36,9 +40,11 @@ class OutOfPatience(Exception):
 class Order:
     """The lines of one task, by flow."""
 
-    __slots__ = ("count", "flows", "heap", "places", "since")
+    __slots__ = ("count", "flows", "heap", "listed", "places", "since")
 
     def __init__(self, now_ms: float) -> None:
+        #: By which sequence it stands among the tasks of its level; None: by none that counts.
+        self.listed: int | None = None
         #: Of each flow a heap of its lines: (sequence of the head, a number that differs, the line).
         self.flows: dict[str, list[tuple[int, int, Line]]] = {}
         #: The flows: (what was handed out of it, sequence of its head, a number that differs, the flow).
@@ -114,6 +120,11 @@ class Order:
                     heapq.heappush(heap, (exact, next(_number), line))
         return None
 
+    def low(self, flow: str) -> int:
+        """Return a sequence that no head of a flow is below."""
+        heap = self.flows.get(flow)
+        return heap[0][0] if heap else NO_LIMIT
+
     def holds(self, wanted: int) -> bool:
         """Return whether so many nodes wait here."""
         found = 0
@@ -129,9 +140,12 @@ class Order:
 class Level:
     """The lines of one queue and priority that may have something to hand out."""
 
-    __slots__ = ("flows", "orders", "round", "served")
+    __slots__ = ("flows", "orders", "round", "served", "tasks")
 
     def __init__(self) -> None:
+        #: (a sequence that no head of it is below, a number that differs, the task); what an order is not listed by
+        #: does not count any more.
+        self.tasks: list[tuple[int, int, str]] = []
         #: By task.
         self.orders: dict[str, Order] = {}
         #: How many lines each flow has here.
@@ -155,6 +169,76 @@ class Level:
         elif line.slot <= head:
             return
         order.add(line, head, self.served[flow])
+        if order.listed is None or head < order.listed:
+            self._list(line.key.task, order, head)
+
+    def _list(self, task: str, order: Order, head: int) -> None:
+        """Let a task stand at this sequence among the others."""
+        order.listed = head
+        if len(self.tasks) > 2 * len(self.orders) + _KEPT:  # where there are several flows nobody clears up
+            self.tasks = [(low, number, name) for low, number, name in self.tasks if self._is_listed(name, low)]
+            heapq.heapify(self.tasks)
+        heapq.heappush(self.tasks, (head, next(_number), task))
+
+    def _is_listed(self, task: str, low: int) -> bool:
+        order = self.orders.get(task)
+        return order is not None and order.listed == low
+
+    def first(self, is_open: Callable[[str], bool], lines: Lines, loaded: Loaded, gates: Gates) -> Line | None:
+        """Return the line that goes first among the tasks that are open.
+
+        Where there is one flow, tasks stand by what waits longest in each, and only those at the front are looked at.
+
+        Args:
+            is_open: says whether something of a task may be handed out now.
+            lines: all lines.
+            loaded: the records.
+            gates: the gates.
+
+        Raises:
+            OutOfPatience: it is not known yet.
+        """
+        if len(self.flows) > 1:
+            return self._first_of_flows(is_open, lines, loaded, gates)
+        if not self.flows:
+            return None
+        [flow] = self.flows
+        aside: list[tuple[int, int, str]] = []
+        try:
+            while self.tasks:
+                low, number, task = self.tasks[0]
+                if not self._is_listed(task, low):
+                    heapq.heappop(self.tasks)
+                    continue
+                order = self.orders[task]
+                if (lowest := order.low(flow)) > low:
+                    order.listed = lowest
+                    heapq.heapreplace(self.tasks, (lowest, number, task))
+                elif not is_open(task):
+                    aside.append(heapq.heappop(self.tasks))
+                    if len(aside) >= _PASSED:
+                        return self._first_of_flows(is_open, lines, loaded, gates)
+                elif (line := order.top(self.served, lines, loaded, gates)) is None:
+                    order.listed = None  # it has no lines any more
+                elif line.slot == low:
+                    return line
+            return None
+        finally:
+            for one in aside:
+                heapq.heappush(self.tasks, one)
+
+    def _first_of_flows(
+        self, is_open: Callable[[str], bool], lines: Lines, loaded: Loaded, gates: Gates
+    ) -> Line | None:
+        """Return the same where flows take turns: whose turn it is changes with each hand-out, for all tasks."""
+        best, place = None, (NO_LIMIT, NO_LIMIT)
+        for task, order in list(self.orders.items()):
+            if self._is_behind(order, place) or not is_open(task):
+                continue
+            line = order.top(self.served, lines, loaded, gates)
+            if line is not None and self._place(line) < place:
+                best, place = line, self._place(line)
+        return best
 
     def remove(self, line: Line) -> None:
         """Let a line take part no longer; what is left of it in its heap is dropped when it comes to the top."""
@@ -192,7 +276,7 @@ class Level:
         order = self.orders.get(task)
         return None if order is None else order.top(self.served, lines, loaded, gates)
 
-    def is_behind(self, order: Order, place: tuple[int, int]) -> bool:
+    def _is_behind(self, order: Order, place: tuple[int, int]) -> bool:
         """Return whether all of a task stands behind a place for certain, as far as that is known without a look at it.
 
         The keys of its lines only grow; of one flow alone, then, the lowest key tells. Of a thousand tasks in a queue a
@@ -207,6 +291,6 @@ class Level:
                 return served > place[0] or (served == place[0] and heap[0][0] > place[1])
         return False
 
-    def place(self, line: Line) -> tuple[int, int]:
+    def _place(self, line: Line) -> tuple[int, int]:
         """Return how far in front a line stands that is at the top of its task: the lower the further."""
         return self.served[line.key.fairness], line.slot or 0

@@ -65,6 +65,11 @@ def may_run(step: Step, graph: bytes, index: int) -> bool:
     return False
 
 
+def may_return(step: Step, session: Session) -> bool:
+    """Return whether a recorded session has not come back yet: it may be leaving, and who has its name follows it."""
+    return step.cluster.recovery is not None and session.id in step.cluster.recovery.missing
+
+
 def came_back(step: Step, session: Session) -> None:
     """A recorded session is back and has said what it holds."""
     if step.cluster.recovery is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import Answer
 from grpcflow_coordinator.core.events import RetentionAsked
+from grpcflow_coordinator.core.loaded import Loaded
 from grpcflow_coordinator.core.model import Graph, Keep, NodeState, Template, TimerKind, node_id
 from grpcflow_coordinator.core.states import FAILED
 
@@ -41,10 +42,13 @@ def on_end(step: Step, graph: Graph, *, failed: bool) -> None:
     if not retention and graph.node_count == 1:
         template: Template | None = graph.templates[0] if graph.templates else None
     else:
-        template = _template(step, graph)
+        template = template_of_whole(step.loaded, graph)
     age = step.cluster.limits.result_expires_ms
     if template is not None:
-        age = (template.failure_expires_ms if failed else 0) or template.result_expires_ms or age
+        if graph.is_bundle:
+            age = max(_age(one, failed=one_failed) or age for one in graph.templates for one_failed in {False, failed})
+        else:
+            age = _age(template, failed=failed) or age
         if retention:
             kind = "failures" if failed else "results"
             age = _keep(step, graph, template, kind) or age
@@ -54,10 +58,15 @@ def on_end(step: Step, graph: Graph, *, failed: bool) -> None:
     step.set_timer(now + age, TimerKind.PRUNE, node_id(graph.id, 0))
 
 
-def _template(step: Step, graph: Graph) -> Template | None:
+def _age(template: Template, *, failed: bool) -> int:
+    """Return how many milliseconds a template's calls ask to be kept; 0: they say nothing."""
+    return (template.failure_expires_ms if failed else 0) or template.result_expires_ms
+
+
+def template_of_whole(loaded: Loaded, graph: Graph) -> Template | None:
     """Return the template of the node whose value is the value of the whole; of a join: of its first member."""
     index = graph.outcome
-    while (run := step.loaded.run_of(graph.id, index)) is not None:
+    while (run := loaded.run_of(graph.id, index)) is not None:
         if not run.is_join:
             return graph.templates[run.template]
         if not run.members:

@@ -40,23 +40,55 @@ _TELLING = 100
 
 def begin(step: Step, event: RetryAsked) -> Job | Answer:
     """Begin with the graph that everything attached to it belongs to; answer at once where it cannot be."""
-    graph = step.graph(event.graph)
+    graph, node = step.graph(event.graph), event.node
     while graph is not None and graph.attachment is not None:
-        owner = step.graph(split_node(graph.attachment.node)[0])
+        owner_id, place = split_node(graph.attachment.node)
+        owner = step.graph(owner_id)
         if owner is None:
             break
-        graph = owner
+        graph, node = owner, place
     if graph is None:
         return Answer(event.client, "UNKNOWN_GRAPH", "there is no such graph, or it has expired")
     under_way = any(job.kind == "retry" and graph.id in (job.graph, *job.graphs, *job.ready) for job in _jobs(step))
-    if under_way or not settling.has_ended(step, graph):
+    alone = graph.is_bundle and node is not None
+    if under_way or not (alone or settling.has_ended(step, graph)):
         message = "the graph has not ended: wait for its end, or cancel it, and retry it then"
         return Answer(event.client, "STILL_RUNNING", message)
     if step.loaded.stripped_to(graph.id) is not None:
         message = "the arguments of the graph's calls are no longer kept: submit it anew"
         return Answer(event.client, "ARGUMENTS_GONE", message)
+    if alone and node is not None:
+        return _retry_alone(step, event.client, graph, node)
     _take_up(step, graph.id)
     return Job(0, graph=graph.id, kind="retry")
+
+
+def _retry_alone(step: Step, client: object, graph: Graph, index: int) -> Answer:
+    """Let one of many independent calls settle once more, whatever the others do.
+
+    No queue entry means a call any more that an attempt has settled: it says itself where it stands from now on. One
+    that was ended while it was queued may still be named by an entry, until the others have ended, too.
+    """
+    run, outcome = step.loaded.run_of(graph.id, index), step.loaded.outcome(graph.id, index)
+    if run is None or outcome is None:
+        return Answer(
+            client, "STILL_RUNNING", "the task has not ended: wait for its end, or cancel it, and retry it then"
+        )
+    if outcome.state is NodeState.SUCCESS:
+        return Answer(client)
+    if settling.has_ended(step, graph):
+        _take_up(step, graph.id)
+    elif not outcome.token:
+        message = "it was ended before it ran, and calls that were sent with it have not ended: submit it anew"
+        return Answer(client, "STILL_RUNNING", message)
+    job = Job(0, kind="retry")
+    _take(step, job, graph, run, index, outcome, waits_again=True)  # so it runs itself, also where it was replaced
+    settling.forget_waiting(step, graph, index)
+    progress = step.loaded.progress(graph.id, index) or Progress()
+    progress.place = step.cluster.lines.next_sequence
+    step.loaded.put_progress(graph.id, index, progress)
+    settling.release(step, graph, run, index)
+    return Answer(client, count=job.done, unknown=unknown_tasks(step, job.calls))
 
 
 def _jobs(step: Step) -> Iterable[Job]:
@@ -103,6 +135,8 @@ def _reset(step: Step, job: Job, graph: Graph, limit: int) -> int:
             run = step.loaded.run_of(graph.id, index)
         if run is None:
             raise settling.Defect(f"node {index} of graph {graph.id.hex()} has no run")
+        if graph.is_bundle and step.loaded.is_forgotten(graph.id, index):
+            continue  # its owner knows it no longer, and its arguments may have been erased
         waits_again = (step.loaded.waiting(graph.id, index) or 0) > 0
         if waits_again or _failed_itself(step, graph, run, outcome):
             _take(step, job, graph, run, index, outcome, waits_again=waits_again)

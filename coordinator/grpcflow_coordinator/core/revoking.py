@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from grpcflow_coordinator.core import attaching, attempts, recovery, timers
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.effects import RevokeDone
 from grpcflow_coordinator.core.events import RevokeAsked
-from grpcflow_coordinator.core.model import Attempt, node_id, split_node
+from grpcflow_coordinator.core.model import Attempt, split_node
+from grpcflow_coordinator.core.running import Running, running_nodes
 from grpcflow_coordinator.core.states import Trigger
-
-#: Attempts by the 16 bytes of their node.
-Running: TypeAlias = dict[bytes, Attempt]
-
-
-def running_nodes(step: Step) -> Running:
-    """Return what runs now."""
-    return {node_id(attempt.graph, attempt.index): attempt for attempt in step.cluster.attempts.values()}
 
 
 def on_revoke(step: Step, event: RevokeAsked) -> None:
@@ -58,11 +49,11 @@ def revoke_node(step: Step, node: bytes, stop_signal: str, running: Running) -> 
         step: the step it happens in.
         node: its 16 bytes.
         stop_signal: signal to stop it with where it runs; empty: only where it has not started.
-        running: what runs, by node.
+        running: what runs.
     """
     node = attaching.stand_in(step, node)
     attempt = running.get(node)
-    if attempt is not None and attempt.token in step.cluster.attempts:
+    if attempt is not None:
         return _revoke_running(step, attempt, stop_signal)
     return _revoke_idle(step, node, stop_signal)
 

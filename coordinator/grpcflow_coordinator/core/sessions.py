@@ -9,7 +9,7 @@ from grpcflow_coordinator.core import attempts, jobs, limits, recovery
 from grpcflow_coordinator.core.cluster import Cluster, Probing, Step
 from grpcflow_coordinator.core.effects import Acknowledge, CloseStream, Probe, Welcome
 from grpcflow_coordinator.core.events import Progressed, WorkerArrived, WorkerSpoke
-from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, split_node
+from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Attempt, Now, split_node
 from grpcflow_coordinator.core.presence import Session, SessionFacts
 from grpcflow_coordinator.core.turns import member_queue
 
@@ -26,7 +26,7 @@ def on_arrived(step: Step, event: WorkerArrived) -> None:
         _resume(step, known, event)
         return
     holder = cluster.sessions.get(cluster.by_name.get(event.facts.name, b""))
-    if holder is None or holder.draining:
+    if holder is None or holder.draining or recovery.may_return(step, holder):
         _admit(step, event)
     elif holder.stream is None:
         end(step, holder, "a new worker took its name")
@@ -167,6 +167,15 @@ def _readopt(step: Step, session: Session, graph_id: bytes, index: int, token: i
     session.attempts.add(token)
     limits.adopt(step, attempt)
     recovering.resumed[graph_id, index] = attempt
+    return True
+
+
+def hear(cluster: Cluster, stream: object, now: Now) -> bool:
+    """A worker gave a sign of life and said nothing else; False where somebody waits for just that."""
+    session = cluster.sessions.get(cluster.by_stream.get(id(stream), b""))
+    if session is None or session.name in cluster.probing:
+        return False
+    session.last_heard = now.monotonic
     return True
 
 

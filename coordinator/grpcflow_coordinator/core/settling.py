@@ -318,7 +318,7 @@ def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> N
     now = step.now.wall_ms
     if template.can_expire:
         expires = template.expires_at_ms or now + template.expires_in_ms
-        step.set_timer(expires, TimerKind.EXPIRE, node_id(graph.id, index), count)
+        step.set_timer(expires, TimerKind.EXPIRE, node_id(graph.id, index), count, graph.created_ms)
     if run.unique_key and unique.follows(step, graph, run):
         return
     due = max(template.eta_ms, now + template.countdown_ms if template.countdown_ms else 0)
@@ -329,7 +329,7 @@ def release(step: Step, graph: Graph, run: Run, index: int, count: int = 1) -> N
                 progress = step.loaded.progress(graph.id, delayed) or Progress()
                 progress.place = -1
                 step.loaded.put_progress(graph.id, delayed, progress)
-        step.set_timer(due, TimerKind.READY, node_id(graph.id, index), count)
+        step.set_timer(due, TimerKind.READY, node_id(graph.id, index), count, graph.created_ms)
         return
     if template.broadcast:
         broadcast.spread(step, graph, run, index, count)

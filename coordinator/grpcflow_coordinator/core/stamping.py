@@ -5,6 +5,7 @@ from __future__ import annotations
 from grpcflow_coordinator.core import revoking
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.model import Graph, Job, Run, node_id
+from grpcflow_coordinator.core.running import Running, running_nodes
 
 #: Runs of a graph that are read at once.
 _PAGE = 64
@@ -20,7 +21,7 @@ def note(step: Step, graph: Graph) -> None:
 def advance(step: Step, job: Job) -> bool:
     """Revoke up to a batch of nodes; True where that was all."""
     left = step.cluster.limits.batch
-    running = revoking.running_nodes(step)
+    running = running_nodes(step)
     while job.stamp < len(job.stamps):
         if left <= 0:
             return False
@@ -57,7 +58,7 @@ def _next_graph(step: Step, job: Job, stamp: tuple[str, str]) -> None:
         job.stamp, job.graph, job.node = job.stamp + 1, b"", 0
 
 
-def _revoke_run(step: Step, job: Job, graph: Graph, run: Run, running: revoking.Running) -> int:
+def _revoke_run(step: Step, job: Job, graph: Graph, run: Run, running: Running) -> int:
     settled = step.loaded.settled_in(graph.id, run.first, run.count)
     stop_signal = job.signal if job.terminate else ""
     return sum(

@@ -7,6 +7,7 @@ the edges.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from grpcflow_coordinator.core import attaching, settling, stamping
 from grpcflow_coordinator.core.cluster import Staging, Step
@@ -14,6 +15,18 @@ from grpcflow_coordinator.core.effects import Accepted, Refused
 from grpcflow_coordinator.core.events import ChunkArrived, ChunkRefused
 from grpcflow_coordinator.core.model import Graph, NodeState, Outcome, Run, node_id, split_node
 from grpcflow_coordinator.core.states import Trigger, transition
+
+#: Graphs whose pieces are still arriving, of one client and of all; and refused ones whose rest is dropped unanswered.
+STAGED: Final = 1_000
+STAGED_BY_ALL: Final = 10_000
+REFUSED_KEPT: Final = 10_000
+
+#: Bytes of the templates of one graph, which are one record and in memory whole; and of all whose pieces are arriving.
+TEMPLATE_BYTES: Final = 64 * 1024 * 1024
+STAGED_BYTES: Final = 256 * 1024 * 1024
+
+#: Values of stamps of the templates of one graph: each has a record, and all are written in one commit.
+STAMPS: Final = 50_000
 
 #: A prime below 2**61, for the sums over edges.
 _PRIME = (1 << 61) - 1
@@ -23,10 +36,15 @@ def on_chunk(step: Step, event: ChunkArrived) -> None:
     """A piece of a graph arrived."""
     cluster = step.cluster
     if step.graph(event.graph) is not None:
-        if event.last:
+        if event.last and not (event.sequence and _was_refused(step, event)):  # that was its answer
             step.effects.sends.append(Accepted(event.client, event.graph))  # the same submission again
+        if event.last or not event.sequence:
+            _forget_refused(step, event.graph, event.client)
         return
     if event.sequence == 0:
+        if not event.last and _is_too_much(step, event):
+            _refuse(step, event, "OVERLOADED", "too many graphs are only half here: send the rest of some, then this")
+            return
         staging = _begin(step, event)
     else:
         found = cluster.staging.get(event.graph)
@@ -63,13 +81,32 @@ def unpark(step: Step) -> None:
 
 def _refuse_headless(step: Step, event: ChunkArrived) -> None:
     """Answer a piece whose graph is not being staged for its sender, unless an earlier piece was refused."""
-    refused = step.cluster.refused
-    if refused.get(event.graph) is not event.client or event.graph not in refused:
+    if not _was_refused(step, event):
         message = "the pieces before it are not there: send the graph again from its first piece"
         step.effects.sends.append(Refused(event.client, event.graph, "CHUNK_OUT_OF_ORDER", message))
-        refused[event.graph] = event.client
+    _note_refused(step, event)
+
+
+def _was_refused(step: Step, event: ChunkArrived | ChunkRefused) -> bool:
+    """Return whether the sender of a piece was told that its graph is refused; nobody else counts."""
+    return any(client is event.client for client in step.cluster.refused.get(event.graph, ()))
+
+
+def _note_refused(step: Step, event: ChunkArrived | ChunkRefused) -> None:
+    """Have the pieces behind a refused one dropped unanswered, up to the last."""
+    _forget_refused(step, event.graph, event.client)
     if event.last:
-        del refused[event.graph]
+        return
+    refused = step.cluster.refused
+    refused.setdefault(event.graph, []).append(event.client)
+    if len(refused) > REFUSED_KEPT:
+        del refused[next(iter(refused))]  # whoever still sends pieces of it is answered once more
+
+
+def _forget_refused(step: Step, graph: bytes, client: object) -> None:
+    left = [one for one in step.cluster.refused.pop(graph, ()) if one is not client]
+    if left:
+        step.cluster.refused[graph] = left
 
 
 def on_refused(step: Step, event: ChunkRefused) -> None:
@@ -78,16 +115,21 @@ def on_refused(step: Step, event: ChunkRefused) -> None:
     if staging is not None and staging.client is event.client:
         del step.cluster.staging[event.graph]
         step.cluster.abandoned[event.graph] = None
-    if event.graph not in step.cluster.refused:
+    if not _was_refused(step, event):
         step.effects.sends.append(Refused(event.client, event.graph, event.code, event.message))
-    if event.last:
-        step.cluster.refused.pop(event.graph, None)
-    else:
-        step.cluster.refused[event.graph] = event.client
+    _note_refused(step, event)
+
+
+def _is_too_much(step: Step, event: ChunkArrived) -> bool:
+    """Return whether a client, or all of them, have begun more graphs than may be half here."""
+    staged = step.cluster.staging
+    if len(staged) < STAGED or event.graph in staged:
+        return False
+    return len(staged) >= STAGED_BY_ALL or sum(one.client is event.client for one in staged.values()) >= STAGED
 
 
 def _begin(step: Step, event: ChunkArrived) -> Staging:
-    step.cluster.refused.pop(event.graph, None)
+    _forget_refused(step, event.graph, event.client)
     if event.graph in step.cluster.staging or event.graph in step.cluster.abandoned:
         step.loaded.drop_staged(event.graph, 1 << 30)  # none of what was sent before may stand between the new runs
         step.cluster.abandoned.pop(event.graph, None)
@@ -106,6 +148,8 @@ def _add(step: Step, staging: Staging, event: ChunkArrived) -> tuple[str, str] |
         )
     staging.next_sequence += 1
     staging.templates.extend(event.templates)
+    if (event.sequence or len(event.templates) > 1) and (problem := _too_much(step, staging, event)) is not None:
+        return problem
     for run, _ in event.runs:
         if run.first != staging.next_index:
             return "CHUNK_OUT_OF_ORDER", f"a run starts at node {run.first}, not {staging.next_index}: leave no gaps"
@@ -119,6 +163,20 @@ def _add(step: Step, staging: Staging, event: ChunkArrived) -> tuple[str, str] |
             staging.empty_joins.append(run.first)
     if not event.last or event.sequence:
         step.loaded.stage_runs(event.graph, event.runs)
+    return None
+
+
+def _too_much(step: Step, staging: Staging, event: ChunkArrived) -> tuple[str, str] | None:
+    """Add the size of the templates of a piece; return what is too much of it. One template alone never is."""
+    staging.template_bytes += sum(len(one.wire) for one in event.templates)
+    staging.stamps += sum(len(values) for one in event.templates for _, values in one.stamps)
+    if staging.template_bytes > TEMPLATE_BYTES:
+        told = f"the calls of the graph have more than {TEMPLATE_BYTES >> 20} MiB beside their arguments"
+        return "PAYLOAD_TOO_LARGE", f"{told}: shorten their headers, or split it"
+    if staging.stamps > STAMPS:
+        return "BAD_ARGUMENTS", f"the calls of the graph have more than {STAMPS} values of stamps: use fewer"
+    if not event.last and sum(one.template_bytes for one in step.cluster.staging.values()) > STAGED_BYTES:
+        return "OVERLOADED", "too much of graphs is only half here: send the rest of some, then this"
     return None
 
 
@@ -178,7 +236,7 @@ def _accept(step: Step, staging: Staging, event: ChunkArrived) -> None:
     del step.cluster.staging[graph.id]
     for own_id, index in staging.own_ids:
         step.loaded.put_alias(own_id, node_id(graph.id, index))
-    step.effects.sends.append(Accepted(event.client, graph.id))
+    step.effects.sends.append(Accepted(event.client, graph.id, tuple(staging.own_ids)))
     if event.sequence == 0:
         put_whole(step, graph, event.runs)
         return
@@ -231,8 +289,7 @@ def _refuse(step: Step, event: ChunkArrived, code: str, message: str) -> None:
     step.cluster.staging.pop(event.graph, None)
     if event.sequence:
         step.cluster.abandoned[event.graph] = None
-    if not event.last:
-        step.cluster.refused[event.graph] = event.client
+    _note_refused(step, event)
     step.effects.sends.append(Refused(event.client, event.graph, code, message))
 
 
@@ -242,8 +299,8 @@ def on_client_left(step: Step, client: object) -> None:
         if staging.client is client:
             del step.cluster.staging[graph]
             step.cluster.abandoned[graph] = None
-    for graph in [graph for graph, sender in step.cluster.refused.items() if sender is client]:
-        del step.cluster.refused[graph]
+    for graph in list(step.cluster.refused):
+        _forget_refused(step, graph, client)
 
 
 def sweep(step: Step) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from grpcflow_coordinator.core import attempts, broadcast, recovery, settling, unique
+from typing import Final
+
+from grpcflow_coordinator.core import attempts, broadcast, recovery, settling, sweeping, unique
 from grpcflow_coordinator.core.cluster import Step
 from grpcflow_coordinator.core.loaded import Timer
 from grpcflow_coordinator.core.model import (
-    Attempt,
     Failure,
     Graph,
     NodeState,
@@ -14,10 +15,15 @@ from grpcflow_coordinator.core.model import (
     Run,
     TimerKind,
     line_of,
+    node_id,
     split_node,
     text_id,
 )
+from grpcflow_coordinator.core.running import Running, running_nodes
 from grpcflow_coordinator.core.states import Trigger, transition
+
+#: Milliseconds until the deletion of a graph is tried again whose queues are swept first.
+_SWEPT_MS: Final = 1_000
 
 
 def fire(step: Step) -> None:
@@ -28,7 +34,7 @@ def fire(step: Step) -> None:
     if not are_due(step):
         return
     due = step.loaded.timers(step.now.wall_ms, cluster.limits.batch)
-    running = _running(step) if any(timer.kind == TimerKind.EXPIRE for timer in due) else {}
+    running = running_nodes(step) if any(timer.kind == TimerKind.EXPIRE for timer in due) else Running({}, {})
     named = 0
     for timer in due:
         if named >= cluster.limits.batch:
@@ -36,9 +42,11 @@ def fire(step: Step) -> None:
         named += timer.count
         graph_id, index = split_node(timer.node)
         step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
+        graph = step.graph(graph_id)
+        if graph is not None and not is_of(timer, graph):
+            continue
         if timer.kind == TimerKind.READY:
             cluster.lines.forget_gone(graph_id, index, timer.count)
-        graph = step.graph(graph_id)
         if graph is None:
             continue
         if timer.kind == TimerKind.READY:
@@ -49,14 +57,15 @@ def fire(step: Step) -> None:
     step.effects.again |= are_due(step)
 
 
+def is_of(timer: Timer, graph: Graph) -> bool:
+    """Return whether a timer means a graph, and not one from before that bore the same id."""
+    return timer.made_ms in (0, graph.created_ms)
+
+
 def are_due(step: Step) -> bool:
     """Return whether timers of nodes wait to be fired: nothing is handed out before, for it may have expired."""
     next_timer = step.cluster.next_timer
     return next_timer is not None and next_timer <= step.now.wall_ms
-
-
-def _running(step: Step) -> dict[tuple[bytes, int], Attempt]:
-    return {(attempt.graph, attempt.index): attempt for attempt in step.cluster.attempts.values()}
 
 
 def _ready(step: Step, graph: Graph, index: int, count: int) -> None:
@@ -93,7 +102,7 @@ def _retry_is_queued(step: Step, graph: Graph, index: int, sequence: int) -> Non
         step.loaded.put_progress(graph.id, index, progress)
 
 
-def _expire(step: Step, graph: Graph, index: int, count: int, running: dict[tuple[bytes, int], Attempt]) -> None:
+def _expire(step: Step, graph: Graph, index: int, count: int, running: Running) -> None:
     """Revoke the nodes that have not started; one that a worker has may still wait there, and is asked for."""
     settled = step.loaded.settled_in(graph.id, index, count)
     run = step.loaded.run_of(graph.id, index)
@@ -105,7 +114,7 @@ def _expire(step: Step, graph: Graph, index: int, count: int, running: dict[tupl
         progress = step.loaded.progress(graph.id, expired)
         if progress is not None and (progress.retries or progress.replaced_by):
             continue  # it started in time; neither a retry nor a replacement expires
-        attempt = running.get((graph.id, expired))
+        attempt = running.get(node_id(graph.id, expired))
         if attempt is None and not recovery.may_run(step, graph.id, expired):
             revoke_unstarted(step, graph, run, expired, Trigger.EXPIRED)
         elif attempt is None or attempt.state is not NodeState.STARTED:
@@ -124,7 +133,7 @@ def revoke_unstarted(step: Step, graph: Graph, run: Run, index: int, trigger: Tr
     elif waits:
         settling.forget_waiting(step, graph, index)
     else:
-        step.cluster.lines.gone.add((graph.id, index))
+        sweeping.leave_behind(step, graph, run, index)
     expired = trigger is Trigger.EXPIRED
     message = f"task {text_id(graph.id, index, run.own_id)} {'expired before it started' if expired else 'was revoked'}"
     failure = Failure(
@@ -140,6 +149,13 @@ def _is_needed(step: Step, graph_id: bytes) -> bool:
     if graph is None or graph.attachment is None:
         return False
     return step.graph(split_node(graph.attachment.node)[0]) is not None
+
+
+def _wait_ms(step: Step, graph: Graph | None, graph_id: bytes) -> int:
+    """Return how many milliseconds an ended graph is still needed; 0: it may be deleted, or is in part."""
+    if _is_needed(step, graph_id):
+        return step.cluster.limits.result_expires_ms
+    return 0 if graph is None or sweeping.is_clean(step, graph) else _SWEPT_MS
 
 
 def _strip(step: Step, timer: Timer, limit: int) -> int:
@@ -178,15 +194,19 @@ def _prune(step: Step) -> None:
         if root is not None and not settling.has_ended(step, root):
             step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)  # it was retried: its end sets another one
             continue
-        if _is_needed(step, graph_id):
+        wait_ms = _wait_ms(step, root, graph_id)
+        if wait_ms:
             step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
-            step.set_timer(step.now.wall_ms + cluster.limits.result_expires_ms, TimerKind.PRUNE, timer.node)
+            step.set_timer(step.now.wall_ms + wait_ms, TimerKind.PRUNE, timer.node)
+            left -= 1
             continue
+        if root is not None:
+            sweeping.forget(step, root)
+        cluster.graphs.pop(graph_id, None)
+        cluster.lines.retried.pop(graph_id, None)
         left = step.loaded.drop_graph(graph_id, left)
         if left <= 0:
             break
         step.loaded.drop_timer(timer.due_ms, timer.kind, timer.node)
-        cluster.graphs.pop(graph_id, None)
-        cluster.lines.retried.pop(graph_id, None)
     cluster.next_prune = step.loaded.next_prune()
     step.effects.again |= cluster.next_prune is not None and cluster.next_prune <= step.now.wall_ms

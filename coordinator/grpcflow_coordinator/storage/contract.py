@@ -54,6 +54,10 @@ class StoreDamaged(StoreError):
     """The folder holds something that is not a whole store of this format; the message says what to do."""
 
 
+class StoreUntrusted(StoreError):
+    """The folder lies where no store can keep its promises; the message says what to do."""
+
+
 @dataclass(slots=True)
 class Batch:
     """What one commit writes: a key stands in `puts` or in `deletes`, never in both.

@@ -9,9 +9,9 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from grpcflow_coordinator.storage.contract import StoreLocked
+from grpcflow_coordinator.storage.contract import StoreFailed, StoreLocked
 
 #: Name of the lock file; it holds the process id of the holder as text and is never removed.
 LOCK_FILE: Final = "coordinator.lock"
@@ -48,11 +48,42 @@ class FolderLock:
             raise
         #: False after `release`.
         self.held = True
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, f"{os.getpid()}\n".encode("ascii"), 0)
+        told = f"{os.getpid()}\n".encode("ascii")
+        try:
+            os.pwrite(self._handle, told, 0)  # over what is there: on a full disk it has no room but that
+            os.ftruncate(self._handle, len(told))
+        except OSError:
+            self.release()
+            raise
+
+    def __enter__(self) -> Self:
+        """Hold the folder for a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of it."""
+        self.release()
 
     def release(self) -> None:
         """Let go of the folder; doing it twice is fine."""
         if self.held:
             self.held = False
             os.close(self._handle)
+
+
+def hold(folder: Path) -> FolderLock:
+    """Make a data folder where it does not exist, and hold it.
+
+    Raises:
+        StoreLocked: another holder has it.
+        StoreFailed: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return FolderLock(folder)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreFailed(f"the data folder {folder} cannot be used: a file is in its place; name a folder") from error
+    except OSError as error:
+        raise StoreFailed(
+            f"the data folder {folder} cannot be used: {error}; check its path, its rights and the room on its disk"
+        ) from error

@@ -3,7 +3,8 @@
 Every value is a MessagePack array that begins with the version of its format. To change a format: only
 append elements, give readers a default for those that are missing, and let the version be; or, where that
 cannot say it, raise the version of that record, keep the old reader as a case, and go on writing the old
-version for one release, so that the release before can come back.
+version until the folder is finalised (`LmdbStore.format`), so that the release before can come back.
+Then export a folder that the release before wrote into tests/coordinator/storage/golden; see the test there.
 """
 
 from __future__ import annotations
@@ -33,14 +34,32 @@ from grpcflow_coordinator.core.model import (
     Template,
 )
 from grpcflow_coordinator.core.presence import CommandFacts, Limit, SessionFacts, TaskFacts
+from grpcflow_coordinator.storage.contract import StoreDamaged, StoreError
 
 VERSION = 1
+
+#: What a reader raises where the bytes are none that a writer here made: the record is damaged.
+DAMAGED = (
+    msgspec.MsgspecError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RecursionError,  # lists in lists; the decoder has a bound of its own
+)
+
+#: Payloads of so many bytes are put into a record as they are; how MessagePack begins a short array, and bytes with a
+#: length of four bytes.
+LARGE = 64 * 1024
+_SHORT_ARRAY, _SHORT = 0x90, 16
+_LONG_BYTES = b"\xc6"
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
-class UnknownVersion(Exception):
+class UnknownVersion(StoreError):
     """A record was written by a newer coordinator than this one; start that one again."""
 
 
@@ -49,9 +68,16 @@ def read(data: bytes) -> list[Any]:
 
     Raises:
         UnknownVersion: a newer coordinator wrote it.
+        StoreDamaged: it is no record.
     """
-    fields: list[Any] = _decode(data)
-    if fields[0] > VERSION:
+    try:
+        fields: list[Any] = _decode(data)
+        newer = fields[0] > VERSION
+    except DAMAGED as error:
+        raise StoreDamaged(
+            f"a record cannot be read ({error}): `grpcflow-coordinator check` names it; restore the folder"
+        ) from error
+    if newer:
         raise UnknownVersion(
             f"a record of format {fields[0]} was found; this coordinator reads up to {VERSION}: use the newer one"
         )
@@ -69,6 +95,17 @@ def read_number(data: bytes) -> int:
     return number
 
 
+def write_timer(count: int, made_ms: int) -> bytes:
+    """Write for how many nodes a timer is, and when their graph was made, where that is known."""
+    return encode((VERSION, count, made_ms) if made_ms else (VERSION, count))
+
+
+def read_timer(data: bytes) -> tuple[int, int]:
+    """Read these; earlier versions wrote the count alone."""
+    fields = read(data)
+    return fields[1], fields[2] if len(fields) > 2 else 0
+
+
 def write_tally(tally: Tally) -> bytes:
     """Write how the nodes of a graph stand; where all that settled succeeded it is one number."""
     others = (tally.failed, tally.revoked, tally.ignored, tally.rejected)
@@ -83,7 +120,8 @@ def read_tally(data: bytes) -> Tally:
 def write_template(template: Template) -> tuple[Any, ...]:
     """Return a template as an array."""
     unique = (template.unique_for_ms, template.unique_stays)
-    more = (*unique, template.broadcast, template.per_key, template.result_expires_ms, template.failure_expires_ms)
+    kept = (template.result_expires_ms, template.failure_expires_ms)
+    more = (*unique, template.broadcast, template.per_key, *kept, *((True,) if template.apart else ()))
     return (
         template.task,
         template.queue,
@@ -103,7 +141,7 @@ def write_template(template: Template) -> tuple[Any, ...]:
 
 def _read_template(fields: list[Any]) -> Template:
     stamps = [tuple((name, tuple(values)) for name, values in found) for found in fields[12:13]]
-    return Template(*fields[:12], *stamps, *fields[13:19])
+    return Template(*fields[:12], *stamps, *fields[13:20])
 
 
 def write_graph(graph: Graph, inline: list[tuple[tuple[Any, ...], list[bytes]]] | None) -> bytes:
@@ -149,7 +187,15 @@ def read_run_head(fields: list[Any]) -> Run:
 def write_run(run: Run, payloads: list[bytes]) -> bytes:
     """Write a run: the length of its head, the head, the payloads; so that the head reads alone."""
     head = encode((VERSION, run_head(run)))
-    return len(head).to_bytes(4, "big") + head + encode(payloads)
+    parts = [len(head).to_bytes(4, "big"), head]
+    if payloads and len(payloads[0]) >= LARGE and len(payloads) < _SHORT:
+        # As `encode` would write it, with one copy less of what may be mebibytes.
+        parts.append(bytes((_SHORT_ARRAY | len(payloads),)))
+        for payload in payloads:
+            parts += (_LONG_BYTES, len(payload).to_bytes(4, "big"), payload)
+    else:
+        parts.append(encode(payloads))
+    return b"".join(parts)
 
 
 def read_run(data: bytes) -> Run:

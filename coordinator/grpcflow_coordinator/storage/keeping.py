@@ -56,6 +56,14 @@ class Keeping(Numbers):
         """See `Loaded`."""
         self._overlay.put(keys.RETRIED + graph, formats.write_number(sequence))
 
+    def stray(self, graph: bytes) -> int:
+        """See `Loaded`."""
+        return self._number(keys.STRAY + graph) or 0
+
+    def put_stray(self, graph: bytes, sequence: int) -> None:
+        """See `Loaded`."""
+        self._overlay.put(keys.STRAY + graph, formats.write_number(sequence))
+
     def paused_queues(self) -> list[str]:
         """See `Loaded`."""
         return [formats.read_name(data) for _, data in self._all(keys.PAUSED)]

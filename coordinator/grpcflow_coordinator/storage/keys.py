@@ -1,8 +1,8 @@
 """The keys of the records: which noun lies where. Knows no value.
 
-A key is: partition (1 byte), namespace (2 bytes), kind (1 byte), then what the kind says. There is one
-partition on one machine, and one namespace, "default", today; both are in every key, so that neither a second
-coordinator nor a tenant needs another layout. All of a graph's records share its partition.
+A key is: partition (1 byte), two bytes that are zero, kind (1 byte), then what the kind says. There is one partition
+today; it is in every key, so that a second coordinator needs no other layout. All of a graph's records share its
+partition. The two bytes were meant for namespaces, which have a store each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, TimerKind
 
-#: Partition 0, namespace 0.
+#: Partition 0.
 SPACE = b"\x00\x00\x00"
 
 META = SPACE + b"e"
@@ -27,7 +27,7 @@ ALIAS = SPACE + b"a"  # user's own id -> node id
 LANE = SPACE + b"n"  # lane number -> queue and task name
 ENTRY = SPACE + b"q"  # lane number, 9 - priority, sequence, count -> graph id, first index
 MARK = SPACE + b"m"  # lane number, 9 - priority -> hand-out mark
-TIMER = SPACE + b"t"  # due in unix ms, kind, node id -> count
+TIMER = SPACE + b"t"  # due in unix ms, kind, node id -> count, when the graph was made
 PRUNE = SPACE + b"d"  # due in unix ms, kind, node id -> count; apart, so that old results hold up no expiry
 SESSION = SPACE + b"s"  # session id -> what the worker said of itself
 
@@ -39,6 +39,7 @@ SAVED = SPACE + b"v"  # digest of a group's id -> its description
 
 CANCELLED = SPACE + b"z"  # graph id -> when it was cancelled
 RETRIED = SPACE + b"h"  # graph id -> sequence below which no queue entry means it any more
+STRAY = SPACE + b"0"  # graph id -> sequence below which queue entries may name nodes of it that settled
 PAUSED = SPACE + b"u"  # digest of a queue's name -> its name; nothing of it is handed out
 UNIQUE = SPACE + b"7"  # digest of a unique key -> who holds it
 FOLLOWER = SPACE + b"8"  # node id of a holder, node id of who settles as it does -> nothing
@@ -70,6 +71,7 @@ OF_A_GRAPH = (
     ITEM,
     FAILED,
     STRIPPED,
+    STRAY,
 )
 
 
@@ -80,8 +82,11 @@ def after(prefix: bytes) -> bytes:
 
 
 def node(kind: bytes, graph: bytes, index: int) -> bytes:
-    """Return a key that ends in a node id."""
-    return kind + graph + index.to_bytes(4, "big")
+    """Return a key that ends in a node id; an index that no node has gives the first key behind all of the graph's."""
+    try:
+        return kind + graph + index.to_bytes(4, "big")
+    except OverflowError:  # strangers name such nodes, and ranges end there; it costs nothing where it does not happen
+        return after(kind + graph)
 
 
 def index_of(key: bytes) -> int:

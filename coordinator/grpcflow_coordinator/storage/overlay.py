@@ -82,9 +82,15 @@ class Overlay:
 
     def keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
         """Return the keys of such a scan."""
-        if not self._changed(start, end):
+        changed = self._changed(start, end)
+        if not changed:
             return self.store.keys(start, end, limit)
-        return [key for key, _ in self.scan(start, end, limit)]
+        base = self.store.keys(start, end, limit + len(changed))
+        found = {key for key in base if key not in changed}
+        found.update(key for key, value in changed.items() if value is not None)
+        if len(base) == limit + len(changed):
+            found = {key for key in found if key <= base[-1]}  # as in a scan
+        return sorted(found)[:limit]
 
     def _changed(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
         kind = start[KIND_AT]

@@ -6,14 +6,28 @@ Where a noun lies is in keys.py, how it is written in formats.py. This file deci
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from grpcflow_coordinator.core.model import Graph, Outcome, Progress, Run, Tally, TimerKind, node_id, split_node
+from grpcflow_coordinator.core.model import (
+    Graph,
+    Outcome,
+    Progress,
+    Run,
+    Tally,
+    Template,
+    TimerKind,
+    node_id,
+    split_node,
+)
 from grpcflow_coordinator.core.presence import SessionFacts
 from grpcflow_coordinator.storage import formats, keys
 from grpcflow_coordinator.storage.keeping import Keeping, stamps_of
+from grpcflow_coordinator.storage.large_runs import LargeRuns
 from grpcflow_coordinator.storage.overlay import Overlay
 from grpcflow_coordinator.storage.queueing import Queueing
+
+#: Runs of a graph, most of whose arguments are large, that are read one by one beside those that memory holds.
+READ_SINGLY = 16
 
 #: A graph that came in one piece of at most this many bytes and runs is one record.
 SMALL_GRAPH_BYTES = 64 * 1024
@@ -34,13 +48,20 @@ class TimerRecord:
     kind: int
     node: bytes
     count: int
+    made_ms: int = 0
 
 
 class Records(Keeping, Queueing):
-    """Reads and writes of nouns through an overlay."""
+    """Reads and writes of nouns through an overlay.
 
-    def __init__(self, overlay: Overlay) -> None:
+    Args:
+        overlay: what they go through.
+        large: runs that were written lately, where another one writes them; None: its own.
+    """
+
+    def __init__(self, overlay: Overlay, large: LargeRuns | None = None) -> None:
         self._overlay = overlay
+        self.large = LargeRuns() if large is None else large
         self._small: dict[bytes, list[Run] | None] = {}
         self._payloads: dict[tuple[bytes, int], list[bytes]] = {}
         self._read_lanes()
@@ -74,7 +95,9 @@ class Records(Keeping, Queueing):
 
     def _put_runs(self, graph: bytes, runs: Sequence[tuple[Run, list[bytes]]]) -> None:
         for run, payloads in runs:
-            self._overlay.put(keys.node(keys.RUN, graph, run.first), formats.write_run(run, payloads))
+            record = formats.write_run(run, payloads)
+            self._overlay.put(keys.node(keys.RUN, graph, run.first), record)
+            self.large.keep(graph, run, payloads, len(record))
 
     def stage_runs(self, graph: bytes, runs: Sequence[tuple[Run, list[bytes]]]) -> None:
         """See `Loaded`."""
@@ -89,6 +112,7 @@ class Records(Keeping, Queueing):
 
     def drop_staged(self, graph: bytes, limit: int) -> int:
         """See `Loaded`."""
+        self.large.forget(graph)
         found = self._overlay.keys(keys.RUN + graph, keys.after(keys.RUN + graph), limit)
         for key in found:
             self._overlay.delete(key)
@@ -115,8 +139,10 @@ class Records(Keeping, Queueing):
         small = self._small_runs(graph)
         if small is not None:
             return next((run for run in small if run.first <= index < run.first + run.count), None)
-        data = self._run_record(graph, index)
-        run = None if data is None else formats.read_run(data)
+        run = self.large.run(graph, index)
+        if run is None:
+            data = self._run_record(graph, index)
+            run = None if data is None else formats.read_run(data)
         return run if run is not None and index < run.first + run.count else None
 
     def _run_record(self, graph: bytes, index: int) -> bytes | None:
@@ -130,8 +156,18 @@ class Records(Keeping, Queueing):
         small = self._small_runs(graph)
         if small is not None:
             return [run for run in small if run.first >= start][:limit]
-        end = keys.after(keys.RUN + graph)
-        return [formats.read_run(data) for _, data in self._overlay.scan(keys.node(keys.RUN, graph, start), end, limit)]
+        first, end = keys.node(keys.RUN, graph, start), keys.after(keys.RUN + graph)
+        if self.large.has(graph):
+            found = self._overlay.keys(first, end, limit)
+            known = [self.large.run(graph, keys.index_of(key)) for key in found]
+            if known.count(None) <= READ_SINGLY:  # a group's join, say: a scan would copy all arguments beside it
+                return [run or self._run_at(key) for run, key in zip(known, found, strict=True)]
+        return [formats.read_run(data) for _, data in self._overlay.scan(first, end, limit)]
+
+    def _run_at(self, key: bytes) -> Run:
+        data = self._overlay.get(key)
+        assert data is not None  # the key was listed in this very step
+        return formats.read_run(data)
 
     def payloads(self, graph: bytes, run: Run) -> list[bytes]:
         """Return the encoded arguments of a run's nodes; empty for a join."""
@@ -150,12 +186,15 @@ class Records(Keeping, Queueing):
             lender = self.run_of(owner, index)
             found = [] if lender is None else self.payloads(owner, lender)
             return found[index - lender.first : index - lender.first + 1] if lender is not None else []
-        root = self._overlay.get(keys.GRAPH + graph)
-        inline = None if root is None else formats.read_inline(root)
-        if inline is None:
+        large = self.large.take_payloads(graph, run.first)
+        if large is not None:
+            return large
+        if self._small_runs(graph) is None:  # known without a look at the root, which may hold a thousand templates
             data = self._run_record(graph, run.first)
             return [] if data is None else formats.read_payloads(data)
-        return next((payloads for head, payloads in inline if head[0] == run.first), [])
+        root = self._overlay.get(keys.GRAPH + graph)
+        inline = None if root is None else formats.read_inline(root)
+        return next((payloads for head, payloads in inline or () if head[0] == run.first), [])
 
     def stripped_to(self, graph: bytes) -> int | None:
         """See `Loaded`."""
@@ -164,6 +203,7 @@ class Records(Keeping, Queueing):
     def strip(self, graph: bytes, limit: int) -> int:
         """See `Loaded`."""
         self._payloads = {key: kept for key, kept in self._payloads.items() if key[0] != graph}
+        self.large.forget(graph)
         data = self._overlay.get(keys.GRAPH + graph)
         if data is None:
             return 0
@@ -180,6 +220,51 @@ class Records(Keeping, Queueing):
         last = formats.read_run(found[-1][1]) if found else None
         self._put_number(keys.STRIPPED + graph, root.node_count if last is None else last.first + last.count)
         return len(found)
+
+    def blank_call(self, graph: bytes, index: int) -> None:
+        """See `Loaded`."""
+        run, data = self.run_of(graph, index), self._overlay.get(keys.GRAPH + graph)
+        if run is None or data is None:
+            return
+        payloads = self._read_payloads(graph, run)
+        if payloads:
+            payloads[index - run.first] = b""
+        root, inline = formats.read_graph(graph, data)
+        if run.count == 1:
+            run = self._blank_run(root, run)
+        self.let_go(graph)
+        if inline is not None:
+            runs = [(run, payloads) if one.first == run.first else (one, old) for one, old in inline]
+            heads = [(formats.run_head(one), kept) for one, kept in runs]
+            self._overlay.put(keys.GRAPH + graph, formats.write_graph(root, heads))
+        else:
+            self._put_runs(graph, [(run, payloads)])
+            self._overlay.put(keys.GRAPH + graph, formats.write_graph(root, None))
+        items = keys.node(keys.ITEM, graph, index)
+        for key in self._overlay.keys(items, keys.after(items), 1 << 30):
+            self._overlay.delete(key)
+
+    def _blank_run(self, root: Graph, run: Run) -> Run:
+        """Return a run of one without its keys, and without its template's headers and stamps.
+
+        It gets a bare template; the one that it had is made bare, too, where no other run of the graph has it.
+        """
+        had = root.templates[run.template]
+        bare = Template(had.task, had.queue, apart=had.apart)
+        stamps = stamps_of(root.templates)
+        others = (one for one in self.runs(root.id, 0, root.node_count) if one.first != run.first)
+        shared = any(one.template == run.template for one in others)
+        place = len(root.templates) if shared else run.template
+        root.templates = (*root.templates[:place], bare, *root.templates[place + 1 :])
+        for stamp in stamps - stamps_of(root.templates):
+            self._overlay.delete(keys.STAMP + keys.digest(*stamp) + root.id)
+        return replace(run, template=place, own_id="", fairness_key="", concurrency_key="", unique_key="")
+
+    def let_go(self, graph: bytes) -> None:
+        """Keep nothing of a graph in memory: what is in the records has changed."""
+        self._small.pop(graph, None)
+        self._payloads = {key: kept for key, kept in self._payloads.items() if key[0] != graph}
+        self.large.forget(graph)
 
     def release_cursor(self, graph: bytes) -> int | None:
         """See `Loaded`."""
@@ -211,7 +296,15 @@ class Records(Keeping, Queueing):
         return tally is not None and tally.unsettled == 0
 
     def drop_graph(self, graph: bytes, limit: int) -> int:
-        """See `Loaded`."""
+        """See `Loaded`. The root goes first: what is left of a graph is nobody's to read, or to take for unfinished."""
+        root = self.graph(graph)
+        if root is not None:
+            for run in self._small_runs(graph) or ():
+                self._drop_names(graph, run)
+            for stamp in stamps_of(root.templates):
+                self._overlay.delete(keys.STAMP + keys.digest(*stamp) + graph)
+            self._overlay.delete(keys.GRAPH + graph)
+            self._small.pop(graph, None)
         for kind in keys.OF_A_GRAPH:
             if kind == keys.RUN:
                 limit -= self._drop_runs(graph, limit)
@@ -222,17 +315,11 @@ class Records(Keeping, Queueing):
                 limit -= len(found)
             if limit <= 0:
                 return 0
-        for run in self._small_runs(graph) or ():
-            self._drop_names(graph, run)
-        root = self.graph(graph)
-        for stamp in stamps_of(root.templates) if root is not None else ():
-            self._overlay.delete(keys.STAMP + keys.digest(*stamp) + graph)
-        self._overlay.delete(keys.GRAPH + graph)
-        self._small.pop(graph, None)
         return limit
 
     def _drop_runs(self, graph: bytes, limit: int) -> int:
         """Delete run records of a graph with the ids of their users; return how many."""
+        self.large.forget(graph)
         found = self._overlay.scan(keys.RUN + graph, keys.after(keys.RUN + graph), limit)
         for key, data in found:
             self._drop_names(graph, formats.read_run(data))
@@ -342,7 +429,7 @@ class Records(Keeping, Queueing):
 
     def _timers(self, start: bytes, end: bytes, limit: int) -> list[TimerRecord]:
         found = self._overlay.scan(start, end, limit)
-        return [TimerRecord(*keys.split_timer(key), formats.read_number(data)) for key, data in found]
+        return [TimerRecord(*keys.split_timer(key), *formats.read_timer(data)) for key, data in found]
 
     def next_timer(self) -> int | None:
         """See `Loaded`."""
@@ -361,9 +448,9 @@ class Records(Keeping, Queueing):
         found = self._overlay.scan(keys.TIMER, keys.after(keys.TIMER), limit)
         return sum(formats.read_number(data) for key, data in found if keys.split_timer(key)[1] == TimerKind.READY)
 
-    def put_timer(self, due_ms: int, kind: int, node: bytes, count: int) -> None:
+    def put_timer(self, due_ms: int, kind: int, node: bytes, count: int, made_ms: int = 0) -> None:
         """See `Loaded`."""
-        self._overlay.put(keys.timer(due_ms, kind, node), formats.write_number(count))
+        self._overlay.put(keys.timer(due_ms, kind, node), formats.write_timer(count, made_ms))
 
     def drop_timer(self, due_ms: int, kind: int, node: bytes) -> None:
         """See `Loaded`."""
@@ -400,7 +487,7 @@ class Records(Keeping, Queueing):
     def all_timers(self) -> list[TimerRecord]:
         """Return all timers: for checks of small stores."""
         found = self._all(keys.TIMER) + self._all(keys.PRUNE)
-        return [TimerRecord(*keys.split_timer(key), formats.read_number(data)) for key, data in found]
+        return [TimerRecord(*keys.split_timer(key), *formats.read_timer(data)) for key, data in found]
 
 
 def _size(runs: Sequence[tuple[Run, list[bytes]]]) -> int:
