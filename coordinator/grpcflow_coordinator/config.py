@@ -5,7 +5,6 @@ Order of truth: an option on the command line, then GRPCFLOW_COORDINATOR_<NAME>,
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import re
@@ -17,10 +16,15 @@ import msgspec
 
 from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.errors import ConfigurationError
-from grpcflow_protos import limits
+from grpcflow_coordinator.storage.file_room import ROOM
+from grpcflow_protos import addresses, limits
+from grpcflow_protos.log_lines import LOG_FORMATS
 
 #: Where the coordinator listens unless told otherwise.
 DEFAULT_LISTEN: Final = "127.0.0.1:50551"
+
+#: Seconds of the longest silence: peers are told of it in 32 bits of milliseconds.
+LONGEST: Final = 4_294_967
 
 #: Fewest bytes of events that can be kept on disk, where any are.
 SMALLEST_EVENTS_ON_DISK: Final = 1024 * 1024
@@ -44,8 +48,21 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     data: str
     #: HOST:PORT; port 0 takes a free one.
     listen: str = DEFAULT_LISTEN
+    #: HOST:PORT at which metrics are told; "": nowhere, and nothing is counted.
+    metrics: str = ""
     #: True: listen beyond loopback without any protection.
     insecure: bool = False
+    #: Files of the certificate to show and of its key, as PEM; "": no TLS.
+    tls_cert: str = ""
+    tls_key: str = ""
+    #: File of the authorities that clients' certificates must come from; "": they need none.
+    tls_client_ca: str = ""
+    #: File of the tokens that callers must show one of; "": they need none.
+    tokens: str = ""
+    #: File to which is written who changed what; "": none.
+    audit_log: str = ""
+    #: True: use a folder on a file system that can lose what was committed, such as NFS.
+    unsafe_filesystem: bool = False
     #: Keep everything in memory: for trying out; nothing survives.
     memory: bool = False
     #: Seconds for which results are kept after the end of their graph.
@@ -64,23 +81,26 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     node_limit: int = limits.NODE_LIMIT
     #: Bytes of events that are kept on disk beside those in memory; 0: none.
     events_on_disk: int = 0
+    #: Bytes of the data file that are written ahead of their use, so that commits need not make it longer; 0: none.
+    preallocate: int = ROOM
     #: DEBUG, INFO, WARNING or ERROR.
     log_level: str = "INFO"
+    #: Path of the log; "": standard error.
+    log_file: str = ""
+    #: text, or json.
+    log_format: str = "text"
 
     def __post_init__(self) -> None:
         """Check what types cannot say; messages name the setting and the cure."""
-        host, port = split_address(self.listen)
-        if not self.insecure and not is_loopback(host):
-            raise ConfigurationError(
-                f"listen {self.listen}: {host!r} can be reached from other machines, and there is no authentication. "
-                f"Listen on 127.0.0.1:{port}, or say --insecure where the network itself is trusted"
-            )
+        self._check_protection()
         if not self.data and not self.memory:
             raise ConfigurationError("data is empty: name a folder with --data, or leave it out for the default one")
         # NaN is neither more nor less than anything, and what never ends cannot be counted in milliseconds.
         seconds = (self.result_expires, self.grace, self.heartbeat, self.silence)
         if not all(math.isfinite(length) and length > 0 for length in seconds):
             raise ConfigurationError("result_expires, grace, heartbeat and silence are seconds, finite and more than 0")
+        if max(self.heartbeat, self.silence) > LONGEST:
+            raise ConfigurationError(f"heartbeat and silence are told in milliseconds: {LONGEST:,} s at most, 49 days")
         if self.heartbeat * 2 > self.silence:
             raise ConfigurationError(
                 f"heartbeat ({self.heartbeat:g} s) is to be at most half of silence ({self.silence:g} s)"
@@ -99,8 +119,34 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ConfigurationError(
                 f"events_on_disk is {self.events_on_disk} bytes: write a size of 1MiB or more, or 0 for none"
             )
+        if self.preallocate < 0:
+            raise ConfigurationError(f"preallocate is {self.preallocate} bytes: write a size such as 128MiB, or 0")
         if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
             raise ConfigurationError(f"log_level {self.log_level!r} is not DEBUG, INFO, WARNING or ERROR")
+        if self.log_format not in LOG_FORMATS:
+            raise ConfigurationError(f"log_format {self.log_format!r} is not one of {', '.join(LOG_FORMATS)}")
+
+    def _check_protection(self) -> None:
+        """Refuse to listen to strangers without TLS and tokens, unless that is said aloud."""
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ConfigurationError("tls_cert and tls_key belong together: name both files, or none")
+        if self.tls_client_ca and not self.tls_cert:
+            raise ConfigurationError("tls_client_ca needs TLS: name tls_cert and tls_key as well")
+        self._check_reach("listen", self.listen)
+        if self.metrics:
+            self._check_reach("metrics", self.metrics)
+
+    def _check_reach(self, setting: str, address: str) -> None:
+        """Refuse an address that strangers can reach where TLS or tokens lack."""
+        host, port = split_address(address)
+        lacking = [name for name, there in (("TLS", self.tls_cert), ("tokens", self.tokens)) if not there]
+        if lacking and not self.insecure and not addresses.is_loopback(host):
+            options = " ".join({"TLS": "--tls-cert FILE --tls-key FILE", "tokens": "--tokens FILE"}[x] for x in lacking)
+            raise ConfigurationError(
+                f"{setting} {address}: {host!r} can be reached from other machines, and there is no authentication: "
+                f"{' and '.join(lacking)} lack. Add {options}, listen on 127.0.0.1:{port}, or say --insecure where the "
+                f"network itself is trusted"
+            )
 
     def core_limits(self) -> Limits:
         """Return the numbers that rule the core."""
@@ -129,20 +175,10 @@ def parse_size(text: str) -> int:
 
 def split_address(address: str) -> tuple[str, int]:
     """Return the host and the port of HOST:PORT; IPv6 hosts stand in brackets."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or not 0 <= int(port) <= 65_535 or not host:
+    found = addresses.split(address)
+    if found is None:
         raise ConfigurationError(f"the address {address!r} is not HOST:PORT, such as {DEFAULT_LISTEN}")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach the host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return found
 
 
 def load(options: Mapping[str, Any], file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
@@ -162,15 +198,16 @@ def load(options: Mapping[str, Any], file: Path | None = None, environment: Mapp
             merged |= msgspec.toml.decode(file.read_bytes())
         except OSError as error:
             raise ConfigurationError(f"the settings file {file} cannot be read: {error.strerror}") from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError) as error:  # the latter: no UTF-8, or no name that a file can have
             raise ConfigurationError(f"the settings file {file} is not TOML: {error}") from error
     for name in Config.__struct_fields__:
         value = environment.get(ENVIRONMENT_PREFIX + name.upper())
         if value:
             merged[name] = value
     merged |= {name: value for name, value in options.items() if value is not None}
-    if isinstance(size := merged.get("events_on_disk"), str):
-        merged["events_on_disk"] = parse_size(size)
+    for name in ("events_on_disk", "preallocate"):
+        if isinstance(size := merged.get(name), str):
+            merged[name] = parse_size(size)
     try:
         return msgspec.convert(merged, Config, strict=False)
     except msgspec.ValidationError as error:

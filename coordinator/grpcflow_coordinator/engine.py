@@ -83,10 +83,12 @@ class Engine:
         self._overlay = Overlay(store)
         self.records = Records(self._overlay)
         #: What is durable: the view of everything that is told.
-        self.committed = Records(Overlay(store))
+        self.committed = Records(Overlay(store), self.records.large)
         self.machine = machine
         self._outbox = outbox
         self.now = now
+        #: Where it tells how it stands; of a namespace one that names it.
+        self.log: logging.Logger | logging.LoggerAdapter[logging.Logger] = log
         self._on_fatal = on_fatal
         self._inbox: deque[Event] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -99,14 +101,19 @@ class Engine:
         #: Seconds of work so far, and those and the time at the begin of the window in which its share was taken last.
         self._worked = self._worked_before = self._window = 0.0
         self._share = 0.0
-        #: How many events were posted, stepped and released; and who waits for how many to be released.
-        self._posted = self._stepped = 0
+        #: How many events were posted, and how many stepped; and who waits for how many to be stepped and released.
+        self.posted = self.stepped = 0
         self._flushing: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
     def full(self) -> bool:
         """True where the disk has no room for new submissions."""
         return self._held_back is not None or self._short_of_space
+
+    @property
+    def rests(self) -> bool:
+        """True while a batch waits for room on the disk: what is posted meanwhile is answered after it."""
+        return self._is_held_back()
 
     def is_busy(self) -> bool:
         """Return whether it worked for a good part of the last moments: there are tasks on their way, and many."""
@@ -137,13 +144,17 @@ class Engine:
     def post(self, event: Event) -> None:
         """Put an event into the inbox; to be called on the event loop's thread."""
         self._inbox.append(event)
-        self._posted += 1
+        self.posted += 1
         self._schedule()
+
+    def hear(self, stream: object) -> bool:
+        """Note that a worker's stream gave a sign of life; False where that takes a step: post it then."""
+        return self.machine.hear(stream, self.now())
 
     async def flushed(self) -> None:
         """Wait until all that was posted is durable and told."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._flushing.append((self._posted, future))
+        self._flushing.append((self.posted, future))
         self._schedule()
         await future
 
@@ -177,7 +188,7 @@ class Engine:
         gathered: list[Effects] = []
         for _ in range(min(len(self._inbox), BATCH_EVENTS)):
             gathered.append(self.machine.step(self._inbox.popleft(), self.records, now))
-            self._stepped += 1
+            self.stepped += 1
             if self._overlay.size() >= BATCH_WRITES:
                 break
         tick = self.machine.step(Tick(), self.records, now)
@@ -201,13 +212,13 @@ class Engine:
         for effects in gathered:
             self._outbox.deliver(effects)
         if self._flushing:
-            for _, future in [one for one in self._flushing if one[0] <= self._stepped and not one[1].done()]:
+            for _, future in [one for one in self._flushing if one[0] <= self.stepped and not one[1].done()]:
                 future.set_result(None)
             self._flushing = [one for one in self._flushing if not one[1].done()]
 
     def _hold_back(self, batch: Batch, gathered: list[Effects], error: StoreFull) -> None:
         """Keep a batch that found no room; nothing is told before it is durable."""
-        log.error("the disk is full, and work waits until there is room: %s", error)
+        self.log.error("the disk is full, and work waits until there is room: %s", error)
         self._held_back = (batch, gathered)
         if self._loop is not None:
             self._loop.call_later(FULL_RETRY, self._try_again)
@@ -227,17 +238,32 @@ class Engine:
         except StoreError as error:
             self._fail(error)
             return
-        log.warning("the disk has room again, and work goes on")
+        self.log.warning("the disk has room again, and work goes on")
         self._held_back = None
         self._overlay.settled()
         self._release(gathered)
         self._schedule()
 
+    def look_at_space(self) -> None:
+        """Look at the free space every second from now on, for the submit that comes after an hour of nothing."""
+        if self._loop is None or self.failed is not None:
+            return
+        self._loop.call_later(SWEEP, self.look_at_space)
+        try:
+            self._watch_space(self.now())
+        except StoreError as error:
+            self._fail(error)
+
     def _watch_space(self, now: Now) -> None:
         """Look at the free space now and then."""
-        if now.monotonic - self._free_checked >= SWEEP:
-            self._free_checked = now.monotonic
-            self._short_of_space = self._store.free_bytes() < LOW_WATER
+        if now.monotonic - self._free_checked < SWEEP:
+            return
+        self._free_checked = now.monotonic
+        free = self._store.free_bytes()
+        if (free < LOW_WATER) is not self._short_of_space:
+            self._short_of_space = not self._short_of_space
+            state = "submits are refused until there is more" if self._short_of_space else "submits are taken again"
+            self.log.warning("%d MiB are free on the disk, and %d are to be: %s", free >> 20, LOW_WATER >> 20, state)
 
     def _sleep(self) -> None:
         """Set the timer of the next tick."""
@@ -258,6 +284,6 @@ class Engine:
     def _fail(self, error: BaseException) -> None:
         """Stop for good: recovery from the disk is the only state that can be trusted now."""
         self.failed = error
-        log.critical("the engine stops, and a restart recovers from the disk: %s", error, exc_info=error)
+        self.log.critical("the engine stops, and a restart recovers from the disk: %s", error, exc_info=error)
         if self._on_fatal is not None:
             self._on_fatal(error)

@@ -49,6 +49,7 @@ STATUS_OF: Final[dict[str, grpc.StatusCode]] = {
     "ITEMS_OUT_OF_ORDER": _INVALID,
     "TOO_MANY_ITEMS": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "TOO_MANY_REQUESTS": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "OVERLOADED": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "RECOVERING": grpc.StatusCode.UNAVAILABLE,
     "ID_TAKEN": grpc.StatusCode.ALREADY_EXISTS,
     "NAME_TAKEN": grpc.StatusCode.ALREADY_EXISTS,
@@ -58,6 +59,16 @@ STATUS_OF: Final[dict[str, grpc.StatusCode]] = {
     "REPLACED": grpc.StatusCode.ABORTED,
     "NOT_YOURS": grpc.StatusCode.PERMISSION_DENIED,
     "ROLE_FORBIDDEN": grpc.StatusCode.PERMISSION_DENIED,
+    "QUEUE_FORBIDDEN": grpc.StatusCode.PERMISSION_DENIED,
+    "NAMESPACE_FORBIDDEN": grpc.StatusCode.PERMISSION_DENIED,
+    "NAMESPACE_CLOSED": grpc.StatusCode.UNAVAILABLE,
+    "NAMESPACES_OFF": grpc.StatusCode.FAILED_PRECONDITION,
+    "UNKNOWN_NAMESPACE": grpc.StatusCode.NOT_FOUND,
+    "TOO_MANY_NAMESPACES": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "TOKEN_MISSING": grpc.StatusCode.UNAUTHENTICATED,
+    "TOKEN_WRONG": grpc.StatusCode.UNAUTHENTICATED,
+    "TOKEN_EXPIRED": grpc.StatusCode.UNAUTHENTICATED,
+    "TOKEN_ENDED": grpc.StatusCode.UNAVAILABLE,
     "UNKNOWN_NODE": grpc.StatusCode.NOT_FOUND,
     "UNKNOWN_DESTINATION": grpc.StatusCode.NOT_FOUND,
     "SILENT": grpc.StatusCode.UNAVAILABLE,
@@ -65,23 +76,42 @@ STATUS_OF: Final[dict[str, grpc.StatusCode]] = {
 }
 
 
+#: Bytes of what a refusal says: it travels twice in the trailers, coded, and transports take 8 KiB of these.
+MESSAGE_BYTES: Final = 1_000
+
+#: Characters that are kept of the begin and of the end of a longer one.
+_HEAD, _TAIL = 600, 300
+
+
 class Refusal(Exception):
     """A request that is not carried out.
 
     Args:
         code: one of `STATUS_OF`.
-        message: what is wrong and what to do, for people.
+        message: what is wrong and what to do, for people; the middle of a long one is left out.
+        retry_after: seconds after which the same may be tried again; None: nobody knows.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
+        if len(message) > MESSAGE_BYTES or not message.isascii():
+            message = _short(message)
         super().__init__(message)
         self.code = code
         self.message = message
+        self.retry_after = retry_after
 
     @property
     def status(self) -> grpc.StatusCode:
         """The gRPC status that the code travels as."""
         return STATUS_OF[self.code]
+
+
+def _short(message: str) -> str:
+    """Return a message that fits the trailers, whatever a stranger's names in it are."""
+    data = message.encode("utf-8", "backslashreplace")
+    if len(data) > MESSAGE_BYTES:
+        data = data[:_HEAD] + b" ... " + data[-_TAIL:]
+    return data.decode("utf-8", "ignore")
 
 
 class ConfigurationError(Exception):

@@ -15,10 +15,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from grpcflow_coordinator.happenings import Happening, Numbered
+from grpcflow_protos import limits
 
 #: Most events of one frame, and bytes after which it takes no more.
 EVENTS: Final = 64
 BYTES: Final = 64 * 1024
+
+#: Most nodes of one event, far more than graphs have.
+MOST_NODES: Final = 10 * limits.NODE_LIMIT
 
 _SUMMED: Final = struct.Struct("<QIq")
 _HEAD: Final = struct.Struct("<II")
@@ -125,9 +129,16 @@ def read_body(head: Head, body: bytes) -> Numbered | None:
         return None
     try:
         entries = _decode(body)
-    except msgspec.DecodeError:  # a later version wrote it
+    except (msgspec.DecodeError, ValueError):  # a later version wrote it
+        return None
+    if not all(_are_spans(entry.spans) for entry in entries):
         return None
     return [(head.first + at, _happening(entry)) for at, entry in enumerate(entries)]
+
+
+def _are_spans(spans: list[int]) -> bool:
+    """Tell whether they are pairs, of nodes that a graph can have: what they name is put into a list."""
+    return len(spans) % 2 == 0 and all(0 <= number <= MOST_NODES for number in spans) and sum(spans[1::2]) <= MOST_NODES
 
 
 def _happening(entry: _Entry) -> Happening:

@@ -6,6 +6,7 @@ and a disk that does not take them costs events and nothing else. `event_replay`
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from grpcflow_coordinator.core.model import Now
+from grpcflow_coordinator.event_erasing import ERASING, Erasure, rewrite
 from grpcflow_coordinator.event_frames import frames
 from grpcflow_coordinator.happenings import Happening
 
@@ -129,6 +131,8 @@ class EventLog:
     def _known(self, base: int) -> list[Segment]:
         """Return the segments of earlier starts; those of another database than this one are removed."""
         try:
+            for path in self._folder.glob(f"*{ERASING}"):
+                path.unlink(missing_ok=True)  # of an erasing that came to no end
             found = found_in(self._folder)
         except OSError as error:
             log.error("the events in %s cannot be read: %s", self._folder, error)
@@ -229,6 +233,26 @@ class EventLog:
         if not segment.size:
             self.segments.pop()
             self._remove(segment)
+
+    async def erase(self, erasure: Erasure) -> list[str]:
+        """Write the files anew without what is to be taken out; return what could not be, for people."""
+        self.flush()
+        self._end_segment()  # what comes goes into a new file meanwhile
+        failed = []
+        for segment in list(self.segments):
+            try:
+                size = await asyncio.to_thread(rewrite, segment.path, erasure)
+            except FileNotFoundError:
+                continue  # it was the oldest, and made room
+            except OSError as error:
+                failed.append(f"events in {segment.path}: {error.strerror}")
+                continue
+            if size is not None and segment in self.segments:
+                self._bytes += size - segment.size
+                segment.size = size
+            elif size is not None:
+                segment.path.unlink(missing_ok=True)  # it made room while it was written anew
+        return failed
 
     def close(self) -> None:
         """Write what waits, and close the file."""

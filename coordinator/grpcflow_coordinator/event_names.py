@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from grpcflow_coordinator.core.model import Failure, Graph, text_id
+from grpcflow_coordinator.core.model import Failure, Graph, Template, text_id
 from grpcflow_coordinator.happenings import Happening
 from grpcflow_coordinator.storage.records import Records
 from grpcflow_protos.v1 import event_service_pb2 as pb
@@ -24,10 +24,10 @@ class Names:
 
     Args:
         records: what is durable.
-        shown: returns a failure in one line.
+        shown: returns a failure in one line, of the call of a template; None: of a join.
     """
 
-    def __init__(self, records: Records, shown: Callable[[Failure], str]) -> None:
+    def __init__(self, records: Records, shown: Callable[[Failure, Template | None], str]) -> None:
         self._records = records
         self._shown = shown
         self._known: dict[tuple[bytes, int], _Names] = {}
@@ -43,8 +43,12 @@ class Names:
         if kind in _UNHAPPY and not detail and len(nodes) == 1:
             outcome = self._records.outcome(graph, nodes[0])
             if outcome is not None and outcome.failure is not None:
-                detail = self._shown(outcome.failure)
+                detail = self._shown(outcome.failure, self._template(graph, nodes[0]))
         return Happening(time_ms, kind, graph, nodes, worker, detail, type_name, fields, task, queue, own_id)
+
+    def _template(self, graph: bytes, index: int) -> Template | None:
+        root, run = self._records.graph(graph), self._records.run_of(graph, index)
+        return None if root is None or run is None or run.is_join else root.templates[run.template]
 
     def _sent(self, happening: Happening) -> Happening:
         graph = self._records.graph(happening.graph)

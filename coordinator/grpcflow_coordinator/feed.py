@@ -16,12 +16,14 @@ from typing import Final
 
 from grpcflow_coordinator.core.effects import Assign, Effects
 from grpcflow_coordinator.core.model import NodeState, Now
+from grpcflow_coordinator.event_erasing import Erasure
 from grpcflow_coordinator.event_log import EventLog
 from grpcflow_coordinator.happenings import Happening, Numbered
 from grpcflow_protos.v1 import event_service_pb2 as pb
 
-#: Nodes that the events name which are kept.
+#: Nodes that the events name which are kept; so many bytes of what somebody said of his own count as one node.
 LENGTH: Final = 100_000
+SAID: Final = 256
 
 _SETTLED: Final = {
     NodeState.SUCCESS: pb.EVENT_KIND_TASK_SUCCEEDED,
@@ -128,10 +130,23 @@ class Feed:
         self._ring.append(happening)
         if self.log is not None:
             self.log.add(happening)
-        self._nodes += len(happening.nodes) or 1
+        self._nodes += _weight(happening)
         while self._nodes > self._length:
-            self._nodes -= len(self._ring.popleft().nodes) or 1
+            self._nodes -= _weight(self._ring.popleft())
             self._gone += 1
+
+    async def erase(self, erasure: Erasure) -> list[str]:
+        """Take out of events, in memory and on disk, what they say of some nodes; offsets stay as they are.
+
+        Returns:
+            What could not be rewritten, for people.
+        """
+        for at, happening in enumerate(self._ring):
+            clean = erasure.clean(happening)
+            if clean is not happening:
+                self._nodes += _weight(clean) - _weight(happening)
+                self._ring[at] = clean
+        return [] if self.log is None else await self.log.erase(erasure)
 
     def page(self, after: int, limit: int) -> tuple[Numbered, int]:
         """Return up to `limit` events behind an offset, each with its own, and how many are no longer there.
@@ -184,6 +199,12 @@ class Feed:
     def _wake(self) -> None:
         for event in self._waiting:
             event.set()
+
+
+def _weight(happening: Happening) -> int:
+    """Return as how many nodes an event counts."""
+    nodes = len(happening.nodes) or 1
+    return nodes + len(happening.fields) // SAID if happening.fields else nodes
 
 
 def _name(stream: object) -> str:

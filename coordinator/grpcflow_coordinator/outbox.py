@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from grpcflow_coordinator.client_stream import ClientStream
 from grpcflow_coordinator.core.effects import (
     Accepted,
     Acknowledge,
@@ -22,124 +23,16 @@ from grpcflow_coordinator.core.effects import (
     Welcome,
     WorkerSend,
 )
-from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, NodeState, Now, Outcome, split_node
+from grpcflow_coordinator.core.model import NodeState, Now, Outcome
 from grpcflow_coordinator.engine import system_now
 from grpcflow_coordinator.errors import STATUS_OF
 from grpcflow_coordinator.feed import Feed
-from grpcflow_coordinator.streams import ClientStream, Stream, WorkerStream
+from grpcflow_coordinator.streams import WorkerStream
+from grpcflow_coordinator.watching import Watchers
 from grpcflow_protos.v1 import client_service_pb2, worker_service_pb2
 
 #: How many revoked nodes are remembered, for those who ask which these were.
 REVOKED_KEPT: Final = 10_000
-
-
-class Watchers:
-    """Who wants to hear of which nodes."""
-
-    def __init__(self) -> None:
-        #: graph -> stream -> ranges (first, end).
-        self._by_graph: dict[bytes, dict[ClientStream, list[tuple[int, int]]]] = defaultdict(dict)
-        #: Those of them who want to hear of nodes on their way, too.
-        self._moves: dict[bytes, dict[ClientStream, list[tuple[int, int]]]] = defaultdict(dict)
-        #: Who reads the items of which nodes.
-        self._readers: dict[bytes, dict[int, set[Stream]]] = defaultdict(dict)
-        #: Who waits for ids that no graph has yet, and how such an id is looked up.
-        self._expected: list[tuple[ClientStream, str, Callable[[str], bytes | None], bool]] = []
-
-    def watch(self, stream: ClientStream, graph: bytes, first: int, count: int, *, progress: bool = False) -> None:
-        """Tell the stream of these nodes as they settle, and of the states they give themselves before that."""
-        self._by_graph[graph].setdefault(stream, []).append((first, first + count))
-        if progress:
-            self._moves[graph].setdefault(stream, []).append((first, first + count))
-
-    def unwatch(self, stream: ClientStream, graph: bytes, first: int, count: int) -> None:
-        """No longer tell it of these nodes, where exactly this range was watched."""
-        for by_graph in (self._by_graph, self._moves):
-            ranges = by_graph.get(graph, {}).get(stream)
-            if ranges is not None and (first, first + count) in ranges:
-                ranges.remove((first, first + count))
-                if not ranges:
-                    _drop(by_graph, stream, graph)
-
-    def drop(self, stream: ClientStream, graph: bytes) -> None:
-        """The stream wants no more of the graph."""
-        _drop(self._by_graph, stream, graph)
-        _drop(self._moves, stream, graph)
-
-    def forget(self, stream: ClientStream) -> None:
-        """The stream is gone."""
-        self._expected = [one for one in self._expected if one[0] is not stream]
-        for graph in [graph for graph, streams in self._by_graph.items() if stream in streams]:
-            self.drop(stream, graph)
-
-    def read(self, reader: Stream, graph: bytes, index: int) -> None:
-        """Wake the reader when there are new items of a node, or it has settled."""
-        self._readers[graph].setdefault(index, set()).add(reader)
-
-    @property
-    def reading(self) -> bool:
-        """True where somebody reads items."""
-        return bool(self._readers)
-
-    def stop_reading(self, reader: Stream) -> None:
-        """The reader is gone."""
-        for graph in [graph for graph, nodes in self._readers.items() if any(reader in one for one in nodes.values())]:
-            nodes = {index: readers - {reader} for index, readers in self._readers[graph].items()}
-            self._readers[graph] = {index: readers for index, readers in nodes.items() if readers}
-            if not self._readers[graph]:
-                del self._readers[graph]
-
-    def wake_readers(self, graph: bytes, index: int | None = None) -> None:
-        """Wake those who read the items of a node; None: of any node of the graph."""
-        for node, readers in self._readers.get(graph, {}).items():
-            if index in {None, node}:
-                for reader in readers:
-                    reader.wake()
-
-    def moved(self, graph: bytes, index: int, state: str) -> None:
-        """Tell those who want to know that an unsettled node is in another state."""
-        for stream, ranges in self._moves.get(graph, {}).items():
-            if any(first <= index < end for first, end in ranges):
-                stream.add_move(graph, index, state)
-                stream.wake()
-
-    def expect(
-        self, stream: ClientStream, text: str, find: Callable[[str], bytes | None], *, progress: bool = False
-    ) -> None:
-        """The stream waits for a node of a user's own id that nobody has submitted yet."""
-        self._expected.append((stream, text, find, progress))
-
-    def came(self, graph: bytes) -> None:
-        """A graph was submitted: perhaps it has nodes that somebody waits for by ids of their own."""
-        if not self._expected:
-            return
-        still = []
-        for stream, text, find, progress in self._expected:
-            node = find(text)
-            if node is None or node[:GRAPH_ID_BYTES] != graph:
-                still.append((stream, text, find, progress))
-            else:
-                index = split_node(node)[1]
-                self.watch(stream, graph, index, 1, progress=progress)
-                stream.backfill.append((graph, index, index + 1))
-                stream.wake()
-        self._expected = still
-
-    def forget_graph(self, graph: bytes) -> None:
-        """Every node of the graph has settled: there is nothing more to tell."""
-        self._by_graph.pop(graph, None)
-        self._moves.pop(graph, None)
-
-    def of(self, graph: bytes) -> dict[ClientStream, list[tuple[int, int]]] | None:
-        """Return who watches nodes of a graph, with the ranges."""
-        return self._by_graph.get(graph)
-
-
-def _drop(by_graph: dict[bytes, dict[ClientStream, list[tuple[int, int]]]], stream: ClientStream, graph: bytes) -> None:
-    streams = by_graph.get(graph, {})
-    streams.pop(stream, None)
-    if not streams:
-        by_graph.pop(graph, None)
 
 
 class StreamOutbox:
@@ -173,8 +66,8 @@ class StreamOutbox:
         for graph, index, data in effects.values:
             watching = self.watchers.of(graph)
             if watching is not None:
-                for stream, ranges in watching.items():
-                    if any(first <= index < end for first, end in ranges):
+                for stream, nodes in watching.items():
+                    if index in nodes:
                         stream.add_value(graph, index, data)
                         stream.wake()
         for graph, index, own_id, outcome in effects.settled:
@@ -192,8 +85,8 @@ class StreamOutbox:
         watching = self.watchers.of(graph)
         if watching is None:
             return
-        for stream, ranges in watching.items():
-            if any(first <= index < end for first, end in ranges):
+        for stream, nodes in watching.items():
+            if index in nodes:
                 if outcome.state is NodeState.SUCCESS and outcome.data and not (outcome.content_type or own_id):
                     stream.add_value(graph, index, outcome.data)
                 else:
@@ -212,9 +105,14 @@ class StreamOutbox:
                 client.set_result(send)
             return
         refused = send if isinstance(send, Refused) else None
-        _answer(client, send.graph, refused)
-        if refused is None:
-            self.watchers.came(send.graph)
+        if refused is None and isinstance(client, ClientStream):
+            # Who asked for the result of one call with it, and has nothing else on its way, waits for nothing but that.
+            waits = client.coming == {send.graph: 1} and self.watchers.has(client, send.graph)
+            client.accept(send.graph, waits=waits)
+        else:
+            _answer(client, send.graph, refused)
+        if isinstance(send, Accepted):
+            self.watchers.came(send.graph, send.own_ids)
         if isinstance(client, ClientStream) and client.coming.pop(send.graph, None) is not None and refused:
             self.watchers.drop(client, send.graph)
 
@@ -232,7 +130,7 @@ class StreamOutbox:
             case Welcome():
                 stream.welcome = self._welcome(send, stream)
             case Probe():
-                stream.commands.append(worker_service_pb2.ControlCommand(id=0, command="ping", arguments=b"{}"))
+                stream.order(worker_service_pb2.ControlCommand(id=0, command="ping", arguments=b"{}"))
             case CloseStream():
                 stream.close(send.code, send.message)
         stream.wake()
@@ -259,13 +157,10 @@ def refusal_message(code: str, message: str) -> client_service_pb2.Refusal:
 
 
 def _answer(client: object, graph: bytes, refused: Refused | None) -> None:
-    """Tell whoever submitted a graph what became of it: a stream, or a call that waits."""
-    if isinstance(client, ClientStream):
-        if refused is None:
-            client.accepted.append(graph)
-        else:
-            refusal = refusal_message(refused.code, refused.message)
-            client.refused.append(client_service_pb2.Refused(graph=graph, refusal=refusal))
-        asyncio.get_running_loop().call_soon(client.wake)  # what it set going leaves before the answer does
+    """Tell whoever submitted a graph what became of it: a stream that it was refused, or a call that waits."""
+    if isinstance(client, ClientStream) and refused is not None:
+        refusal = refusal_message(refused.code, refused.message)
+        client.refuse(client_service_pb2.Refused(graph=graph, refusal=refusal))
+        client.wake()
     elif isinstance(client, asyncio.Future) and not client.done():
         client.set_result(refused)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from grpcflow_coordinator import values
+from grpcflow_coordinator.client_stream import ClientStream
 from grpcflow_coordinator.core.effects import Refused
 from grpcflow_coordinator.core.events import ChunkRefused, ClientLeft
-from grpcflow_coordinator.core.model import text_id
+from grpcflow_coordinator.core.model import split_node, text_id
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.outbox import Watchers, refusal_message
+from grpcflow_coordinator.outbox import refusal_message
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.admission import admitted, check_reading
+from grpcflow_coordinator.rpc.gate import Gate, Visitor
 from grpcflow_coordinator.rpc.items import Items
-from grpcflow_coordinator.rpc.lookup import Lookup, made_by_a_client
+from grpcflow_coordinator.rpc.lookup import RANGES_LIMIT, Lookup, made_by_a_client, too_large
 from grpcflow_coordinator.rpc.upkeep import Upkeep
-from grpcflow_coordinator.streams import ClientStream
+from grpcflow_coordinator.watching import Watchers
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc, graph_pb2, value_pb2
+from grpcflow_protos.wire_parts import with_parts
 
 Answer = TypeVar("Answer", client_service_pb2.WatchResponse, client_service_pb2.GetResultsResponse)
 
@@ -29,9 +34,15 @@ _UNKNOWN = "no such task, or its result has expired: check the id, and keep resu
 #: Nodes whose present state is told when they begin to be watched, at most.
 MOVES_TOLD = 1_000
 
-#: What a run of a piece weighs beside its nodes, and what is read in one go.
-_RUN_WEIGHT = 4
-_UNHURRIED = 2_000
+#: Watches of one message, and ranges and ids of one of them, after which others have their turn.
+WATCHES_AT_ONCE = 200
+NAMED_AT_ONCE = 1_000
+
+#: Graphs that one client may watch nodes of.
+WATCHED = 1_000_000
+
+#: Seconds after which a watch for which nothing came looks whether its graphs are still there.
+LOOK_AGAIN = 10.0
 
 #: Ids that the answer to Submit names at most.
 IDS_NAMED = 1_000
@@ -48,6 +59,13 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         self._lookup = Lookup(engine, payload_limit)
         self._payload_limit, self._node_limit, self._version = payload_limit, node_limit, version
         self._streams: set[ClientStream] = set()
+        self._gate = Gate(engine)
+        self._visitors: WeakValueDictionary[str, Visitor] = WeakValueDictionary()
+
+    @property
+    def connected(self) -> int:
+        """How many streams of clients are open."""
+        return len(self._streams)
 
     def stop(self) -> None:
         """End all streams with a status that says to come back."""
@@ -74,9 +92,10 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         self._streams.add(stream)
         try:
             while True:
-                message = stream.take()
+                parts: list[bytes] = []
+                message = stream.take(parts)
                 if message is not None:
-                    yield message
+                    yield with_parts(message, parts)
                 elif reader.done():
                     reader.result()
                     if told:
@@ -110,31 +129,49 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
 
     async def _take(self, stream: ClientStream, message: client_service_pb2.SessionRequest) -> None:
         """Act on one message of a session."""
-        async for piece in _unhurried(message.submits):
+        if stream.is_full:
+            await stream.drained()  # who does not read is not read
+        async for piece in self._gate.through(stream.visitor, message.submits):
             try:
                 self._submit(stream, piece)
-                stream.coming[piece.graph] = piece.node_count
+                if not piece.sequence:
+                    stream.coming[piece.graph] = piece.node_count
             except Refusal as refusal:
+                if self._engine.rests and piece.last and not piece.sequence:
+                    # There is nothing to forget, and the core would not answer before there is room on the disk.
+                    answer = refusal_message(refusal.code, refusal.message)
+                    stream.refuse(client_service_pb2.Refused(graph=piece.graph, refusal=answer))
+                    stream.wake()
+                    continue
                 # The core forgets what it has of the graph, and answers: in order with its own answers.
                 self._engine.post(ChunkRefused(stream, piece.graph, refusal.code, refusal.message, piece.last))
-        for nodes in message.watches:
+        if message.watches:
+            await self._take_watches(stream, message.watches)
+        if message.unwatches:
+            async for nodes in _in_parts(message.unwatches):
+                self._unwatch(stream, nodes)
+
+    async def _take_watches(self, stream: ClientStream, watches: Sequence[client_service_pb2.NodeSet]) -> None:
+        """Watch what one message asks for; what is wrong with one of them is told and hinders no other."""
+        async for nodes in _in_parts(watches):
+            if stream.is_full:
+                await stream.drained()
             try:
                 unknown = self._watch(stream, nodes)
                 if unknown.ids or unknown.ranges:
                     answer = refusal_message("UNKNOWN_NODE", _UNKNOWN)
-                    stream.refused.append(client_service_pb2.Refused(nodes=unknown, refusal=answer))
+                    stream.refuse(client_service_pb2.Refused(nodes=unknown, refusal=answer))
             except Refusal as refusal:
                 answer = refusal_message(refusal.code, refusal.message)
-                stream.refused.append(client_service_pb2.Refused(nodes=nodes, refusal=answer))
-            stream.wake()
-        for nodes in message.unwatches:
-            for graph, first, count in self._lookup.ranges(nodes, stream.coming)[0]:
-                self._watchers.unwatch(stream, graph, first, count)
+                stream.refuse(client_service_pb2.Refused(nodes=nodes, refusal=answer))
+            if stream.has_news:  # of what was submitted with it nothing has settled yet
+                stream.wake()
 
     def _submit(self, client: object, piece: graph_pb2.GraphChunk) -> None:
-        if self._engine.full:
+        if self._engine.full and self._engine.records.graph(piece.graph) is None:
             raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then submit again")
-        self._engine.post(convert.chunk(client, piece, self._payload_limit, self._node_limit))
+        most = admitted(piece, self._payload_limit, self._node_limit)
+        self._engine.post(convert.chunk(client, piece, *most))
 
     def _watch(self, stream: ClientStream, nodes: client_service_pb2.NodeSet) -> client_service_pb2.NodeSet:
         """Register what is watched, then tell what had settled before: so that nothing falls between.
@@ -142,6 +179,10 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         Returns:
             The nodes that are not known; the others are watched all the same.
         """
+        check_reading()
+        if self._watchers.count(stream) >= WATCHED:
+            told = f"this client watches nodes of {WATCHED:,} graphs already"
+            raise Refusal("TOO_MANY_IDS", f"{told}: unwatch some, or wait for them in parts")
         found, unknown = self._lookup.ranges(nodes, stream.coming)
         if nodes.wait_for_submit:
             found, unknown = self._expect(stream, found, unknown, progress=nodes.progress)
@@ -152,9 +193,19 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
                 if nodes.progress:
                     for index, progress in self._engine.committed.told_progress(graph, first, count, MOVES_TOLD):
                         stream.recall_move(graph, index, progress.custom_state)
-            if root is not None or graph not in stream.coming:  # of what comes only now nothing has settled
-                stream.backfill.append((graph, first, first + count))
+            if root is not None:  # else nothing of it has settled
+                stream.backfill.add(graph, first, first + count)
         return unknown
+
+    def _unwatch(self, stream: ClientStream, nodes: client_service_pb2.NodeSet) -> None:
+        """Tell the stream no more of nodes, whether anybody has submitted them or not."""
+        found, unknown = self._lookup.ranges(nodes, stream.coming)
+        found += [(unknown.graph, one.first, one.count) for one in unknown.ranges]
+        minted = [node for text in unknown.ids if (node := made_by_a_client(text)) is not None]
+        found += [(*split_node(node), 1) for node in minted]
+        for graph, first, count in found:
+            self._watchers.unwatch(stream, graph, first, count)
+        self._watchers.expect_no_longer(stream, unknown.ids)
 
     def _expect(
         self,
@@ -169,21 +220,28 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         Returns:
             What is watched by graph, and what can never be submitted.
         """
-        never = client_service_pb2.NodeSet()
-        if unknown.ranges and self._engine.committed.graph(unknown.graph) is not None:
-            never.graph = unknown.graph
-            never.ranges.extend(unknown.ranges)  # the graph is there and has no such nodes
-        else:
-            found = found + [(unknown.graph, one.first, one.count) for one in unknown.ranges]
+        never, found = client_service_pb2.NodeSet(), list(found)
+        there = self._engine.committed.graph(unknown.graph) is not None if unknown.ranges else False
+        for one in unknown.ranges:
+            # The graph is there without such nodes, or is none that would be taken: who waits for them waits for ever.
+            if there or one.first + one.count > self._node_limit:
+                never.graph = unknown.graph
+                never.ranges.append(one)
+            else:
+                found.append((unknown.graph, one.first, one.count))
         for text in unknown.ids:
             node = made_by_a_client(text)
             if node is None:
-                self._watchers.expect(stream, text, self._lookup.node, progress=progress)
+                self._watchers.expect(stream, text, progress=progress)
             elif self._engine.committed.graph(node[:12]) is None:
-                found = [*found, (node[:12], int.from_bytes(node[12:], "big"), 1)]
+                found.append((*split_node(node), 1))
             else:
                 never.ids.append(text)
         return found, never
+
+    def _visitor(self, peer: str) -> Visitor:
+        """Return the place of whoever makes single calls on a connection: all of them under way share one."""
+        return self._visitors.setdefault(peer, Visitor())
 
     async def Submit(
         self, request: client_service_pb2.SubmitRequest, context: Any
@@ -191,9 +249,13 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         """Take one whole graph."""
         if not request.chunks or not request.chunks[-1].last:
             raise Refusal("MALFORMED", "the last piece of the graph is not there, or not marked as the last")
+        graph = request.chunks[0].graph
+        if any(piece.graph != graph for piece in request.chunks) or any(piece.last for piece in request.chunks[:-1]):
+            # With two of them, one could be taken and the other refused, and there is one answer only.
+            raise Refusal("MALFORMED", "the pieces are of more than one graph: submit each graph by a call of its own")
         answer: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
         try:
-            async for piece in _unhurried(request.chunks):
+            async for piece in self._gate.through(self._visitor(context.peer()), request.chunks):
                 self._submit(answer, piece)
             refused = await answer
         finally:
@@ -206,21 +268,33 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         self, request: client_service_pb2.WatchRequest, context: Any
     ) -> AsyncIterator[client_service_pb2.WatchResponse]:
         """Tell the results of nodes as they settle."""
-        found, unknown = self._lookup.ranges(request.nodes)
-        if unknown.ids or unknown.ranges:
-            raise Refusal("UNKNOWN_NODE", _UNKNOWN)
+        found: list[tuple[bytes, int, int]] = []
+        async for nodes in _in_parts([request.nodes]):
+            some, unknown = self._lookup.ranges(nodes)
+            found += some
+            if unknown.ids or unknown.ranges:
+                raise Refusal("UNKNOWN_NODE", _UNKNOWN)
+        total = sum(count for _, _, count in found)
+        if total > self._node_limit:
+            told = f"{total} nodes are named; {self._node_limit} are allowed at once: watch them in parts"
+            raise Refusal("TOO_MANY_IDS", told)
         missing = {(graph, index) for graph, first, count in found for index in range(first, first + count)}
         stream = ClientStream(self._engine.committed)
-        self._watch(stream, request.nodes)
         self._streams.add(stream)
         try:
+            async for nodes in _in_parts([request.nodes]):
+                unknown = self._watch(stream, nodes)
+                if unknown.ids or unknown.ranges:
+                    raise Refusal("UNKNOWN_NODE", _UNKNOWN)  # it has expired this moment
             while missing:
                 message = stream.take()
                 if message is None:
                     if stream.closing is not None:
                         raise Refusal(*stream.closing)
-                    await stream.wait()
+                    await self._something(stream, missing)
                     continue
+                for refused in message.refused:
+                    raise Refusal(refused.refusal.code, refused.refusal.message)
                 results = [result for result in _results(message) if _strike(missing, result)]
                 for result in results:
                     self._open_list(result)
@@ -228,6 +302,15 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         finally:
             self._streams.discard(stream)
             self._watchers.forget(stream)
+
+    async def _something(self, stream: ClientStream, missing: set[tuple[bytes, int]]) -> None:
+        """Wait until something is to be told; nothing is, of a graph that expired just before it was looked at."""
+        try:
+            async with asyncio.timeout(LOOK_AGAIN):
+                await stream.wait()
+        except TimeoutError:
+            if any(self._engine.committed.graph(graph) is None for graph in {graph for graph, _ in missing}):
+                raise Refusal("UNKNOWN_NODE", _UNKNOWN) from None
 
     def _open_list(self, result: value_pb2.Result) -> None:
         """Give the result of a join its list."""
@@ -243,29 +326,44 @@ class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer
         self, request: client_service_pb2.GetResultsRequest, context: Any
     ) -> client_service_pb2.GetResultsResponse:
         """Tell how nodes stand now."""
-        results = self._lookup.results(request.nodes, states_only=request.states_only, details=request.details)
+        results = await self._lookup.results(request.nodes, states_only=request.states_only, details=request.details)
         return self._fitting(client_service_pb2.GetResultsResponse(results=results))
 
     def _fitting(self, answer: Answer) -> Answer:
         """Return an answer that a message can hold; refuse another one."""
         size, most = answer.ByteSize(), self._payload_limit + limits.MESSAGE_OVERHEAD
         if size > most:
-            raise Refusal(
-                "MESSAGE_TOO_LARGE",
-                f"the answer has {size} bytes; {most} are allowed: ask for fewer nodes, or for a join's members",
-            )
+            raise too_large(size, most)
         return answer
 
 
-async def _unhurried(pieces: Iterable[graph_pb2.GraphChunk]) -> AsyncIterator[graph_pb2.GraphChunk]:
-    """Yield the pieces of one message, and let others have their turn between large ones."""
+async def _in_parts(watches: Sequence[client_service_pb2.NodeSet]) -> AsyncIterator[client_service_pb2.NodeSet]:
+    """Yield sets of nodes, long ones in parts, and let others go on now and then."""
     weight = 0
-    for piece in pieces:
-        weight += sum(_RUN_WEIGHT + run.count for run in piece.runs)
-        if weight > _UNHURRIED:
-            await asyncio.sleep(0)
-            weight = 0
-        yield piece
+    for nodes in watches:
+        for part in _parts(nodes):
+            yield part
+            weight += NAMED_AT_ONCE // WATCHES_AT_ONCE + len(part.ranges) + len(part.ids)
+            if weight >= NAMED_AT_ONCE:
+                weight = 0
+                await asyncio.sleep(0)
+
+
+def _parts(nodes: client_service_pb2.NodeSet) -> Iterable[client_service_pb2.NodeSet]:
+    """Return a set of nodes as it is, or a long one in parts; one that is too long is refused as a whole."""
+    most = max(len(nodes.ranges), len(nodes.ids))
+    if not NAMED_AT_ONCE < most <= RANGES_LIMIT:
+        return (nodes,)
+    flags: Any = {"wait_for_submit": nodes.wait_for_submit, "progress": nodes.progress}
+    return (
+        client_service_pb2.NodeSet(
+            graph=nodes.graph,
+            ranges=nodes.ranges[start : start + NAMED_AT_ONCE],
+            ids=nodes.ids[start : start + NAMED_AT_ONCE],
+            **flags,
+        )
+        for start in range(0, most, NAMED_AT_ONCE)
+    )
 
 
 def common_revision(theirs: int) -> int:

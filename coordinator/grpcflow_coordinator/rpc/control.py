@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, TypeVar
 
@@ -21,16 +22,17 @@ from grpcflow_coordinator.core.limits import in_force
 from grpcflow_coordinator.core.lines import Line
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
+from grpcflow_coordinator.feed import Feed
 from grpcflow_coordinator.loads import Loads
 from grpcflow_coordinator.rpc import cluster_views, commands, convert, hello, limit_views, retention_views
 from grpcflow_coordinator.rpc.asking import check_room, done
+from grpcflow_coordinator.rpc.convert import STAMPS_LIMIT
+from grpcflow_coordinator.rpc.crowd import Crowd
 from grpcflow_coordinator.rpc.desk import Answer, ControlDesk
+from grpcflow_coordinator.rpc.erasing import Eraser
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT
 from grpcflow_coordinator.rpc.questions import Questions
 from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
-
-#: Most values of stamps that one revoke names.
-STAMPS_LIMIT: Final = 1_000
 
 #: Lanes of which it is told for how long the oldest call waits.
 AGES_TOLD: Final = 1_000
@@ -48,11 +50,19 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
     """Reaches one worker, some, or all."""
 
     def __init__(
-        self, engine: Engine, desk: ControlDesk, loads: Loads, revoked: Sequence[tuple[bytes, int, str]] = ()
+        self,
+        engine: Engine,
+        desk: ControlDesk,
+        loads: Loads,
+        feed: Feed,
+        revoked: deque[tuple[bytes, int, str]],
+        crowd: Crowd,
     ) -> None:
         self._engine = engine
+        self._crowd = crowd
         self._loads = loads
-        self._questions = Questions(engine, desk, revoked)
+        self._eraser = Eraser(engine, feed, revoked)
+        self._questions = Questions(engine, desk, revoked, crowd)
 
     async def Inspect(
         self, request: control_service_pb2.InspectRequest, context: Any
@@ -88,12 +98,24 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
     ) -> control_service_pb2.RevokeByStampResponse:
         """Revoke every node that bears one of the stamps."""
         stamps = tuple((name, value) for name, found in convert.stamps(request.stamps) for value in found)
-        if not 0 < len(stamps) <= STAMPS_LIMIT:
-            raise Refusal("BAD_ARGUMENTS", f"{len(stamps)} values of stamps are named; name 1 to {STAMPS_LIMIT}")
+        if not stamps:
+            raise Refusal("BAD_ARGUMENTS", f"no values of stamps are named; name 1 to {STAMPS_LIMIT}")
         name = _signal(request.signal)
         check_room(self._engine)
         answer = await done(self._engine, lambda client: StampRevokeAsked(client, stamps, request.terminate, name))
         return control_service_pb2.RevokeByStampResponse(revoked=answer.count)
+
+    async def Erase(  # noqa: N802  # the wire's name
+        self, request: control_service_pb2.EraseRequest, context: Any
+    ) -> control_service_pb2.EraseResponse:
+        """Delete everything of some tasks, graphs and stamps."""
+        if len(request.ids) > IDS_LIMIT:
+            raise Refusal("TOO_MANY_IDS", f"{len(request.ids)} ids are named; {IDS_LIMIT} are allowed at once")
+        ids = [convert.check_name(text, "an id", code="ID_TOO_LONG") for text in request.ids]
+        stamps = [(name, value) for name, found in convert.stamps(request.stamps) for value in found]
+        if not ids and not stamps:
+            raise Refusal("BAD_ARGUMENTS", f"nothing is named: name ids, or 1 to {STAMPS_LIMIT} values of stamps")
+        return await self._eraser.erase(ids, stamps)
 
     async def RevokeMatching(
         self, request: control_service_pb2.RevokeMatchingRequest, context: Any
@@ -153,7 +175,8 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         self, request: control_service_pb2.ListLimitsRequest, context: Any
     ) -> control_service_pb2.ListLimitsResponse:
         """Tell the limits that hold."""
-        return control_service_pb2.ListLimitsResponse(limits=limit_views.all_limits(self._engine))
+        async with self._crowd.look(context.peer()):
+            return control_service_pb2.ListLimitsResponse(limits=limit_views.all_limits(self._engine))
 
     async def SetRetention(
         self, request: control_service_pb2.SetRetentionRequest, context: Any
@@ -186,6 +209,10 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         self, request: control_service_pb2.ListWorkersRequest, context: Any
     ) -> control_service_pb2.ListWorkersResponse:
         """Tell which sessions there are."""
+        async with self._crowd.look(context.peer()):
+            return self._workers()
+
+    def _workers(self) -> control_service_pb2.ListWorkersResponse:
         sessions = sorted(self._engine.machine.cluster.sessions.values(), key=lambda session: session.name)
         now = self._engine.now().monotonic
         cluster, loads = self._engine.machine.cluster, self._loads
@@ -196,6 +223,10 @@ class ControlService(control_service_pb2_grpc.ControlServiceServicer):
         self, request: control_service_pb2.ListQueuesRequest, context: Any
     ) -> control_service_pb2.ListQueuesResponse:
         """Tell what waits, and why."""
+        async with self._crowd.look(context.peer()):
+            return self._queues()
+
+    def _queues(self) -> control_service_pb2.ListQueuesResponse:
         cluster = self._engine.machine.cluster
         sessions = list(cluster.sessions.values())
         lanes: dict[tuple[str, str, int], list[Line]] = {}

@@ -5,7 +5,7 @@ Everything that can be said against a message without knowing the state is said 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from google.protobuf import duration_pb2, timestamp_pb2
@@ -34,8 +34,17 @@ RUN_LIMIT: Final = 10_000
 #: Most bytes of the headers of one template.
 HEADERS_LIMIT: Final = 64 * 1024
 
+#: Most values of stamps of one call, and of one question: each has a record.
+STAMPS_LIMIT: Final = 1_000
+
 #: Milliseconds of the year 9999: no time lies behind it.
 _LAST_MS: Final = 253_402_300_799_999
+
+#: Places in a group that a number on the wire can hold.
+_INDEXES: Final = 1 << 32
+
+#: Most nanoseconds beside the seconds of a time.
+_MOST_NANOS: Final = 999_999_999
 
 _DEFAULT_QUEUE: Final = "default"
 
@@ -61,13 +70,18 @@ def check_content_type(content_type: str) -> str:
 
 def duration_ms(duration: duration_pb2.Duration, what: str) -> int:
     """Return a length of time in milliseconds."""
+    if abs(duration.nanos) > _MOST_NANOS:
+        raise Refusal("BAD_TIME", f"{what} has {duration.nanos} nanoseconds: that is a second or more, add it to those")
     value = duration.seconds * 1000 + duration.nanos // 1_000_000
     if abs(value) > _LAST_MS:
         raise Refusal("BAD_TIME", f"{what} of {duration.seconds} s is beyond the year 9999: use a shorter one")
     return value
 
 
-def _timestamp_ms(timestamp: timestamp_pb2.Timestamp, what: str) -> int:
+def timestamp_ms(timestamp: timestamp_pb2.Timestamp, what: str) -> int:
+    """Return a moment in milliseconds; one that a peer's library could not read is refused, since it is handed on."""
+    if not 0 <= timestamp.nanos <= _MOST_NANOS:
+        raise Refusal("BAD_TIME", f"{what} has {timestamp.nanos} nanoseconds: use 0 to {_MOST_NANOS}")
     value = timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
     if not -62_135_596_800_000 <= value <= _LAST_MS:
         raise Refusal("BAD_TIME", f"{what} lies outside the years 1 to 9999")
@@ -94,7 +108,7 @@ def template(message: graph_pb2.Template) -> Template:
     expires_in = duration_ms(message.expires_in, "expires") if has("expires_in") else 0
     if has("expires_in") and expires_in <= 0:
         expires_in = -1
-    expires_at = max(1, _timestamp_ms(message.expires_at, "expires")) if has("expires_at") else 0
+    expires_at = max(1, timestamp_ms(message.expires_at, "expires")) if has("expires_at") else 0
     return Template(
         task=message.task,
         queue=queue,
@@ -103,7 +117,7 @@ def template(message: graph_pb2.Template) -> Template:
         max_deliveries=message.max_deliveries,
         ignore_result=message.ignore_result,
         countdown_ms=max(0, countdown),
-        eta_ms=max(0, _timestamp_ms(message.eta, "eta")) if has("eta") else 0,
+        eta_ms=max(0, timestamp_ms(message.eta, "eta")) if has("eta") else 0,
         expires_in_ms=expires_in,
         expires_at_ms=expires_at,
         track_started=message.track_started,
@@ -115,6 +129,7 @@ def template(message: graph_pb2.Template) -> Template:
         per_key=message.concurrency_per_key,
         result_expires_ms=_kept_ms(message, "result_expires"),
         failure_expires_ms=_kept_ms(message, "failure_expires"),
+        apart=message.apart,
     )
 
 
@@ -128,9 +143,14 @@ def _kept_ms(message: graph_pb2.Template, field: str) -> int:
     return max(1, length)
 
 
-def stamps(messages: Iterable[graph_pb2.Stamp]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def stamps(messages: Sequence[graph_pb2.Stamp]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Check stamps and give them to the core."""
+    if not messages:
+        return ()
     found = []
+    count = len(messages) if len(messages) > STAMPS_LIMIT else sum(len(one.values) for one in messages)
+    if count > STAMPS_LIMIT:
+        raise Refusal("BAD_ARGUMENTS", f"{count} values of stamps are named; {STAMPS_LIMIT} are allowed: use fewer")
     for one in messages:
         if not one.name:
             raise Refusal("NAME_TOO_LONG", "a stamp has no name: one has 1 to 255 bytes")
@@ -165,23 +185,50 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         raise Refusal("NODE_LIMIT", f"the graph has {message.node_count} nodes; {node_limit} are allowed: split it")
     if message.outcome > message.node_count:
         raise Refusal("DANGLING_EDGE", f"the graph's outcome is node {message.outcome - 1}, which it does not have")
-    if len(message.runs) > limits.CHUNK_RUNS_MOST:
-        raise Refusal(
-            "CHUNK_TOO_LONG",
-            f"the piece holds {len(message.runs)} runs; {limits.CHUNK_RUNS_MOST} are allowed: send more pieces",
-        )
+    if (most := max(len(message.runs), len(message.templates))) > limits.CHUNK_RUNS_MOST:
+        told = f"the piece holds {most} runs or templates; {limits.CHUNK_RUNS_MOST} are allowed"
+        raise Refusal("CHUNK_TOO_LONG", f"{told}: send more pieces")
+    _check_edges(message)
+    templates = tuple(template(one) for one in message.templates)
+    if any(one.apart for one in templates):
+        _check_apart(message, templates)
     return ChunkArrived(
         client=client,
         graph=message.graph,
         sequence=message.sequence,
         last=message.last,
         node_count=message.node_count,
-        templates=tuple(template(one) for one in message.templates),
+        templates=templates,
         runs=[_run(one, message.node_count, payload_limit) for one in message.runs],
         reject_id_reuse=message.reject_id_reuse,
         attachment=_attachment(message.attachment, message.node_count) if message.HasField("attachment") else None,
         outcome=(message.outcome or message.node_count) - 1,
     )
+
+
+def _check_edges(message: graph_pb2.GraphChunk) -> None:
+    """Refuse more edges than there can be, or than are to be read in one go, before they are read one by one."""
+    edges = [len(run.inputs) + len(run.children) + len(run.join.members) for run in message.runs]
+    if max(edges, default=0) > 2 * message.node_count:
+        raise Refusal("MALFORMED", f"a run has {max(edges)} edges, and its graph {message.node_count} nodes")
+    if len(edges) > 1 and sum(edges) > limits.CHUNK_EDGES_MOST:
+        told = f"the piece holds {sum(edges)} edges in {len(edges)} runs; {limits.CHUNK_EDGES_MOST} are allowed"
+        raise Refusal("CHUNK_TOO_LONG", f"{told}: send more pieces, or each run in a piece of its own")
+
+
+def _check_apart(message: graph_pb2.GraphChunk, templates: Sequence[Template]) -> None:
+    """Refuse independent calls that are not: each could be acted on alone then, and others would not hear of it."""
+    if not message.last or message.sequence or message.HasField("attachment"):
+        raise Refusal("MALFORMED", "calls that are `apart` come in one piece, and are attached to nothing")
+    if not all(one.apart for one in templates):
+        raise Refusal("MALFORMED", "some templates of the graph are `apart` and some are not: send two graphs")
+    if any(one.countdown_ms or one.eta_ms or one.broadcast for one in templates):
+        raise Refusal("MALFORMED", "calls that are `apart` have no countdown, eta or broadcast: send each by itself")
+    for run in message.runs:
+        if run.inputs or run.children or run.id or run.unique_key or run.group or run.HasField("join"):
+            raise Refusal(
+                "MALFORMED", f"the run at node {run.first} is `apart` and tied to others: send it as a graph of its own"
+            )
 
 
 def _check_graph_id(graph: bytes) -> None:
@@ -227,10 +274,17 @@ def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tup
         raise Refusal("MALFORMED", f"node {first} is an errback and something else as well")
     run = Run(first, count, message.template, inputs, children, own_id, members)
     if message.group:
-        run.group, run.group_index, run.in_chord = message.group, message.group_index, message.in_chord
+        _take_group(run, message)
     if message.fairness_key or message.concurrency_key or message.unique_key:
         _take_keys(run, message)
     return run, payloads
+
+
+def _take_group(run: Run, message: graph_pb2.NodeRun) -> None:
+    """Check the place of a run in its group."""
+    if message.group_index + run.count > _INDEXES:  # a worker could never be told
+        raise Refusal("MALFORMED", f"the run at node {run.first} stands at {message.group_index} of its group: too far")
+    run.group, run.group_index, run.in_chord = message.group, message.group_index, message.in_chord
 
 
 def _take_keys(run: Run, message: graph_pb2.NodeRun) -> None:
@@ -261,9 +315,12 @@ def _members(message: graph_pb2.NodeRun, join: int) -> tuple[tuple[int, int], ..
     members = tuple((one.first, one.count) for one in message.join.members)
     if any(first + count > join for first, count in members):
         raise Refusal("GRAPH_CYCLE", f"join {join} collects a node that does not come before it: this is a cycle")
-    total = sum(count for _, count in members)
-    if total > join or len({index for first, count in members for index in range(first, first + count)}) != total:
-        raise Refusal("DUPLICATE_ID", f"join {join} collects a node twice")
+    if len(members) > 1:
+        reached = 0
+        for first, count in sorted(one for one in members if one[1]):  # by ranges: many joins may collect many nodes
+            if first < reached:
+                raise Refusal("DUPLICATE_ID", f"join {join} collects a node twice")
+            reached = first + count
     return members
 
 

@@ -39,6 +39,8 @@ class Crowd:
         self._at_once, self._waiting, self._is_busy = at_once, waiting, is_busy
         #: When the next turn is due while it is busy, by the loop's clock.
         self._next = 0.0
+        #: When the next look is due, likewise.
+        self._looks_from = 0.0
         #: By client: its turns, and how many have one or wait for one.
         self._clients: dict[str, tuple[asyncio.Semaphore, list[int]]] = {}
 
@@ -65,6 +67,27 @@ class Crowd:
             count[0] -= 1
             if not count[0]:
                 self._clients.pop(client, None)
+
+    @asynccontextmanager
+    async def look(self, client: str) -> AsyncIterator[None]:
+        """Hold a turn for something that is read at one go; all such together take half of the time at most.
+
+        Args:
+            client: who asks.
+
+        Raises:
+            Refusal: as for `turn`.
+        """
+        async with self.turn(client):
+            loop = asyncio.get_running_loop()
+            while (rest := self._looks_from - loop.time()) > 0:  # noqa: ASYNC110  # a time that others put off
+                await asyncio.sleep(rest)
+            began = loop.time()
+            try:
+                yield
+            finally:
+                ended = loop.time()
+                self._looks_from = ended + (ended - began)
 
     async def _pace(self) -> None:
         """Wait until a turn is due, while there is something more urgent to do."""

@@ -26,6 +26,10 @@ class Answer:
     error: str = ""
 
 
+#: Questions that wait for a worker which does not read them, and bytes of these; of further ones it is not asked.
+UNREAD: Final = 10_000
+UNREAD_BYTES: Final = 8 * 1024 * 1024
+
 #: A target and what became of it.
 Came = tuple[Session, Answer]
 
@@ -105,8 +109,8 @@ class ControlDesk:
 
         self._open.setdefault(stream, {})[number] = take
         question = worker_service_pb2.ControlCommand(id=number, command=command, arguments=arguments or b"{}")
-        stream.commands.append(question)
-        stream.wake()
+        if len(stream.commands) < UNREAD and stream.command_bytes < UNREAD_BYTES:  # else it is one that did not reply
+            stream.order(question)
         return number
 
     def _forget(self, stream: WorkerStream, number: int) -> None:

@@ -8,17 +8,18 @@ from collections.abc import AsyncIterator, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from grpcflow_coordinator.core.model import Graph, split_node, text_id
+from grpcflow_coordinator.core.model import Graph, Template, split_node, text_id
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.event_replay import Reading, since
 from grpcflow_coordinator.feed import Feed
-from grpcflow_coordinator.happenings import Happening
+from grpcflow_coordinator.happenings import Happening, Numbered
 from grpcflow_coordinator.loads import Loads
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.rpc.lookup import Lookup
-from grpcflow_coordinator.rpc.views import shown_failure
+from grpcflow_coordinator.rpc.views import told_failure
 from grpcflow_coordinator.storage.records import Records
+from grpcflow_protos import limits
 from grpcflow_protos.v1 import event_service_pb2 as pb
 from grpcflow_protos.v1 import event_service_pb2_grpc
 
@@ -52,16 +53,12 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         asked = bool(request.after or request.since_ms)
         while True:
             page, missed = await reading.page(after, AT_ONCE)
-            answer = pb.ReadEventsResponse(missed=missed if asked else 0)
+            *full, answer = _answers(page, wanted, left, missed if asked else 0)
             asked = True
-            for offset, happening in page:
-                after = offset
-                event = wanted.event(offset, happening)
-                if event is not None:
-                    answer.events.append(event)
-                    if left and len(answer.events) >= left:
-                        break
-            answer.next = after = max(after, self._feed.end if not page else after)
+            for one in full:
+                left -= len(one.events) if left else 0
+                yield one
+            answer.next = after = max(after, answer.next if page else self._feed.end)
             if len(page) < AT_ONCE and not (left and len(answer.events) >= left):
                 answer.events.extend(beats.fresh(after, left and left - len(answer.events)))
             left -= len(answer.events) if left else 0
@@ -112,6 +109,32 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         node = self._lookup.node(request.id) if request.id else None
         graph, nodes = (b"", ()) if node is None else (split_node(node)[0], (split_node(node)[1],))
         return pb.PublishEventResponse(offset=self._feed.publish(request.type, request.fields, graph, nodes))
+
+
+def _answers(page: Numbered, wanted: _Wanted, left: int, missed: int) -> Iterator[pb.ReadEventsResponse]:
+    """Yield the events of a page that are wanted, as many in a message as it should have; the last may have none.
+
+    Args:
+        page: the events.
+        wanted: the filter.
+        left: how many the reader wants at most; 0: all.
+        missed: how many were lost before.
+    """
+    answer, size = pb.ReadEventsResponse(missed=missed), 0
+    for offset, happening in page:
+        event = wanted.event(offset, happening)
+        if event is not None:
+            added = event.ByteSize()
+            if answer.events and size + added > limits.BATCH_BYTES:
+                yield answer
+                answer, size = pb.ReadEventsResponse(), 0
+            answer.events.append(event)
+            size += added
+            left -= 1
+        answer.next = offset
+        if event is not None and not left:
+            break
+    yield answer
 
 
 class Beats:
@@ -205,7 +228,11 @@ class _Wanted:
                 event.worker = event.worker or outcome.worker
                 event.took_ms, event.retries = outcome.took_ms, outcome.retries
                 if outcome.failure is not None and not event.detail:
-                    event.detail = shown_failure(outcome.failure)
+                    event.detail = told_failure(outcome.failure, self._template(graph, index))
+
+    def _template(self, graph: Graph, index: int) -> Template | None:
+        run = self._records.run_of(graph.id, index)
+        return None if run is None or run.is_join else graph.templates[run.template]
 
     def _name(self, event: pb.Event, graph: Graph, index: int) -> None:
         run = self._records.run_of(graph.id, index)

@@ -198,7 +198,7 @@ class Explainer:
     def _queued(self, answer: pb.ExplainResponse, graph: Graph, run: Run) -> None:
         template = graph.templates[run.template]
         task, queue = template.task, template.queue
-        lines = [line for key, line in self._cluster.lines.by_key.items() if (key.queue, key.task) == (queue, task)]
+        lines = list(self._cluster.lines.of((queue, task)).values())
         answer.ahead = max(0, sum(line.queued for line in lines if line.key.priority >= template.priority) - 1)
         live = [one for one in self._cluster.sessions.values() if one.stream is not None and not one.draining]
         serving = [one for one in live if queue in one.ring]

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from fnmatch import fnmatchcase
-from typing import Final
 
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, Graph, Outcome, Run, split_node, text_id
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.paging import AT_ONCE, LOOKED_AT, page_size
 from grpcflow_protos.v1 import graph_service_pb2 as pb
-
-#: Nodes of one page, unless the request says, and at most.
-DEFAULT_PAGE: Final = 100
-LARGEST_PAGE: Final = 1_000
-
-#: Nodes that one request looks at, and that are read before others have their turn.
-LOOKED_AT: Final = 5_000
-AT_ONCE: Final = 200
 
 
 async def page(engine: Engine, request: pb.ListFailedRequest) -> pb.ListFailedResponse:
@@ -32,8 +24,7 @@ async def page(engine: Engine, request: pb.ListFailedRequest) -> pb.ListFailedRe
     convert.check_name(request.type, "a pattern of failures")
     if len(request.page_token) not in {0, GRAPH_ID_BYTES + 4}:
         raise Refusal("BAD_ARGUMENTS", "the page token is not the one of a page before")
-    if request.page_size > LARGEST_PAGE:
-        raise Refusal("BAD_ARGUMENTS", f"a page of {request.page_size} nodes was asked for; {LARGEST_PAGE} are allowed")
+    most = page_size(request.page_size, "nodes")
     answer = pb.ListFailedResponse()
     before, looked, records = request.page_token, 0, engine.committed
     while looked < LOOKED_AT:
@@ -43,7 +34,7 @@ async def page(engine: Engine, request: pb.ListFailedRequest) -> pb.ListFailedRe
             entry = _entry(engine, node)
             if entry is not None and _is_wanted(request, entry):
                 answer.nodes.append(entry)
-            if len(answer.nodes) >= (request.page_size or DEFAULT_PAGE):
+            if len(answer.nodes) >= most:
                 answer.next_page_token = before
                 return answer
         looked += len(nodes)

@@ -6,7 +6,8 @@ import asyncio
 import fnmatch
 import signal
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 from grpcflow_coordinator.core.events import CancelAsked, FailedPurgeAsked, RetryAsked
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, Graph, split_node
@@ -14,39 +15,34 @@ from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc import convert, failed
 from grpcflow_coordinator.rpc.asking import check_room, done
+from grpcflow_coordinator.rpc.crowd import Crowd
 from grpcflow_coordinator.rpc.explain import Explainer
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT, Lookup
+from grpcflow_coordinator.rpc.paging import AT_ONCE, LOOKED_AT, page_size
+from grpcflow_coordinator.rpc.running import Running
 from grpcflow_coordinator.rpc.views import Gallery
 from grpcflow_protos.v1 import graph_service_pb2 as pb
 from grpcflow_protos.v1 import graph_service_pb2_grpc
-
-#: Graphs of one page, unless the request says, and at most.
-DEFAULT_PAGE: Final = 100
-LARGEST_PAGE: Final = 1_000
-
-#: Graphs that one request looks at; those behind them are for the next page.
-LOOKED_AT: Final = 5_000
-
-#: Graphs, or nodes of one, that are read before others have their turn.
-AT_ONCE: Final = 200
 
 
 class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
     """Shows graphs and acts on them."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, crowd: Crowd) -> None:
         self._engine = engine
+        self._crowd = crowd
         self._lookup = Lookup(engine)
+        self._running = Running(engine)
 
-    def _graph(self, text: str) -> Graph:
-        """Return the graph that an id names.
+    def _graph(self, text: str) -> tuple[Graph, int | None]:
+        """Return the graph that an id names, and the index of the node where it is a node's.
 
         Raises:
             Refusal: UNKNOWN_GRAPH, ID_TOO_LONG.
         """
         records = self._engine.committed
         node = self._lookup.node(text)
-        found = None if node is None else split_node(node)[0]
+        found, index = (None, None) if node is None else split_node(node)
         if found is None and len(text) == 2 * GRAPH_ID_BYTES:
             try:
                 found = bytes.fromhex(text)
@@ -55,24 +51,25 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
         graph = None if found is None else records.graph(found)
         if graph is None:
             raise Refusal("UNKNOWN_GRAPH", f"there is no graph {text!r}, or it has expired: see `grpcflow graph list`")
-        return graph
+        return graph, index
 
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
         """Give one page of graphs, newest first or oldest first."""
         convert.check_name(request.task, "a pattern of task names")
         if len(request.after) not in {0, GRAPH_ID_BYTES}:
             raise Refusal("BAD_ARGUMENTS", "`after` is not the `next` of a page before")
-        if request.limit > LARGEST_PAGE:
-            raise Refusal(
-                "BAD_ARGUMENTS", f"a page of {request.limit} graphs was asked for; {LARGEST_PAGE} are allowed"
-            )
+        most = page_size(request.limit, "graphs")
+        async with self._crowd.turn(context.peer()):
+            return await self._listed(request, most)
+
+    async def _listed(self, request: pb.ListGraphsRequest, most: int) -> pb.ListGraphsResponse:
         answer = pb.ListGraphsResponse()
         before, looked = request.after, 0
         records = self._engine.committed
         while looked < LOOKED_AT:
             turned = request.oldest_first
             ids = records.graphs_after(before, AT_ONCE) if turned else records.newest_graphs(before, AT_ONCE)
-            gallery = Gallery(self._engine)
+            gallery = Gallery(self._engine, self._running)
             for graph_id in ids:
                 graph = records.graph(graph_id)
                 before = graph_id
@@ -82,7 +79,7 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
                     summary = gallery.summary(graph)
                     if not request.states or summary.state in request.states:
                         answer.graphs.append(summary)
-                if len(answer.graphs) >= (request.limit or DEFAULT_PAGE):
+                if len(answer.graphs) >= most:
                     answer.next = before
                     return answer
             looked += len(ids)
@@ -100,7 +97,8 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
 
     async def ListFailed(self, request: pb.ListFailedRequest, context: Any) -> pb.ListFailedResponse:
         """Give one page of the nodes that failed for good."""
-        return await failed.page(self._engine, request)
+        async with self._crowd.turn(context.peer()):
+            return await failed.page(self._engine, request)
 
     async def PurgeFailed(self, request: pb.PurgeFailedRequest, context: Any) -> pb.PurgeFailedResponse:
         """Take nodes off the list of those that failed for good."""
@@ -114,9 +112,12 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
 
     async def GetGraph(self, request: pb.GetGraphRequest, context: Any) -> AsyncIterator[pb.GetGraphResponse]:
         """Give a graph in pages."""
-        graph = self._graph(request.id)
+        graph, node = self._graph(request.id)
+        if graph.is_bundle and node is not None:
+            yield self._alone(graph, node, summary_only=request.summary_only)
+            return
         views = (pb.TemplateView(task=one.task, queue=one.queue, priority=one.priority) for one in graph.templates)
-        summary = Gallery(self._engine).summary(graph)
+        summary = Gallery(self._engine, self._running).summary(graph)
         yield pb.GetGraphResponse(summary=summary, templates=() if request.summary_only else views)
         at, left = request.first, request.limit or graph.node_count
         while not request.summary_only and left > 0 and at < graph.node_count:
@@ -127,9 +128,23 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
             yield page
             await asyncio.sleep(0)
 
+    def _alone(self, graph: Graph, index: int, *, summary_only: bool) -> pb.GetGraphResponse:
+        """Return one of many independent calls as the graph that it would be by itself."""
+        gallery = Gallery(self._engine, self._running)
+        run = self._engine.committed.run_of(graph.id, index)
+        answer = pb.GetGraphResponse()
+        if run is not None:
+            template = graph.templates[run.template]
+            answer.runs.append(gallery.run(graph, replace(run, first=index, count=1, template=0), every_node=True))
+            answer.summary.CopyFrom(gallery.summary_of_one(graph, answer.runs[0], template.task))
+            answer.templates.add(task=template.task, queue=template.queue, priority=template.priority)
+        if summary_only:
+            del answer.runs[:], answer.templates[:]
+        return answer
+
     def _page(self, graph: Graph, at: int, limit: int, *, every_node: bool) -> tuple[pb.GetGraphResponse, int]:
         """Return a page of runs, of so many nodes that others do not wait, and where the next one begins."""
-        gallery = Gallery(self._engine)
+        gallery = Gallery(self._engine, self._running)
         page = pb.GetGraphResponse()
         nodes = 0
         for run in self._engine.committed.runs(graph.id, at, limit):
@@ -147,16 +162,16 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
         name = request.signal or "SIGTERM"
         if name not in signal.Signals.__members__:
             raise Refusal("UNKNOWN_SIGNAL", f"{name[:40]!r} is not the name of a signal, such as SIGTERM or SIGKILL")
-        graph = self._graph(request.id).id
+        graph, node = self._graph(request.id)
         check_room(self._engine)
-        answer = await done(self._engine, lambda future: CancelAsked(future, graph, request.terminate, name))
+        answer = await done(self._engine, lambda future: CancelAsked(future, graph.id, request.terminate, name, node))
         return pb.CancelGraphResponse(cancelled=answer.count, running=answer.running, had_ended=answer.had_ended)
 
     async def RetryGraph(self, request: pb.RetryGraphRequest, context: Any) -> pb.RetryGraphResponse:
         """Run again what did not succeed of a graph."""
-        graph = self._graph(request.id).id
+        graph, node = self._graph(request.id)
         check_room(self._engine)
-        answer = await done(self._engine, lambda future: RetryAsked(future, graph))
+        answer = await done(self._engine, lambda future: RetryAsked(future, graph.id, node))
         return pb.RetryGraphResponse(retried=answer.count, unknown_tasks=answer.unknown)
 
     async def Explain(self, request: pb.ExplainRequest, context: Any) -> pb.ExplainResponse:
@@ -164,7 +179,8 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
         node = self._lookup.node(request.id)
         if node is None:
             raise Refusal("UNKNOWN_NODE", f"there is no task {request.id!r}, or its result has expired")
-        return Explainer(self._engine).explain(*split_node(node))
+        async with self._crowd.look(context.peer()):
+            return Explainer(self._engine).explain(*split_node(node))
 
 
 def _wanted(request: pb.ListGraphsRequest, graph: Graph) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Final
 
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES
@@ -21,6 +21,10 @@ LONGEST_WAIT_MS: Final = 3_600_000
 #: Heaviest weight of a queue.
 WEIGHT_LIMIT: Final = 100
 
+#: Most tasks, queues, and limits of either that a worker names, and most attempts that it holds.
+NAMES_LIMIT: Final = 20_000
+HELD_LIMIT: Final = 100_000
+
 #: Most labels of a worker, most commands of an app and arguments of one, and characters of a help text.
 LABELS_LIMIT: Final = 100
 COMMANDS_LIMIT: Final = 1_000
@@ -35,6 +39,9 @@ def facts(message: worker_service_pb2.WorkerHello) -> SessionFacts:
     if not message.name:
         raise Refusal("NAME_TOO_LONG", "the worker has no name: one has 1 to 255 bytes")
     check_name(message.name, "the worker's name")
+    _check_count(message.tasks, "tasks")
+    _check_count(message.task_facts, "limits of tasks")
+    _check_count(message.queue_facts, "limits of queues")
     for name in message.tasks:
         check_name(name, "a task name")
     queues, weights = subscription(message.queues, message.weights)
@@ -54,6 +61,13 @@ def facts(message: worker_service_pb2.WorkerHello) -> SessionFacts:
         labels=_labels(message.labels),
         commands=_commands(message.commands),
     )
+
+
+def _check_count(named: Sized, what: str) -> None:
+    if len(named) > NAMES_LIMIT:
+        raise Refusal(
+            "BAD_ARGUMENTS", f"the worker names {len(named)} {what}; {NAMES_LIMIT} are allowed: use several workers"
+        )
 
 
 def _labels(labels: Sequence[str]) -> tuple[str, ...]:
@@ -82,6 +96,7 @@ def _command(message: command_pb2.CommandInfo) -> CommandFacts:
 
 def subscription(queues: Sequence[str], weights: Sequence[int]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Check the queues that a worker serves, and their weights."""
+    _check_count(queues, "queues")
     for queue in queues:
         check_name(queue, "a queue name")
     if not weights:
@@ -113,6 +128,8 @@ def limit(message: limit_pb2.Limit) -> Limit:
 
 def held(message: worker_service_pb2.WorkerHello) -> tuple[tuple[bytes, int], ...]:
     """Check the attempts that a worker holds."""
+    if len(message.held) > HELD_LIMIT:
+        raise Refusal("MALFORMED", f"the worker holds {len(message.held)} attempts; {HELD_LIMIT} are allowed")
     if any(len(one.node) != GRAPH_ID_BYTES + 4 for one in message.held):
         raise Refusal("MALFORMED", "a held attempt names a node id that has not 16 bytes")
     return tuple((one.node, one.token) for one in message.held)

@@ -14,11 +14,11 @@ from grpcflow_coordinator.core.events import ItemsEmitted
 from grpcflow_coordinator.core.model import GRAPH_ID_BYTES, split_node
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
-from grpcflow_coordinator.outbox import Watchers
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_coordinator.rpc.lookup import Lookup
 from grpcflow_coordinator.streams import Stream
+from grpcflow_coordinator.watching import Watchers
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2 as pb
 from grpcflow_protos.v1 import value_pb2

@@ -36,13 +36,16 @@ class Questions:
         engine: where the sessions and the nodes are.
         desk: asks the workers.
         revoked: nodes that were revoked lately, with their users' own ids, the newest last.
+        crowd: the turns of those who ask.
     """
 
-    def __init__(self, engine: Engine, desk: ControlDesk, revoked: Sequence[tuple[bytes, int, str]]) -> None:
+    def __init__(
+        self, engine: Engine, desk: ControlDesk, revoked: Sequence[tuple[bytes, int, str]], crowd: Crowd
+    ) -> None:
         self._engine = engine
         self._desk = desk
         self._revoked = revoked
-        self._crowd = Crowd(is_busy=engine.is_busy)
+        self._crowd = crowd
 
     async def ask(self, request: _Request, client: str, *, control: bool) -> AsyncIterator[list[Answer]]:
         """Carry out one request; the answers come as the workers give them, those of one moment together.
@@ -139,8 +142,11 @@ def _check_arguments(data: bytes) -> None:
     """Refuse what is no JSON object.
 
     Raises:
-        Refusal: BAD_ARGUMENTS.
+        Refusal: BAD_ARGUMENTS, PAYLOAD_TOO_LARGE.
     """
+    if len(data) > limits.PAYLOAD_LIMIT:  # with what else a message to a worker has it would be more than one may be
+        told = f"the arguments have {len(data)} bytes; {limits.PAYLOAD_LIMIT} are allowed"
+        raise Refusal("PAYLOAD_TOO_LARGE", f"{told}: put the data where workers can read it")
     try:
         arguments = json.loads(data or b"{}")
     except (ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ from grpcflow_coordinator.core.ticks import BadTimes, Times, check, fire_time, n
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc import convert
+from grpcflow_coordinator.rpc.admission import admitted
 from grpcflow_coordinator.rpc.asking import check_room, done
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import graph_pb2, schedule_service_pb2_grpc
@@ -110,7 +111,8 @@ class ScheduleService(schedule_service_pb2_grpc.ScheduleServiceServicer):
             raise Refusal("BAD_SCHEDULE", f"{name}: what it submits has a task id of its own: each tick makes new ones")
         if any(one.HasField("eta") or one.HasField("expires_at") for one in message.templates):
             raise Refusal("BAD_SCHEDULE", f"{name}: a call has a fixed time: use countdown= and expires= in seconds")
-        chunk = convert.chunk(None, message, self._payload_limit, limits.NODE_LIMIT)
+        most = admitted(message, self._payload_limit, limits.NODE_LIMIT)
+        chunk = convert.chunk(None, message, *most)
         graph = Graph(chunk.graph, chunk.node_count, chunk.templates, 0, None, chunk.outcome)
         return graph, tuple(chunk.runs)
 
@@ -176,7 +178,7 @@ def _times(message: pb.Schedule) -> Times:
         times = Times("solar", event=event, time_zone=zone, jitter_ms=jitter)
         return replace(times, latitude=sun.latitude, longitude=sun.longitude)
     if which == "once":
-        moment = message.once.seconds * 1000 + message.once.nanos // 1_000_000
+        moment = convert.timestamp_ms(message.once, "the moment of a schedule")
         return Times("once", once_ms=moment, time_zone=zone, jitter_ms=jitter)
     raise BadTimes("it names no times: set crontab, interval, solar or once")
 

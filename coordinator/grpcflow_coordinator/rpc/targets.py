@@ -39,9 +39,9 @@ def chosen(
             BAD_ARGUMENTS for a pattern that cannot be used.
     """
     found = known = sorted(sessions, key=lambda session: session.name)
+    if max(len(request.destination), len(request.queues), len(request.labels)) > NAMES_LIMIT:
+        raise Refusal("BAD_ARGUMENTS", f"more than {NAMES_LIMIT} workers, queues or labels are named: use patterns")
     if request.destination:
-        if len(request.destination) > NAMES_LIMIT:
-            raise Refusal("BAD_ARGUMENTS", f"more than {NAMES_LIMIT} workers are named: use patterns or labels")
         found = _named(request.destination, known)
     if request.patterns:
         tests = [_compiled(pattern, regex=request.regex) for pattern in _few(request.patterns)]

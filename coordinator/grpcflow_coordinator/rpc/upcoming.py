@@ -16,10 +16,13 @@ from typing import Any, Final, NamedTuple
 
 from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.lines import Line
+from grpcflow_coordinator.core.loaded import Timer
 from grpcflow_coordinator.core.model import Graph, Run, Template, TimerKind, split_node, text_id
 from grpcflow_coordinator.core.ordering import NO_LIMIT
 from grpcflow_coordinator.core.presence import Session
+from grpcflow_coordinator.core.timers import is_of
 from grpcflow_coordinator.engine import Engine
+from grpcflow_protos import limits
 from grpcflow_protos.v1 import graph_pb2
 
 #: Records, or lines in memory, that are looked at before others have their turn.
@@ -146,22 +149,22 @@ class Upcoming:
             page = self._records.timers_behind(after, PIECE)
             for timer in page:
                 if timer.kind == TimerKind.READY:
-                    self._add_due(found, timer.due_ms, timer.node, timer.count)
+                    self._add_due(found, timer)
             if len(page) < PIECE or self._enough(found, sessions):
                 break
             after = page[-1].due_ms, page[-1].kind, page[-1].node
             await asyncio.sleep(0)
         return found
 
-    def _add_due(self, found: Places, due_ms: int, node: bytes, count: int) -> None:
-        graph_id, index = split_node(node)
+    def _add_due(self, found: Places, timer: Timer) -> None:
+        graph_id, index = split_node(timer.node)
         graph, run = self._records.graph(graph_id), self._records.run_of(graph_id, index)
-        if graph is None or run is None or run.is_join:
+        if graph is None or run is None or run.is_join or not is_of(timer, graph):
             return
         template = graph.templates[run.template]
         places = found.setdefault((template.queue, template.task), [])
-        room = min(count, self._limit - len(places))
-        places += [Place((due_ms, index + offset), graph_id, index + offset) for offset in range(max(room, 0))]
+        room = min(timer.count, self._limit - len(places))
+        places += [Place((timer.due_ms, index + offset), graph_id, index + offset) for offset in range(max(room, 0))]
 
     def _enough(self, found: Places, sessions: Sequence[Session]) -> bool:
         """Return whether there is as much for every session as it is told."""
@@ -209,10 +212,13 @@ class Upcoming:
 
     def _arguments(self, graph: Graph, run: Run, template: Template, index: int) -> tuple[Any, Any]:
         """Return the arguments as they were sent, where they are small and JSON; else how large they are."""
+        call = graph_pb2.Template.FromString(template.wire)
+        if call.sensitive:
+            return limits.HIDDEN, limits.HIDDEN
         payload = self._payload(graph, run, index)
         if payload is None:
             return "(not kept)", ""
-        kind = graph_pb2.Template.FromString(template.wire).content_type
+        kind = call.content_type
         if len(payload) > SHOWN_PAYLOAD or kind not in {"", "application/json"}:
             return f"({len(payload)} bytes)", ""
         try:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from grpcflow_coordinator.core.model import (
-    Attempt,
     EdgeMode,
     Failure,
     Graph,
@@ -16,11 +15,14 @@ from grpcflow_coordinator.core.model import (
     Progress,
     Run,
     Tally,
+    Template,
     node_id,
     split_node,
     text_id,
 )
 from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.rpc.running import Running
+from grpcflow_protos import limits
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 from grpcflow_protos.v1 import graph_service_pb2 as pb
 
@@ -29,19 +31,18 @@ SHOWN: Final = 10
 
 
 class Gallery:
-    """Looks at graphs for one request; what runs is looked up once.
+    """Looks at graphs.
 
     Args:
         engine: where they are.
+        running: what runs; None: nothing is told that has to do with it.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, running: Running | None = None) -> None:
         self._records = engine.committed
-        self._attempts: dict[bytes, Attempt] = {}
         self._sessions = engine.machine.cluster.sessions
-        for attempt in engine.machine.cluster.attempts.values():
-            self._attempts[node_id(attempt.graph, attempt.index)] = attempt
-        self._running = Counter(node[:12] for node in self._attempts)
+        self._attempts = {} if running is None else running.by_node()
+        self._running = Counter[bytes]() if running is None else running.by_graph()
 
     def summary(self, graph: Graph) -> pb.GraphSummary:
         """Return a graph in short."""
@@ -66,6 +67,24 @@ class Gallery:
             message.state = value_pb2.STATE_STARTED if begun else value_pb2.STATE_PENDING
         if graph.attachment is not None:
             message.attached_to = self.text(*split_node(graph.attachment.node))
+        return message
+
+    def summary_of_one(self, graph: Graph, run: pb.RunView, task: str) -> pb.GraphSummary:
+        """Return one of many independent calls in short, by the view of its run of one."""
+        outcome = self._records.outcome(graph.id, run.first)
+        message = pb.GraphSummary(
+            graph=graph.id,
+            id=text_id(graph.id, run.first),
+            tally=run.tally,
+            created_at_ms=graph.created_ms,
+            settled_at_ms=0 if outcome is None else outcome.settled_ms,
+            task=task,
+            templates=1,
+            ended=outcome is not None,
+            cancelled=outcome is not None and outcome.state is NodeState.REVOKED,
+        )
+        begun = value_pb2.STATE_STARTED if run.tally.running else value_pb2.STATE_PENDING
+        message.state = begun if outcome is None else int(outcome.state)  # type: ignore[assignment]
         return message
 
     def text(self, graph: bytes, index: int) -> str:
@@ -178,6 +197,18 @@ def _tally(nodes: int, tally: Tally, running: int) -> pb.Tally:
         ignored=tally.ignored,
         rejected=tally.rejected,
     )
+
+
+def told_failure(failure: Failure, template: Template | None) -> str:
+    """Return a failure in one line, for events: of a call whose arguments are hidden without its message.
+
+    Args:
+        failure: the failure.
+        template: of the call that failed; None: it is a join.
+    """
+    if template is None or not graph_pb2.Template.FromString(template.wire).sensitive:
+        return shown_failure(failure)
+    return f"{failure.type_name}: {limits.HIDDEN}" if failure.type_name else limits.HIDDEN
 
 
 def shown_failure(failure: Failure) -> str:

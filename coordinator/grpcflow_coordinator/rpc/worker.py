@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from grpcflow_coordinator import values
 from grpcflow_coordinator.core.events import Raised, Report, StreamBroke, WorkerArrived, WorkerSpoke
 from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.loads import Loads
+from grpcflow_coordinator.pulse import Pulse
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.rpc import hello as worker_hello
+from grpcflow_coordinator.rpc.admission import check_queues
 from grpcflow_coordinator.rpc.client import common_revision
 from grpcflow_coordinator.rpc.desk import ControlDesk
 from grpcflow_coordinator.streams import WorkerStream
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import worker_service_pb2, worker_service_pb2_grpc
+from grpcflow_protos.wire_parts import with_parts
 
-#: Most attempts that one worker may hold.
-CAPACITY_LIMIT = 100_000
+#: Most attempts that one worker may hold, and replies that it may give at once.
+CAPACITY_LIMIT = worker_hello.HELD_LIMIT
+
+#: Answers and orders that wait for a worker, above which it is held for one that never reads.
+UNREAD = 2 * CAPACITY_LIMIT
+
+#: Events in the inbox from which on each worker is read only when what it said before was taken.
+CROWDED = 512
+
+#: Fields of a message that this file answers itself.
+_ANSWERED_HERE: Final = frozenset(
+    worker_service_pb2.WorkRequest.DESCRIPTOR.fields_by_name[name].number for name in ("load", "replies")
+)
+
+
+def _is_sign_of_life(message: worker_service_pb2.WorkRequest) -> bool:
+    """Return whether the core needs to know of a message only that it came."""
+    return not message.sequence and all(field.number in _ANSWERED_HERE for field, _ in message.ListFields())
 
 
 class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
@@ -32,7 +51,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._engine = engine
         self._desk = desk
         self._loads = loads
-        self._payload_limit, self._heartbeat = payload_limit, heartbeat
+        self._payload_limit = payload_limit
+        self._pulse = Pulse(heartbeat)
 
     async def Work(
         self, request_iterator: AsyncIterator[worker_service_pb2.WorkRequest], context: Any
@@ -43,12 +63,13 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             raise Refusal("HELLO_EXPECTED", "the first message of a work stream holds a hello")
         stream = self._arrive(first.hello)
         reader = asyncio.create_task(self._read(stream, request_iterator))
-        stream.beat(self._heartbeat)
+        self._pulse.add(stream)
         try:
             while True:
-                message = stream.take()
+                parts: list[bytes] = []
+                message = stream.take(parts)
                 if message is not None:
-                    yield message
+                    yield with_parts(message, parts)
                 elif stream.closing is not None:
                     raise Refusal(*stream.closing)
                 elif reader.done():
@@ -57,7 +78,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 else:
                     await stream.wait()
         finally:
-            stream.end()
+            self._pulse.remove(stream)
             reader.cancel()
             self._desk.stream_ended(stream)
             self._loads.forget(stream, stream.name)
@@ -79,6 +100,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 
     def _arrive(self, hello: worker_service_pb2.WorkerHello) -> WorkerStream:
         facts = worker_hello.facts(hello)
+        check_queues(facts.queues)
         stream = WorkerStream(self._engine, facts.name, self._payload_limit)
         stream.revision = common_revision(hello.revision)
         stream.features = sorted(set(hello.features) & set(limits.FEATURES))
@@ -92,11 +114,19 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             async for message in requests:
                 if message.HasField("hello"):
                     raise Refusal("HELLO_EXPECTED", "a work stream has one hello, in its first message")
+                if len(message.replies) > CAPACITY_LIMIT:
+                    raise Refusal("MALFORMED", f"{len(message.replies)} replies come in one message: send fewer")
                 for reply in message.replies:
                     self._desk.answered(stream, reply)
                 if message.HasField("load") and id(stream) in self._engine.machine.cluster.by_stream:
                     self._loads.hear(stream, stream.name, message.load)
+                if _is_sign_of_life(message) and self._engine.hear(stream):
+                    continue  # most messages of a cluster that rests are such
                 self._engine.post(self._spoke(stream, message))
+                if len(stream.superseded) + len(stream.stops) > UNREAD:
+                    raise Refusal("MALFORMED", "the worker speaks and does not read what it is told: it must be mended")
+                if self._engine.posted - self._engine.stepped > CROWDED:
+                    await self._engine.flushed()  # one who floods has one message in the inbox, and waits
                 if message.goodbye:
                     await stream.acknowledged_up_to(message.sequence)
                     return
@@ -107,6 +137,9 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         tokens, values = list(message.values.tokens), list(message.values.values)
         if len(tokens) != len(values):
             raise Refusal("MALFORMED", f"{len(tokens)} tokens come with {len(values)} values: send one for each")
+        if len(tokens) + len(message.reports) > CAPACITY_LIMIT:
+            told = f"{len(tokens) + len(message.reports)} reports come in one message"
+            raise Refusal("MALFORMED", f"{told}; a worker holds at most {CAPACITY_LIMIT} attempts: report these")
         reports: list[Report] = [convert.report(report, self._payload_limit) for report in message.reports]
         if values and max(map(len, values)) > self._payload_limit:
             tokens, values, large = self._split_large(tokens, values)
@@ -115,6 +148,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         weights: tuple[int, ...] = ()
         if message.subscription_changed:
             queues, weights = worker_hello.subscription(message.queues, message.weights)
+            check_queues(queues)
         capacity = message.capacity_plus_one - 1 if message.capacity_plus_one else None
         return WorkerSpoke(
             stream=stream,
