@@ -19,11 +19,16 @@ import click
 import setproctitle
 
 from grpcflow.errors import ImproperlyConfigured
+from grpcflow_protos.first_process import step_aside
+from grpcflow_protos.freed_memory import keep_freed_memory
+from grpcflow_protos.service_manager import ServiceManager
 from grpcflow_worker import reloading
 from grpcflow_worker.celery_options import OPTIONS_ELSEWHERE
 from grpcflow_worker.config import LOG_LEVELS, POOLS, WorkerConfig, build_config
+from grpcflow_worker.credential_options import credential_options, take_credentials
 from grpcflow_worker.lines import LogOptions
 from grpcflow_worker.logs import set_up_log, set_up_plain_log
+from grpcflow_worker.metrics_options import metrics_options, take_metrics
 from grpcflow_worker.pidfile import PidFileError, pid_file
 from grpcflow_worker.pool_options import build_pool_options, pool_options
 from grpcflow_worker.reloading import check_library
@@ -113,6 +118,8 @@ def _concurrency(_context: click.Context, _parameter: click.Parameter, value: st
 )
 @pool_options
 @service_options
+@metrics_options
+@credential_options
 @click.option("--workdir", metavar="FOLDER", help="Change to this folder first.")
 @click.option(
     "--threads", type=int, metavar="N", help="asyncio: threads for tasks that are not async def.  [default: 8]"
@@ -175,10 +182,12 @@ def _enter(folder: str | None) -> None:
 
 def _read(app: str | None, options: dict[str, Any]) -> WorkerConfig:
     """Turn the options of the command line into a checked config."""
+    credentials, metrics = take_credentials(options, os.environ), take_metrics(options)
     service = {name: options.pop(name) for name in SERVICE_NAMES}
     children = {name: options.pop(name) for name in POOL_NAMES}
     options["log_level"] = options.pop("loglevel")
     config = build_config(app=app, **options, children=build_pool_options(pool=options["pool"], **children))
+    config = replace(config, credentials=credentials, metrics=metrics)
     if service["reload"]:
         check_library()
     return replace(config, service=build_service_options(config.name, **service))
@@ -190,7 +199,8 @@ def log_options(config: WorkerConfig) -> LogOptions:
     Args:
         config: what it is told.
     """
-    return LogOptions(config.log_level, config.name, config.service.log_file, config.service.color)
+    service = config.service
+    return LogOptions(config.log_level, config.name, service.log_file, service.color, service.as_json)
 
 
 def run(config: WorkerConfig, app: str | None) -> int:
@@ -203,6 +213,7 @@ def run(config: WorkerConfig, app: str | None) -> int:
     # Late, so that --help and a wrong option need not wait for gRPC.
     from grpcflow_worker.executor import ExecutorError, ExecutorSettings
     from grpcflow_worker.executors import create
+    from grpcflow_worker.pulse import told_to
     from grpcflow_worker.supervisor import Supervisor
 
     settings = ExecutorSettings(
@@ -221,6 +232,7 @@ def run(config: WorkerConfig, app: str | None) -> int:
         autoscale_keepalive=config.children.autoscale_keepalive,
         log_file=config.service.log_file,
         log_color=config.service.color,
+        log_json=config.service.as_json,
     )
 
     changed = partial(reloading.changed, Path.cwd()) if config.service.reload else None
@@ -229,9 +241,16 @@ def run(config: WorkerConfig, app: str | None) -> int:
     told = partial(set_up_plain_log, log_options(config)) if config.pool == "prefork" else None
 
     async def work() -> tuple[int, bool]:
-        executor = create(config.pool, settings)
-        supervisor = Supervisor(config, executor, changed=changed, told=told, show=setproctitle.setproctitle)
-        return await supervisor.run(), supervisor.leaving.restarts
+        options: dict[str, Any] = {"changed": changed, "told": told, "show": setproctitle.setproctitle}
+        with contextlib.ExitStack() as telling:
+            if config.metrics is None:
+                supervisor = Supervisor(config, create(config.pool, settings), **options)
+            else:
+                from grpcflow_worker.metrics.endpoint import metered
+
+                supervisor = telling.enter_context(metered(config, config.metrics, settings, **options))
+            async with told_to(ServiceManager(), supervisor):
+                return await supervisor.run(), supervisor.leaving.restarts
 
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -264,6 +283,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments without the program's name; None: those of this process.
     """
+    if argv is None:  # the process is ours
+        step_aside()
+        keep_freed_memory()
     try:
         outcome = command.main(args=None if argv is None else list(argv), standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from grpcflow.context import Context
+    from grpcflow.spans import OpenSpan
     from grpcflow.task import Task
 
 
@@ -130,6 +131,8 @@ class OpenBatch:
             self._members += [_Member(bound, offset) for offset in range(len(run.payloads))]
         #: Those that the function is called for, each with how many calls it makes of it.
         self._open: list[tuple[_Member, int]] = []
+        #: Of the function, where it is traced and runs.
+        self._span: OpenSpan | None = None
 
     def open(self) -> list[BatchCall]:
         """Read and announce the members; returns the calls for the function, which is called where it has `begun`."""
@@ -144,6 +147,10 @@ class OpenBatch:
         if self.begun:
             # The function's own `self.request` is that of the first call.
             self._task.push_request(self.first)
+            spans = self._task.app._spans
+            if spans is not None:
+                lives = [member.life for member, _ in self._open]
+                self._span = spans.begin_batch(self._task, [life.span for life in lives if life and life.span])
         return calls
 
     @property
@@ -166,6 +173,8 @@ class OpenBatch:
             error: what it raised; None: nothing.
         """
         begun = self.begun
+        if self._span is not None:
+            self._span.end(_state(error), error)
         self._settle_open(returned, error)
         if begun:
             self._task.pop_request()
@@ -224,6 +233,14 @@ class BatchRun:
             except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the calls, not the process
                 raised = error
         return packed(token, batch.settle(returned, raised))
+
+
+def _state(error: BaseException | None) -> str:
+    """The state that the function of a batch came to."""
+    if error is None:
+        return "SUCCESS"
+    steering = {errors.Retry: "RETRY", errors.Ignore: "IGNORED", errors.Reject: "REJECTED"}
+    return next((state for kind, state in steering.items() if isinstance(error, kind)), "FAILURE")
 
 
 def members_of(run: CallRun, offset: int) -> list[CallRun]:

@@ -304,6 +304,7 @@ def _shared_call(runs: Sequence[CallRun]) -> Call:
         headers=b"",
         ignore_result=False,
         track_started=any(call.track_started for call in calls),
+        sensitive=any(call.sensitive for call in calls),
         acks_early=any(call.acks_early for call in calls),
         time_limit=min((call.time_limit for call in calls if call.time_limit), default=None),
         soft_time_limit=min((call.soft_time_limit for call in calls if call.soft_time_limit), default=None),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, TypedDict, Unpack, cast, get_args
 
 from grpcflow_worker.celery_options import POOLS_ELSEWHERE
+from grpcflow_worker.metrics_options import MetricsOptions
 from grpcflow_worker.names import expand_name
 from grpcflow_worker.places import too_many
 from grpcflow_worker.pool_options import PoolOptions
@@ -71,6 +72,8 @@ class WorkerConfig:
         blocked_after: seconds after which a task that blocks its event loop is named in a warning; 0: never.
         children: what it is told of its child processes.
         service: what it is told of its surroundings.
+        metrics: where it tells metrics, and to whom; None: nowhere, and nothing is counted.
+        credentials: settings of certificates and token that it was told; see `grpcflow.credentials`.
     """
 
     app: str | None
@@ -89,6 +92,8 @@ class WorkerConfig:
     blocked_after: float = DEFAULT_BLOCKED_AFTER
     children: PoolOptions = field(default_factory=PoolOptions)
     service: ServiceOptions = field(default_factory=ServiceOptions)
+    metrics: MetricsOptions | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
 
 class Options(TypedDict, total=False):

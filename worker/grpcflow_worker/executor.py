@@ -46,6 +46,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
         time_limit: seconds after which its process is killed and the attempt fails; None: no limit.
         soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised in it; None: no limit.
         replaced_nesting: how many replacements lie above it.
+        sensitive: True: nobody is to be shown its arguments.
+        apart: True: its calls were only sent together, and each is the root of its own work.
     """
 
     task: str
@@ -64,6 +66,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     time_limit: float | None = None
     soft_time_limit: float | None = None
     replaced_nesting: int = 0
+    apart: bool = False
+    sensitive: bool = False
 
 
 class CallRun(msgspec.Struct):
@@ -86,6 +90,7 @@ class CallRun(msgspec.Struct):
         inputs_apart: True: the inputs are still with the coordinator; no executor is given such a run.
         batch: number of the batch that the attempts belong to; 0: each runs by itself. An executor is given a batch as
             one attempt with this token, whose payload holds the members; see `batches`.
+        after: token of the node's last attempt whose end was reported; 0: none was.
     """
 
     call: Call
@@ -103,6 +108,7 @@ class CallRun(msgspec.Struct):
     in_chord: bool = False
     inputs_apart: bool = False
     batch: int = 0
+    after: int = 0
 
     def part(self, start: int, stop: int) -> "CallRun":
         """The attempts from `start` up to, not including, `stop`, as a run of their own."""
@@ -124,6 +130,7 @@ class CallRun(msgspec.Struct):
             in_chord=self.in_chord,
             inputs_apart=self.inputs_apart,
             batch=self.batch,
+            after=self.after,
         )
 
 
@@ -206,6 +213,7 @@ class ExecutorSettings(msgspec.Struct):
         log_level: name of the log level where the app is; "": the log is left as it is.
         log_file: path of the log, with ``%`` letters; "": standard error.
         log_color: True or False: its lines are coloured or not; None: as the app says, or where it is a terminal.
+        log_json: True: its lines are JSON objects.
         threads: asyncio only: threads for tasks that are not `async def`, at most the concurrency.
         blocked_after: asyncio only: seconds after which a task that blocks the event loop is named in a warning; 0:
             never.
@@ -217,6 +225,8 @@ class ExecutorSettings(msgspec.Struct):
             always as many as the concurrency.
         autoscale_keepalive: seconds without work after which a child that autoscale made may go; None: as the app's
             worker_autoscale_keepalive says.
+        ran: called on the event loop when so many runs of a task have taken so many seconds together; None: nobody
+            wants to know.
     """
 
     app: str | None = None
@@ -230,12 +240,14 @@ class ExecutorSettings(msgspec.Struct):
     log_level: str = ""
     log_file: str = ""
     log_color: bool | None = None
+    log_json: bool = False
     threads: int = 8
     blocked_after: float = 0.1
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     autoscale: tuple[int, int] | None = None
     autoscale_keepalive: float | None = None
+    ran: Callable[[str, int, float], None] | None = None
 
 
 class Listener(Protocol):

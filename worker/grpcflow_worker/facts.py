@@ -21,6 +21,7 @@ _TOLD: Final = (
     "default_retry_delay",
     "ignore_result",
     "track_started",
+    "sensitive",
     "acks_late",
     "time_limit",
     "soft_time_limit",

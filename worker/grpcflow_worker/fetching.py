@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 import msgspec
 
+from grpcflow.channels import PLAIN, Door
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_protos.v1 import worker_service_pb2_grpc as pb_grpc
@@ -49,9 +50,11 @@ _log = logging.getLogger("grpcflow.worker")
 Fetch = Callable[[str, pb.InputsRequest], AsyncGenerator[pb.InputsResponse, None]]
 
 
-async def fetch_inputs(address: str, request: pb.InputsRequest) -> AsyncGenerator[pb.InputsResponse, None]:
+async def fetch_inputs(
+    address: str, request: pb.InputsRequest, door: Door = PLAIN
+) -> AsyncGenerator[pb.InputsResponse, None]:
     """Ask ``HOST:PORT`` for inputs, over a channel of its own so that large ones hold up nothing else."""
-    channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    channel: grpc.aio.Channel = door.open_on_loop(address, CHANNEL_OPTIONS)
     try:
         async for response in pb_grpc.WorkerServiceStub(channel).Inputs(request):
             yield response

@@ -70,7 +70,9 @@ def after_modules(app: Grpcflow, preload: Preload, *, first: bool) -> None:
     facts = WorkerFacts(preload.hostname, app, preload.concurrency)
     if first:
         tell(signals.worker_init, facts)
-    options = LogOptions(preload.log_level, preload.hostname, preload.log_file, preload.log_color)
+    options = LogOptions(
+        preload.log_level, preload.hostname, preload.log_file, preload.log_color, as_json=preload.log_json
+    )
     set_up_app_log(options, app.conf.as_dict())
     if first:
         tell(signals.celeryd_after_setup, preload.hostname, instance=facts, conf=app.conf)

@@ -14,6 +14,7 @@ from typing import Final
 
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import value_pb2
+from grpcflow_protos.wire_parts import varint
 
 #: Keys of the two fields of a list on the wire: number of the field, and that its length comes first.
 _LIST_KEY: Final = bytes([value_pb2.Value.LIST_FIELD_NUMBER << 3 | 2])
@@ -87,7 +88,7 @@ class Assembly:
             raise BrokenParts(f"a part of the inputs is of the unknown kind {part.kind}; use a newer worker")
         data = value.SerializeToString()
         if self._open:
-            self._push(_MEMBER_KEY + _varint(len(data)))
+            self._push(_MEMBER_KEY + varint(len(data)))
         self._push(data)
         self._ended()
 
@@ -95,10 +96,10 @@ class Assembly:
         if not self._open:
             raise BrokenParts("a list among the inputs ends that did not begin")
         place, before = self._open.pop()
-        header = _LIST_KEY + _varint(self._size - before)
+        header = _LIST_KEY + varint(self._size - before)
         if self._open:
             whole = self._size - before + len(header)
-            header = _MEMBER_KEY + _varint(whole) + header
+            header = _MEMBER_KEY + varint(whole) + header
         self._chunks[place] = header
         self._write(b"]", begins=False)
         self._size += len(header)
@@ -129,13 +130,3 @@ class Assembly:
         if begins and written and written[-1] != b"[":
             written.append(b",")
         written.append(text)
-
-
-def _varint(number: int) -> bytes:
-    """A length as the wire has it: seven bits a byte, lowest first, the high bit where more follow."""
-    groups = bytearray()
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    groups.append(number)
-    return bytes(groups)

@@ -92,7 +92,7 @@ class Invoker:
         overriding = self._overriding.get(task.name)
         if overriding is None:
             overriding = self._overriding[task.name] = overrides(task)
-        return overriding or is_heard()
+        return overriding or self.app._spans is not None or is_heard()
 
     def _unregistered(self, run: CallRun, offset: int) -> Ended:
         name = run.call.task

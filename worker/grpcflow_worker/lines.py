@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from grpcflow import state
 from grpcflow.log import TaskFormatter
+from grpcflow_protos.log_lines import JsonLines
 from grpcflow_worker.names import expand
 from grpcflow_worker.printed import PRINTED_BY, Printed
 
@@ -36,12 +37,14 @@ class LogOptions:
         worker: the worker's name, for each line and for the name of the file.
         file: path of the file, with ``%n %h %d %p %i %I``; "": standard error.
         color: True or False: lines are coloured or not; None: as the app says, or where they go to a terminal.
+        as_json: True: each line is a JSON object.
     """
 
     level: str
     worker: str
     file: str = ""
     color: bool | None = None
+    as_json: bool = False
 
     @property
     def by_child(self) -> bool:
@@ -119,6 +122,49 @@ class LineFormatter(TaskFormatter):
             return owner is not None
         ours = record.name.partition(".")[0] == "grpcflow"
         return not ours and not self._plain_chosen and state.current_request() is not None
+
+
+class JsonLineFormatter(JsonLines):
+    """Formats a line as a JSON object, with the worker's name and, of a task, the task's name and id.
+
+    Args:
+        options: gives the worker's name.
+    """
+
+    def __init__(self, options: LogOptions) -> None:
+        super().__init__(service="worker", worker=options.worker)
+
+    def more(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return what else the line tells.
+
+        Args:
+            record: the record.
+        """
+        found = super().more(record)
+        owner = found.pop(PRINTED_BY, None)
+        request = state.current_request()
+        if owner is None and request is not None:
+            owner = (request.task or "", request.id or "")
+            if request._trace is not None:
+                found = dict(zip(("trace_id", "span_id"), request._trace, strict=True)) | found
+        if owner is not None:
+            found["task_name"], found["task_id"] = owner
+        if LineFormatter.index:
+            found["child"] = LineFormatter.index
+        return found
+
+
+def formatter_of(
+    options: LogOptions, settings: Mapping[str, Any], *, of_tasks: bool = False
+) -> LineFormatter | JsonLineFormatter:
+    """Make what writes lines as the options and the app's settings want them.
+
+    Args:
+        options: what is logged and where.
+        settings: the app's, by name; those of formats say nothing where lines are JSON.
+        of_tasks: True: for the loggers of tasks only.
+    """
+    return JsonLineFormatter(options) if options.as_json else LineFormatter(options, settings, of_tasks=of_tasks)
 
 
 def our_handlers(logger: logging.Logger) -> list[logging.Handler]:

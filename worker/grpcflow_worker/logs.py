@@ -12,7 +12,14 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from grpcflow_worker.lines import LineFormatter, LogOptions, file_handler, our_handlers, stream_handler
+from grpcflow_worker.lines import (
+    LineFormatter,
+    LogOptions,
+    file_handler,
+    formatter_of,
+    our_handlers,
+    stream_handler,
+)
 from grpcflow_worker.printed import Printed, redirect
 
 if TYPE_CHECKING:
@@ -43,7 +50,7 @@ def set_up_log(options: LogOptions) -> None:
     """
     ours = logging.getLogger(_OURS)
     if not our_handlers(ours) and not our_handlers(logging.getLogger()):
-        ours.addHandler(_handler(options, LineFormatter(options, {})))
+        ours.addHandler(_handler(options, formatter_of(options, {})))
         ours.propagate = False
     _set_levels(options.level)
 
@@ -86,7 +93,7 @@ def set_up_app_log(options: LogOptions, settings: Mapping[str, Any]) -> None:
         return
     _take_root(options, settings)
     _set_levels(options.level)
-    _take(tasks, _handler(options, task_line, settings))
+    _take(tasks, _handler(options, formatter_of(options, settings, of_tasks=True), settings))
     tasks.setLevel(options.level)
     tasks.propagate = False
     tell(signals.after_setup_logger, None, logger=root, **arguments)
@@ -140,7 +147,7 @@ def _take_root(options: LogOptions, settings: Mapping[str, Any]) -> None:
         for handler in list(root.handlers):
             root.removeHandler(handler)
     if not root.handlers or our_handlers(root):
-        _take(root, _handler(options, LineFormatter(options, settings), settings))
+        _take(root, _handler(options, formatter_of(options, settings), settings))
     _remove(ours)
     ours.propagate = True
 
@@ -153,10 +160,11 @@ def _leave_to_the_user(*loggers: logging.Logger) -> None:
 
 
 def _handler(
-    options: LogOptions, formatter: LineFormatter, settings: Mapping[str, Any] | None = None
+    options: LogOptions, formatter: logging.Formatter, settings: Mapping[str, Any] | None = None
 ) -> logging.Handler:
     handler = file_handler(options, LineFormatter.index) if options.file else stream_handler(options)
-    formatter.use_color = options.colors(settings or {})
+    if isinstance(formatter, LineFormatter):
+        formatter.use_color = options.colors(settings or {})
     handler.setFormatter(formatter)
     return handler
 

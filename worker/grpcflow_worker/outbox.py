@@ -14,12 +14,17 @@ from typing import Final
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
+from grpcflow_protos.wire_parts import nested
 
 #: How an attempt ended: a plain JSON value, or anything else as a report.
 Entry = tuple[int, bytes | pb.Report]
 
 #: Bytes that one entry costs beside its value: the token and the framing of both columns.
 _OVERHEAD: Final = 16
+
+#: A value of so many bytes is sent without a message being made of it.
+_LARGE: Final = 64 * 1024
+_VALUES: Final = pb.ReportedValues.VALUES_FIELD_NUMBER
 
 #: Most ends in one message; the coordinator handles a message as one event.
 MOST_ENTRIES: Final = 4000
@@ -77,8 +82,13 @@ class Outbox:
         if said:
             self._said.add(progress.token)
 
-    def fill(self, message: pb.WorkRequest) -> None:
-        """Move what fits (``BATCH_BYTES``, and always one) into a message whose ``sequence`` is set."""
+    def fill(self, message: pb.WorkRequest, parts: list[bytes] | None = None) -> None:
+        """Move what fits (``BATCH_BYTES``, and always one) into a message whose ``sequence`` is set.
+
+        Args:
+            message: The message.
+            parts: Where a large plain value goes instead, encoded; None: into the message, as others.
+        """
         entries: list[Entry] = []
         tokens: list[int] = []
         values: list[bytes] = []
@@ -105,7 +115,10 @@ class Outbox:
                 values.append(outcome)
             else:
                 message.reports.append(outcome)
-        if tokens:
+        if parts is not None and len(values) == 1 and len(values[0]) >= _LARGE:
+            head = pb.ReportedValues(tokens=tokens)
+            parts += nested(pb.WorkRequest.VALUES_FIELD_NUMBER, head.SerializeToString(), _VALUES, values)
+        elif tokens:
             message.values.tokens.extend(tokens)
             message.values.values.extend(values)
         if entries:

@@ -56,7 +56,7 @@ def request_maker(
     graph, first, token, root_id = run.graph, run.first, run.token, run.call.root_id
     own_id, group, group_index = run.id, run.group, run.group_index
     # Where the submission says nothing, the root is the first call of the graph; only that one may have an own id then.
-    if not root_id:
+    if not root_id and not run.call.apart:
         root_id = own_id if own_id and first == 0 else f"{prefix}{0:08x}"
 
     def make(offset: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Context:
@@ -66,7 +66,7 @@ def request_maker(
         fields["id"] = node
         fields["args"] = args
         fields["kwargs"] = kwargs
-        fields["root_id"] = root_id
+        fields["root_id"] = root_id or node
         fields["_node"] = graph + index.to_bytes(4, "big")
         fields["_token"] = token + offset
         if group:
@@ -85,6 +85,7 @@ def _shared(run: CallRun, headers: Mapping[str, Any], hostname: str) -> dict[str
         "losses": run.losses,
         "hostname": hostname,
         "ignore_result": call.ignore_result,
+        "sensitive": call.sensitive,
         "called_directly": False,
         "delivery_info": {
             "exchange": "",
@@ -94,6 +95,8 @@ def _shared(run: CallRun, headers: Mapping[str, Any], hostname: str) -> dict[str
             "redelivered": run.losses > 0,
         },
     }
+    if run.after:
+        fields["_after"] = run.after
     if call.parent_id:
         fields["parent_id"] = call.parent_id
     if call.eta is not None:
@@ -111,8 +114,11 @@ def _shared(run: CallRun, headers: Mapping[str, Any], hostname: str) -> dict[str
         if run.in_chord:
             fields["chord"] = fields["group"]
     if headers:
-        fields["headers"] = {name: value for name, value in headers.items() if name not in RESERVED_HEADERS}
-        for name in ("stamps", "shadow", "origin", "reply_to"):
-            if headers.get(name):
-                fields[name] = headers[name]
+        fields |= _from_headers(headers)
+    return fields
+
+
+def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: headers[name] for name in ("stamps", "shadow", "origin", "reply_to") if headers.get(name)}
+    fields["headers"] = {name: value for name, value in headers.items() if name not in RESERVED_HEADERS}
     return fields

@@ -14,6 +14,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from grpcflow.channels import PLAIN, Door
 from grpcflow_protos.v1 import schedule_service_pb2 as pb
 from grpcflow_protos.v1 import schedule_service_pb2_grpc as pb_grpc
 from grpcflow_worker.stream import CHANNEL_OPTIONS, Timing
@@ -43,13 +44,15 @@ _log = logging.getLogger("grpcflow.worker")
 Put = Callable[[str, pb.PutSchedulesRequest], Awaitable[pb.PutSchedulesResponse]]
 
 
-async def put_schedules(address: str, request: pb.PutSchedulesRequest) -> pb.PutSchedulesResponse:
+async def put_schedules(address: str, request: pb.PutSchedulesRequest, door: Door = PLAIN) -> pb.PutSchedulesResponse:
     """Ask ``HOST:PORT`` to put schedules, over a channel of its own."""
-    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-        answer: pb.PutSchedulesResponse = await pb_grpc.ScheduleServiceStub(channel).PutSchedules(
-            request, timeout=ANSWER
-        )
+    channel = door.open_on_loop(address, CHANNEL_OPTIONS)
+    try:
+        stub: Any = pb_grpc.ScheduleServiceStub(channel)
+        answer: pb.PutSchedulesResponse = await stub.PutSchedules(request, timeout=ANSWER)
         return answer
+    finally:
+        await channel.close(None)
 
 
 async def put_declared(

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from grpcflow_protos.log_lines import LOG_FORMATS
 from grpcflow_worker.names import expand
 from grpcflow_worker.subscription import ConfigError, parse_names
 
@@ -28,6 +29,7 @@ class ServiceOptions:
     Attributes:
         log_file: path of the log, with ``%n %h %d %p %i %I``; "": standard error.
         color: False: no colours in the log; None: as the app says, or where it goes to a terminal.
+        as_json: True: each line of the log is a JSON object.
         quiet: True: nothing is said of the start.
         pid_file: path of the file that holds the process id; "": none.
         reload: True: the worker starts anew when a source file changes.
@@ -38,6 +40,7 @@ class ServiceOptions:
 
     log_file: str = ""
     color: bool | None = None
+    as_json: bool = False
     quiet: bool = False
     pid_file: str = ""
     reload: bool = False
@@ -49,6 +52,13 @@ class ServiceOptions:
 #: The options of the command line, which are named as the parameters of `build_service_options`.
 _OPTIONS: Final = (
     click.option("-f", "--logfile", metavar="PATH", help="Log to a file; %n name, %i child process, %I with a dash."),
+    click.option(
+        "--log-format",
+        type=click.Choice(LOG_FORMATS, case_sensitive=False),
+        default="text",
+        show_default=True,
+        help="json: one object a line.",
+    ),
     click.option("--no-color", "-C", is_flag=True, help="No colours in the log."),
     click.option("--quiet", "-q", is_flag=True, help="Say nothing of the start."),
     click.option("--pidfile", metavar="PATH", help="Hold this file, with the process id, while it runs."),
@@ -65,7 +75,10 @@ _OPTIONS: Final = (
 )
 
 #: The names of those parameters.
-NAMES: Final = ("logfile", "no_color", "quiet", "pidfile", "reload", "drain_timeout", "label", "heartbeat_interval")
+NAMES: Final = (
+    *("logfile", "log_format", "no_color", "quiet", "pidfile", "reload"),
+    *("drain_timeout", "label", "heartbeat_interval"),
+)
 
 
 def service_options(command: F) -> F:
@@ -79,6 +92,7 @@ def build_service_options(
     worker: str,
     *,
     logfile: str | None = None,
+    log_format: str = "text",
     no_color: bool = False,
     quiet: bool = False,
     pidfile: str | None = None,
@@ -92,6 +106,7 @@ def build_service_options(
     Args:
         worker: the worker's name.
         logfile: path with ``%n %h %d %p %i %I``; None: standard error.
+        log_format: text, or json for lines that are JSON objects.
         no_color: True: no colours, wherever the log goes.
         quiet: True: nothing is said of the start.
         pidfile: path with the same letters; None: no such file.
@@ -113,6 +128,7 @@ def build_service_options(
     return ServiceOptions(
         log_file=logfile or "",
         color=False if no_color else None,
+        as_json=log_format == "json",
         quiet=quiet,
         pid_file=expand(pidfile, worker) if pidfile else "",
         reload=reload,

@@ -404,8 +404,8 @@ class Session:
         self._beat = True
         self._drain_beats += self._drain_sequence is not None
 
-    def next_message(self) -> pb.WorkRequest | None:
-        """The next message to send, or None where there is nothing to say now.
+    def next_message(self, parts: list[bytes] | None = None) -> pb.WorkRequest | None:
+        """The next message to send, or None where there is nothing to say now; with `parts` as in `Outbox.fill`.
 
         What it holds counts as sent; call it only when the message can be written.
         """
@@ -414,7 +414,7 @@ class Session:
         if self._replies:
             return self._next_replies()
         message = pb.WorkRequest(sequence=self._sequence + 1)
-        said = self._fill_ends(message)
+        said = self._fill_ends(message, parts)
         said |= self._fill_changes(message)
         if not said and self._may_leave():
             message.goodbye = said = True
@@ -422,6 +422,9 @@ class Session:
         if not said and not self._beat:
             return None
         self._beat = False
+        if not said:
+            self._unnumbered += 1
+            return pb.WorkRequest()  # without a number: nobody need acknowledge a sign of life
         self._sequence += 1
         return message
 
@@ -455,14 +458,14 @@ class Session:
             message.replies.append(reply)
         return message
 
-    def _fill_ends(self, message: pb.WorkRequest) -> bool:
+    def _fill_ends(self, message: pb.WorkRequest, parts: list[bytes] | None) -> bool:
         starts = [token for token in self._starts_to_tell if token in self._open]
         self._starts_to_tell.clear()
         message.reports.extend(pb.Report(token=token, started=pb.Started()) for token in starts)
         if self._progress.fill(message) and message.ByteSize() > limits.BATCH_BYTES // 2:
             return True  # beside an end of the largest size it could outgrow the transport
         said = bool(message.reports) or self._outbox.has_waiting
-        self._outbox.fill(message)
+        self._outbox.fill(message, parts)
         return said
 
     def _fill_changes(self, message: pb.WorkRequest) -> bool:

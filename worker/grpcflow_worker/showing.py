@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from grpcflow_protos import limits
 from grpcflow_worker.executor import CallRun
 
 #: Largest payload in bytes that is decoded to be shown; of a larger one only the size is.
@@ -25,6 +26,8 @@ def show_call(run: CallRun, offset: int) -> tuple[Any, Any]:
     from grpcflow import codec
     from grpcflow_protos.v1 import value_pb2
 
+    if run.call.sensitive:
+        return limits.HIDDEN, limits.HIDDEN
     payload = run.payloads[offset]
     content = run.content_type or run.call.content_type
     size = len(payload) + sum(len(value) for value in run.inputs)

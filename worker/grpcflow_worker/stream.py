@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Final, Protocol
 
 import grpc
@@ -21,9 +22,10 @@ from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from grpcflow.channels import PLAIN, Door
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import worker_service_pb2 as pb
-from grpcflow_protos.v1 import worker_service_pb2_grpc as pb_grpc
+from grpcflow_protos.wire_parts import with_parts
 from grpcflow_worker.load import LoadTeller
 from grpcflow_worker.session import Effects, Phase, Session
 from grpcflow_worker.wire import ProtocolError
@@ -54,9 +56,14 @@ _FINAL: Final = frozenset(
     }
 )
 
+_METHOD: Final = "/grpcflow.v1.WorkerService/Work"
+
 CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", limits.MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT),
+    # Measuring the line would cost two messages more for each one that comes; we say what may be on its way instead.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", limits.WINDOW),
     # Each try is a new channel; a shared subchannel would add its own backoff, of up to two minutes, to ours.
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -108,11 +115,13 @@ class Refused:
 
 
 @contextlib.asynccontextmanager
-async def connect(address: str) -> AsyncIterator[Call]:
+async def connect(address: str, door: Door = PLAIN) -> AsyncIterator[Call]:
     """Open a work stream to ``HOST:PORT`` over a channel of its own."""
-    channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    channel: grpc.aio.Channel = door.open_on_loop(address, CHANNEL_OPTIONS)
     try:
-        call = pb_grpc.WorkerServiceStub(channel).Work()
+        # Not by the generated stub: what is sent may have parts.
+        work = channel.stream_stream(_METHOD, methodcaller("SerializeToString"), pb.WorkResponse.FromString)
+        call = work()
         try:
             yield call
         finally:
@@ -251,6 +260,9 @@ class StreamDriver:
             return False
         now = self._timing.now()
         self._heard_at = now
+        if now - self._said_at >= self._session.heartbeat / 2 and not message.ListFields():
+            # Signs of life of many workers come together where each answers one: cheaper for the coordinator.
+            self._say_something()
         self._deliver(self._session.received(message, now))
         # Almost every message changes what can be said: an answer, an acknowledgement that completes a drain.
         self._something.set()
@@ -269,9 +281,11 @@ class StreamDriver:
     async def _write_all(self, call: Call) -> None:
         while True:
             self._something.clear()
-            while (message := self._session.next_message()) is not None:
+            parts: list[bytes] = []
+            while (message := self._session.next_message(parts)) is not None:
                 self._add_load(message, soon=True)
-                await call.write(message)
+                await call.write(with_parts(message, parts))
+                parts = []
                 self._said_at = self._timing.now()
             if self._session.phase is Phase.OVER:
                 await call.done_writing()
@@ -292,11 +306,14 @@ class StreamDriver:
         while True:
             rest = self._said_at + self._session.heartbeat - self._timing.now()
             if rest <= 0:
-                self._session.beat()
-                self._beaten()
-                self._something.set()
+                self._say_something()
                 rest = self._session.heartbeat
             await self._timing.sleep(self._until_load(rest))
+
+    def _say_something(self) -> None:
+        self._session.beat()
+        self._beaten()
+        self._something.set()
 
     def _until_load(self, rest: float) -> float:
         """Have the load told where it is due, and return for how long nothing is; at most `rest` seconds."""

@@ -23,20 +23,23 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
+from grpcflow.channels import PLAIN, Door
 from grpcflow_worker.app_commands import CommandBook
 from grpcflow_worker.batches import Batching
 from grpcflow_worker.changes import Changed, Changes
 from grpcflow_worker.config import DEFAULT_COORDINATOR, WorkerConfig, parse_addresses
 from grpcflow_worker.control import Control, Facts
+from grpcflow_worker.credential_options import door_of
 from grpcflow_worker.deadline import SOFT, WARM, Deadline
 from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorError, Registered
 from grpcflow_worker.facts import queue_facts, task_facts
 from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
 from grpcflow_worker.leaving import Leaving, Step
 from grpcflow_worker.load import LoadTeller, measure_load
-from grpcflow_worker.scheduling import put_declared
+from grpcflow_worker.scheduling import put_declared, put_schedules
 from grpcflow_worker.session import Effects, Identity, Session
 from grpcflow_worker.stories import log_end, log_start
 from grpcflow_worker.stream import Connect, Refused, StreamDriver, Timing, connect
@@ -70,8 +73,8 @@ class Supervisor:
         config: what it was told.
         executor: what runs the tasks; started and closed here.
         secret: the session's 16 random bytes; None: made here.
-        connect: opens a stream; replaced in tests.
-        fetch: gives the inputs of an attempt that come apart; replaced in tests.
+        connect: opens a stream; None: over gRPC. Tests have theirs.
+        fetch: gives the inputs of an attempt that come apart; the same.
         timing: the clock; replaced in tests.
         changed: returns once the worker is to start anew since its files changed; None: it never does.
         told: takes the settings of the app once they are known.
@@ -84,8 +87,8 @@ class Supervisor:
         executor: Executor,
         *,
         secret: bytes | None = None,
-        connect: Connect = connect,
-        fetch: Fetch = fetch_inputs,
+        connect: Connect | None = None,
+        fetch: Fetch | None = None,
         timing: Timing | None = None,
         changed: Changed | None = None,
         told: Callable[[Mapping[str, Any]], None] | None = None,
@@ -94,8 +97,8 @@ class Supervisor:
         self._config = config
         self._executor = Batching(executor)
         self._secret = secret or os.urandom(16)
-        self._connect = connect
-        self._fetch = fetch
+        self._connect, self._fetch = connect, fetch
+        self._door: Door = PLAIN
         self._timing = timing or Timing()
         self._started_at = time.time()
         self._changes = Changes(changed)
@@ -105,7 +108,7 @@ class Supervisor:
         self._asked_to_leave = asyncio.Event()
         self._over: asyncio.Future[int] | None = None
         self._held_some = asyncio.Event()
-        self._session: Session | None = None
+        self.session: Session | None = None
         self._driver: StreamDriver | None = None
         self._control: Control | None = None
         self._fetcher: Fetcher | None = None
@@ -159,12 +162,13 @@ class Supervisor:
         """Heed what the app says of the worker itself; returns the queues to serve with their weights.
 
         Raises:
-            ConfigError: the options name queues that the app does not define.
+            ConfigError: the options name queues that the app does not define, or credentials that cannot be used.
         """
         config = self._config
         if self._told is not None:
             self._told(settings)
         self.leaving.soft_seconds = float(settings.get("worker_soft_shutdown_timeout") or 0.0)
+        self._door = door_of(settings, config.credentials, self._addresses(settings))
         return served(config.queues, config.exclude_queues, settings)
 
     async def _start_executor(self) -> Registered | None:
@@ -183,10 +187,11 @@ class Supervisor:
         assert self._over is not None
         over = self._over
         session, driver = self._compose(registered, weights)
-        log_start(self._config, registered, weights, self._executor.kind, self._addresses(registered))
+        log_start(self._config, registered, weights, self._executor.kind, self._addresses(registered.conf))
         carrying = asyncio.ensure_future(driver.run())
         beside = [asyncio.ensure_future(each) for each in (self._tick(session), self._await_change())]
-        beside.append(asyncio.ensure_future(put_declared(registered.conf, lambda: driver.address, self._timing)))
+        put = partial(put_schedules, door=self._door)
+        beside.append(asyncio.ensure_future(put_declared(registered.conf, lambda: driver.address, self._timing, put)))
         try:
             await asyncio.wait((over, carrying), return_when=asyncio.FIRST_COMPLETED)
             if carrying.done():
@@ -226,14 +231,15 @@ class Supervisor:
         load = LoadTeller(lambda: measure_load(self._executor, identity.version), interval, self._timing.now)
         driver = StreamDriver(
             session,
-            self._addresses(registered),
+            self._addresses(registered.conf),
             self._deliver,
             beaten=lambda: self._executor.emit("heartbeat_sent"),
             load=load,
-            connect=self._connect,
+            connect=self._connect or partial(connect, door=self._door),
             timing=self._timing,
         )
-        fetcher = Fetcher(session, driver, self, fetch=self._fetch, timing=self._timing)
+        fetch = self._fetch or partial(fetch_inputs, door=self._door)
+        fetcher = Fetcher(session, driver, self, fetch=fetch, timing=self._timing)
         facts = Facts(
             session=session,
             fetching=fetcher.waiting,
@@ -245,15 +251,15 @@ class Supervisor:
             started_at=self._started_at,
             show=self._show,
         )
-        self._session, self._driver, self._fetcher, self._control = session, driver, fetcher, Control(facts)
+        self.session, self._driver, self._fetcher, self._control = session, driver, fetcher, Control(facts)
         self._control.show_title()
         return session, driver
 
-    def _addresses(self, registered: Registered) -> tuple[str, ...]:
+    def _addresses(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
         """Where the coordinator is: as told, or as the app says, or the default."""
         if self._config.coordinators:
             return self._config.coordinators
-        said = registered.conf.get("coordinator") or DEFAULT_COORDINATOR
+        said = settings.get("coordinator") or DEFAULT_COORDINATOR
         return parse_addresses(said if isinstance(said, str) else ",".join(said))
 
     @staticmethod
@@ -284,7 +290,7 @@ class Supervisor:
             )
 
     async def _close_executor(self, *, drain: bool) -> None:
-        if self._session is not None:
+        if self.session is not None:
             self._executor.emit("worker_shutdown")
         try:
             await self._executor.close(drain=drain, deadline=KILL_WAIT)
@@ -298,7 +304,7 @@ class Supervisor:
         name = signal.Signals(number).name
         step = self.leaving.hear(number)
         if step is Step.WARM:
-            running = self._session.open if self._session is not None else 0
+            running = self.session.open if self.session is not None else 0
             soft = self.leaving.soft_seconds
             once_more = f"gives them {soft:g} s" if soft else "stops at once"
             what = "starting anew" if self.leaving.restarts else f"stopping; once more {once_more}"
@@ -316,7 +322,7 @@ class Supervisor:
     def _stop_now(self, number: int) -> None:
         self._asked_to_leave.set()
         if self._over is not None and not self._over.done():
-            if self._session is not None:
+            if self.session is not None:
                 self._executor.emit("worker_shutting_down", STOP + number)
             self._over.set_result(0 if self.leaving.restarts else STOP + number)
 
@@ -324,7 +330,7 @@ class Supervisor:
         """Start anew once a file has changed, where that is wanted."""
         if not await self._changes.come():
             return
-        _log.info("a file changed: finishing %d tasks, then starting anew", self._session.open if self._session else 0)
+        _log.info("a file changed: finishing %d tasks, then starting anew", self.session.open if self.session else 0)
         self.leaving.restart()
         self.drain()
 
@@ -335,8 +341,8 @@ class Supervisor:
             number: number of the signal that says so; 0: a command does.
         """
         self._asked_to_leave.set()
-        if self._session is not None and not self._session.draining:
-            self._session.drain()
+        if self.session is not None and not self.session.draining:
+            self.session.drain()
             self._executor.emit("worker_shutting_down", number)
             self._executor.take_back_waiting(0)
             self._hand_back_fetching()
@@ -351,10 +357,10 @@ class Supervisor:
     # From the coordinator.
 
     def _deliver(self, effects: Effects) -> None:
-        assert self._session is not None
+        assert self.session is not None
         assert self._control is not None
         assert self._fetcher is not None
-        if effects.welcome is not None and self._session.streams == 1:
+        if effects.welcome is not None and self.session.streams == 1:
             self._executor.emit("worker_ready")
         for token in effects.forget:
             self._forget(token)
@@ -413,19 +419,19 @@ class Supervisor:
 
     def values(self, tokens: Sequence[int], datas: Sequence[bytes]) -> None:
         """Attempts gave plain JSON values."""
-        if self._session is None:
+        if self.session is None:
             return
         if _log.isEnabledFor(logging.DEBUG):
             for token in tokens:
                 _log.debug("succeeded: %s", self._story(token))
-        self._session.values(tokens, datas, self._timing.now())
+        self.session.values(tokens, datas, self._timing.now())
         if self._expired:
             self._expired.difference_update(tokens)  # they had started in time
         self._progress()
 
     def ended(self, ends: Sequence[Ended]) -> None:
         """Attempts ended in other ways."""
-        if self._session is None:
+        if self.session is None:
             return
         for end in ends:
             log_end(end, self._story(end.token))
@@ -433,15 +439,15 @@ class Supervisor:
                 self._tell_revoked(end)
             self._expired.discard(end.token)
             try:
-                self._session.ended(end, self._timing.now())
+                self.session.ended(end, self._timing.now())
             except ProtocolError as error:
                 _log.error("%s; it is reported as lost", error)
-                self._session.ended(Ended(end.token, "lost", message=str(error)), self._timing.now())
+                self.session.ended(Ended(end.token, "lost", message=str(error)), self._timing.now())
         self._progress()
 
     def _tell_revoked(self, end: Ended) -> None:
         """Have `task_revoked` sent, where the app is."""
-        run = self._session.run_of(end.token) if self._session is not None else None
+        run = self.session.run_of(end.token) if self.session is not None else None
         if run is not None:
             offset = end.token - run.token
             attempt = run.part(offset, offset + 1)
@@ -449,16 +455,16 @@ class Supervisor:
 
     def started(self, tokens: Sequence[int]) -> None:
         """Attempts whose start is to be told began."""
-        if self._session is not None:
-            self._session.started(tokens)
+        if self.session is not None:
+            self.session.started(tokens)
             self._wake()
 
     def progressed(self, token: int, state: str, data: bytes, content_type: str) -> None:
         """A running attempt says how far it is."""
-        if self._session is None:
+        if self.session is None:
             return
         try:
-            self._session.progressed(token, state, data, content_type)
+            self.session.progressed(token, state, data, content_type)
         except ProtocolError as error:
             _log.warning("progress of %s is not told: %s", self._story(token), error)
         self._wake()
@@ -470,8 +476,8 @@ class Supervisor:
             self._over.set_result(EXIT_SOFTWARE)
 
     def _progress(self) -> None:
-        assert self._session is not None
-        self._session.capacity.want(self._executor.capacity())
+        assert self.session is not None
+        self.session.capacity.want(self._executor.capacity())
         self._wake()
 
     def _wake(self) -> None:
@@ -481,7 +487,7 @@ class Supervisor:
     # For people.
 
     def _story(self, token: int) -> str:
-        run = self._session.run_of(token) if self._session is not None else None
+        run = self.session.run_of(token) if self.session is not None else None
         return f"{run.call.task}[{id_of(run, token)}]" if run is not None else f"attempt {token}"
 
 

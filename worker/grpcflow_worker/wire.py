@@ -60,6 +60,7 @@ def _run_of(run: pb.AssignedRun, calls: Sequence[Call]) -> CallRun:
         in_chord=run.in_chord,
         inputs_apart=run.inputs_apart,
         batch=run.batch,
+        after=run.after,
     )
 
 
@@ -73,6 +74,8 @@ def _call_of(template: graph_pb2.Template) -> Call:
         headers_content_type=template.headers_content_type,
         parent_id=template.parent_id,
         root_id=template.root_id,
+        apart=template.apart,
+        sensitive=template.sensitive,
         # A countdown and a relative expiry are counted by the coordinator's clock; a time made from ours would
         # be a guess, so only absolute times are shown to the task.
         eta=_iso(template.eta) if template.HasField("eta") else None,

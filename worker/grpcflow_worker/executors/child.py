@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from grpcflow.state import running_task
+from grpcflow_protos.freed_memory import keep_freed_memory
 from grpcflow_worker import hooks
 from grpcflow_worker.executor import Call, CallRun
 from grpcflow_worker.executors import frames, loading, parent
@@ -114,7 +115,7 @@ class Child:
         self._soft = SoftLimit(mark)
         self._current = _Current()
         self._reader = FrameReader()
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[bytes | bytearray] = deque()
         self._flush_at = 0.0
         self._call_bytes = b""
         self._call: Call | None = None
@@ -147,23 +148,23 @@ class Child:
     def _next(self) -> Batch | None:
         """The next batch, written out before it waits for one; None when it is time to end."""
         while not self._frames:
-            data = self._receive()
-            if not data:
+            bodies = self._receive()
+            if bodies is None:
                 return None
-            self._frames.extend(self._reader.feed(data))
+            self._frames.extend(bodies)
         # Decoded here, so that nobody holds on to the body: it may be large.
         body = self._frames.popleft()
         return _decode_batch(body) if body else None
 
-    def _receive(self) -> bytes:
+    def _receive(self) -> list[bytes | bytearray] | None:
         """Read what is there; where nothing is, write out first and then wait."""
         if self._outbox.filled():
             try:
-                return self._work.recv(frames.CHUNK, socket.MSG_DONTWAIT)
+                return self._reader.read(self._work, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._outbox.flush()
         self._title.show("")
-        return self._work.recv(frames.CHUNK)
+        return self._reader.read(self._work)
 
     def _run_batch(self, batch: Batch) -> None:
         outbox = self._outbox
@@ -187,6 +188,7 @@ class Child:
                 group_index=batch.group_index,
                 in_chord=batch.in_chord,
                 batch=batch.batch,
+                after=batch.after,
             )
         )
         self._title.show(call.task)
@@ -291,6 +293,7 @@ def main(arguments: list[str]) -> None:
     preload = frames.read_preload(work)
     if preload is None:
         return  # the supervisor went away
+    keep_freed_memory()
     mark = enter(work, urgent, int(arguments[2]))
     try:
         child = Child(work, urgent, mark, loading.load(preload, first=False).app, preload)

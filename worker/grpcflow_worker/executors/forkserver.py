@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 import setproctitle
 
+from grpcflow_protos.freed_memory import keep_freed_memory
 from grpcflow_worker import hooks
 from grpcflow_worker.executors import child as child_module
 from grpcflow_worker.executors import frames, loading, parent
@@ -208,6 +209,7 @@ def main(arguments: list[str]) -> int:
     preload = frames.read_preload(control)
     if preload is None:
         return 0
+    keep_freed_memory()  # for the children, too
     setproctitle.setproctitle(f"grpcflow-worker: forkserver of {preload.hostname}")
     gc.disable()  # until the freeze: a collection between import and fork would only dirty pages
     try:

@@ -51,6 +51,9 @@ FINISH: Final = PREFIX.pack(0)
 #: Bytes to ask a socket for at once.
 CHUNK: Final = 256 * 1024
 
+#: Payloads of more bytes travel in frames that are written without a copy.
+LARGE: Final = 64 * 1024
+
 
 class Batch(msgspec.Struct, array_like=True):
     """Attempts for a child; the fields of a `CallRun`, with its call as bytes so that it is decoded once.
@@ -77,6 +80,7 @@ class Batch(msgspec.Struct, array_like=True):
     group_index: int = 0
     in_chord: bool = False
     batch: int = 0
+    after: int = 0
 
 
 class TakeBack(msgspec.Struct, array_like=True):
@@ -140,6 +144,7 @@ class Preload(msgspec.Struct, array_like=True):
         log_color: True or False: its lines are coloured or not; None: as the app says, or where it is a terminal.
         max_memory: KiB that a child may take before it is replaced; 0: as the app says.
         place: number of the child among those that live at the same time, from 1; 0 for the forkserver.
+        log_json: True: lines of the log are JSON objects.
     """
 
     sys_path: list[str]
@@ -153,6 +158,7 @@ class Preload(msgspec.Struct, array_like=True):
     log_color: bool | None = None
     max_memory: int = 0
     place: int = 0
+    log_json: bool = False
 
 
 class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -222,7 +228,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def frame(content: msgspec.Struct) -> bytes:
-    """Return a struct as one frame, prefix included."""
+    """Return a struct as one frame, prefix included; `large_frame` is for those with much in them."""
     body = _encoder.encode(content)
     return PREFIX.pack(len(body)) + body
 
@@ -271,27 +277,56 @@ def describe_status(status: int) -> str:
 class FrameReader:
     """Cuts a stream of bytes into frames."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "_filled", "_large")
 
     def __init__(self) -> None:
         """Start with nothing."""
         self._buffer = bytearray()
+        #: The body of a large frame that has begun, and how much of it has come.
+        self._large: bytearray | None = None
+        self._filled = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def read(self, connection: socket.socket, flags: int = 0) -> list[bytes | bytearray] | None:
+        """Receive once and return the bodies of all frames that are now whole, in order; None: the other side closed.
+
+        A large frame comes straight into its place: on the way through a buffer it would be copied three times.
+
+        Raises:
+            BlockingIOError: nothing is there, and the socket or `flags` say not to wait.
+            OSError: the socket is broken.
+        """
+        if self._large is None:
+            data = connection.recv(CHUNK, flags)
+            return self.feed(data) if data else None
+        with memoryview(self._large) as view:
+            count = connection.recv_into(view[self._filled :], 0, flags)
+        self._filled += count
+        if self._filled < len(self._large):
+            return [] if count else None
+        whole, self._large = self._large, None
+        return [whole]
+
+    def feed(self, data: bytes) -> list[bytes | bytearray]:
         """Add what came in and return the bodies of all frames that are now whole, in order."""
+        if self._large is not None:
+            return self._fed_large(data)
         buffer = self._buffer
         if buffer:
             buffer += data
             source: bytes | bytearray = buffer
         else:
             source = data
-        bodies: list[bytes] = []
+        bodies: list[bytes | bytearray] = []
         at, end = 0, len(source)
         while end - at >= PREFIX.size:
-            stop = at + PREFIX.size + int(PREFIX.unpack_from(source, at)[0])
-            if stop > end:
-                break
+            size = int(PREFIX.unpack_from(source, at)[0])
+            stop = at + PREFIX.size + size
             with memoryview(source) as view:  # a slice of the buffer itself would be copied twice
+                if stop > end:
+                    if size > CHUNK:
+                        self._begin_large(size, view[at + PREFIX.size :])
+                        at = end
+                    break
                 bodies.append(bytes(view[at + PREFIX.size : stop]))
             at = stop
         if source is buffer:
@@ -299,3 +334,19 @@ class FrameReader:
         elif at < end:
             buffer += data[at:]
         return bodies
+
+    def _begin_large(self, size: int, begun: memoryview) -> None:
+        self._large, self._filled = bytearray(size), len(begun)
+        self._large[: len(begun)] = begun
+
+    def _fed_large(self, data: bytes) -> list[bytes | bytearray]:
+        """Add to a large frame, and what is behind it to the buffer."""
+        assert self._large is not None
+        whole, filled = self._large, self._filled
+        taken = min(len(data), len(whole) - filled)
+        whole[filled : filled + taken] = data[:taken]
+        self._filled += taken
+        if self._filled < len(whole):
+            return []
+        self._large = None
+        return [whole, *self.feed(data[taken:])]

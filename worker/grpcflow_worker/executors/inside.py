@@ -53,7 +53,7 @@ class InProcess:
         self.app: Grpcflow | None = None
         self._places = settings.concurrency
         self._lines: tuple[Line, ...] = (Line(),)
-        self._pace = pace.Pace()
+        self._pace = pace.Pace(settings.ran)
         self._pid = os.getpid()
         # Guards the lines, what runs and what is to be reported; never held while user code runs.
         self._lock = threading.Lock()
@@ -94,6 +94,7 @@ class InProcess:
                 settings.log_level,
                 settings.log_file,
                 settings.log_color,
+                log_json=settings.log_json,
             )
             loaded = loading.load(preload, app=self.app)
         except BaseException as error:

@@ -77,6 +77,7 @@ class Nursery:
             settings.log_file,
             settings.log_color,
             settings.max_memory_per_child or 0,
+            log_json=settings.log_json,
         )
         self._forker = Forker(self)
         self._spawns = False
@@ -175,6 +176,11 @@ class Nursery:
             for child in going[: len(going) - places]:
                 self.retire(child)
         self._refill()
+
+    @property
+    def ended(self) -> int:
+        """How many children have ended so far."""
+        return self._made - len(self.children)
 
     def idle(self) -> list[ChildProcess]:
         """The children that wait for work, longest idle first."""

@@ -16,7 +16,7 @@ class Outflow:
         connection: the socket, which does not block; who made it closes it.
     """
 
-    __slots__ = ("_connection", "_emptied", "_unsent")
+    __slots__ = ("_connection", "_emptied", "_kept", "_unsent")
 
     def __init__(self, connection: socket.socket) -> None:
         """Start with nothing."""
@@ -24,13 +24,28 @@ class Outflow:
         #: Views, since a frame may be large.
         self._unsent: deque[memoryview] = deque()
         self._emptied = asyncio.Event()
+        #: What leaves with the next write.
+        self._kept: list[bytes | bytearray] = []
 
     def __len__(self) -> int:
         """How many writes wait, whole or in part."""
         return len(self._unsent)
 
+    def keep(self, data: bytes | bytearray) -> None:
+        """Write it with what comes next, or with `write_kept`: one write for many costs what one for one does."""
+        self._kept.append(data)
+
+    def write_kept(self) -> None:
+        """Write what was kept."""
+        kept = self._kept
+        if kept:
+            self._kept = []
+            self.write(kept[0] if len(kept) == 1 else b"".join(kept))
+
     def write(self, data: bytes | bytearray) -> None:
         """Write now or later. Where the other side is gone, nothing happens: its owner hears of that elsewhere."""
+        if self._kept:
+            self.write_kept()
         if self._unsent:
             self._unsent.append(memoryview(data))
             return

@@ -55,5 +55,5 @@ class Outlet:
             del self.tokens[:values], self.datas[:values], self.ended[:ended], self.times[:times]
             output.progress = list(self.progress.values())
             self.progress.clear()
-            self.size = 0
-            self._work.sendall(frames.frame(output))
+            is_large, self.size = self.size > frames.LARGE, 0
+            self._work.sendall(frames.large_frame(output) if is_large else frames.frame(output))

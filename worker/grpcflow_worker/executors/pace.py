@@ -3,6 +3,7 @@
 Pure: no clock, no I/O. Times are in seconds.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 #: Expected work in one frame: waking a process costs about 33 us, so 2 ms makes that a few per cent.
@@ -10,6 +11,9 @@ FRAME_SECONDS: Final = 0.002
 
 #: Expected work on a child's pipe above which no second frame is added: a short task never waits longer for it.
 FILLED_SECONDS: Final = 0.005
+
+#: Most frames on a child's pipe: many short ones, each of another task, are read and answered at once.
+FRAMES: Final = 16
 
 #: Expected work to hold in all for each place, so that a round trip to the coordinator never leaves it idle.
 HELD_SECONDS: Final = 0.1
@@ -26,7 +30,7 @@ FRAME_BYTES: Final = 256 * 1024
 #: A measurement counts as at most this many times the mean: what is really longer says so again.
 _LARGEST_STEP: Final = 4.0
 
-#: Weight of the newest measurement.
+#: Weight of the newest run.
 _NEWEST: Final = 0.3
 
 
@@ -42,24 +46,33 @@ class _Duration:
 
     def learn(self, count: int, mean: float) -> None:
         # A process that lost the processor for a moment measures many times too much: one such frame is not the rule.
-        off = min(mean, self.mean * _LARGEST_STEP) - self.mean
-        self.mean += _NEWEST * off
-        self.deviation += _NEWEST * (abs(off) - self.deviation)
+        mean = min(mean, self.mean * _LARGEST_STEP)
+        # A frame of many runs says more than one of a single run, which may have been the first that its process had.
+        weight = 1.0 - (1.0 - _NEWEST) ** count
+        self.mean += weight * (mean - self.mean)
+        self.deviation += weight * (abs(mean - self.mean) - self.deviation)
         self.done += count
 
 
 class Pace:
-    """What is known of the durations of all tasks of one executor."""
+    """What is known of the durations of all tasks of one executor.
 
-    __slots__ = ("_all", "_by_task")
+    Args:
+        ran: told what this is told; None: nobody wants to know.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_all", "_by_task", "_ran")
+
+    def __init__(self, ran: Callable[[str, int, float], None] | None = None) -> None:
         """Start with nothing known."""
+        self._ran = ran
         self._by_task: dict[str, _Duration] = {}
         self._all: _Duration | None = None
 
     def learn(self, task: str, count: int, seconds: float) -> None:
         """Take in that `count` runs of `task` took `seconds` together."""
+        if self._ran is not None:
+            self._ran(task, count, seconds)
         mean = seconds / count
         known = self._by_task.get(task)
         if known is None:

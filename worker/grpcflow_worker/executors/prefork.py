@@ -62,7 +62,7 @@ class Prefork:
         _check_platform()
         self._settings = settings
         self._line = Line()
-        self._pace = pace.Pace()
+        self._pace = pace.Pace(settings.ran)
         self._wishes = Wishes(self)
         self._feeding = False
         self._closing = False
@@ -105,12 +105,16 @@ class Prefork:
         line = self._line
         if self._closing:
             return
+        fed = set()
         while line.count:
             child = self._choose()
             if child is None:
                 self._scaling.need(line.count + sum(bool(each.open) for each in self.nursery.children.values()))
                 break
             self._send(child)
+            fed.add(child)
+        for child in fed:
+            child.sent_all()
         if self._watch is None:
             self._check_overdue()
 
@@ -141,7 +145,7 @@ class Prefork:
                 continue
             if not child.open:
                 free = free or child
-            elif free is None and best is None and len(child.open) == 1 and self._soon_done(child):
+            elif free is None and best is None and len(child.open) < pace.FRAMES and self._soon_done(child):
                 best = child
         # A successor has its place when its predecessor has done what it had.
         return free if free is not None and busy < self.nursery.places else best
@@ -149,9 +153,13 @@ class Prefork:
     def _soon_done(self, child: ChildProcess) -> bool:
         if time.monotonic() - child.progress_at > _OVERDUE:
             return False  # what it runs takes longer than expected: nothing shall wait behind it
-        sent = child.open[0]
-        expected = self._pace.expected(sent.run.call.task)
-        return expected is not None and expected * sent.open <= pace.FILLED_SECONDS
+        left = pace.FILLED_SECONDS
+        for sent in child.open:
+            expected = self._pace.expected(sent.run.call.task)
+            if expected is None:
+                return False
+            left -= expected * sent.open
+        return left >= 0
 
     def _prepared(self, call: Call) -> tuple[Call, bytes]:
         """A call with the limits that hold, and the same encoded. Neighbours mostly share theirs."""
@@ -377,6 +385,7 @@ class Prefork:
             "max-tasks-per-child": self._most_tasks or None,
             "autoscale": self._scaling.shown(),
             "processes": [child.stats() for child in self.nursery.children.values()],
+            "processes-ended": self.nursery.ended,
             "waiting": self._line.count,
             "held": self.held(),
             "tasks": self._pace.stats(),

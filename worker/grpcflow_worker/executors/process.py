@@ -106,7 +106,14 @@ class ChildProcess:
         return self._work.fileno()
 
     def send(self, run: CallRun, call: Call, encoded: bytes, *, careful: bool) -> None:
-        """Give it a run; `call` is the run's call with the limits that hold, `encoded` the same for the wire."""
+        """Give it a run, which leaves with `sent_all`.
+
+        Args:
+            run: the run.
+            call: the run's call with the limits that hold.
+            encoded: the same for the wire.
+            careful: True: what ended before is to be reported before it begins.
+        """
         self._batches += 1
         sent = Sent(self._batches, run, call)
         if not self.outstanding:
@@ -132,8 +139,14 @@ class ChildProcess:
             run.group_index,
             run.in_chord,
             run.batch,
+            run.after,
         )
-        self._out.write(frames.large_frame(batch) if run.inputs else frames.frame(batch))
+        is_large = run.inputs or len(run.payloads[0]) > frames.LARGE
+        self._out.keep(frames.large_frame(batch) if is_large else frames.frame(batch))
+
+    def sent_all(self) -> None:
+        """Write the runs that it was given."""
+        self._out.write_kept()
 
     def finish(self) -> None:
         """Tell it to end when it has done what it has."""
@@ -155,15 +168,15 @@ class ChildProcess:
         That it closed its side is not its end: the forkserver tells of that.
         """
         try:
-            data = self._work.recv(frames.CHUNK)
+            bodies = self._reader.read(self._work)
         except BlockingIOError:
             return None
         except OSError:
-            data = b""
-        if not data:
+            bodies = None
+        if bodies is None:
             self.unwatch()
             return None
-        return [_decode_output(body) for body in self._reader.feed(data)]
+        return [_decode_output(body) for body in bodies]
 
     def drop(self, token: int) -> Sent | None:
         """Note that an attempt is no longer here; returns its batch, None where it was not here."""

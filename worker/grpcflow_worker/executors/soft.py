@@ -24,8 +24,11 @@ from grpcflow_worker.executors.frames import (
 )
 from grpcflow_worker.invoke import Invoke
 
-#: Where all of a task's frames begin.
-_RUNNER: Final = "grpcflow_worker.invoke"
+#: Where all of a task's frames begin. What else stands beside them prepares the next run, when the mark is still that
+#: of the last attempt.
+_RUNNERS: Final = frozenset(
+    {("grpcflow_worker.invoke", "Bound.invoke"), ("grpcflow_worker.batch_runs", "BatchRun.invoke")}
+)
 
 #: Code of these is never interrupted: of the first itself, of the second nothing that it calls either.
 _OWN: Final = "grpcflow_worker."
@@ -101,7 +104,7 @@ def _in_a_task(frame: FrameType | None) -> bool:
     at: FrameType | None = frame
     while at is not None:
         module = _module(at)
-        if module == _RUNNER:
+        if (module, at.f_code.co_qualname) in _RUNNERS:
             return True
         if module.startswith(_PIPES):
             return False
