@@ -7,31 +7,28 @@ protobuf and the codec are imported when something is sent, and not before.
 import difflib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from grpcflow import batch as batches
-from grpcflow import ids, signals, state
+from grpcflow import state
 from grpcflow.aio.app import AwaitableApp
 from grpcflow.app_commands import AppCommands
+from grpcflow.app_sending import SendingApp
 from grpcflow.app_setup import check_arguments, task_class
 from grpcflow.app_shortcuts import AppShortcuts
 from grpcflow.blocking import run_here
-from grpcflow.canvas.parts import CALLBACKS, as_list
-from grpcflow.canvas.signature import Signature, as_signature
+from grpcflow.canvas.signature import Signature
 from grpcflow.errors import NotRegistered
 from grpcflow.registration import DuplicateTaskName, main_name, make_task, origin, prepare
-from grpcflow.result import AsyncResult, ResultSet, result_of
+from grpcflow.result import AsyncResult, ResultSet
 from grpcflow.result.bound import BoundGroupResult
 from grpcflow.schedule_app import ScheduledApp
-from grpcflow.setting_values import POLICY
 from grpcflow.task import Task
 from grpcflow.type_parameters import P, R, R_co
 
 if TYPE_CHECKING:
     from grpcflow.connection import Connection
     from grpcflow.control import Control
-    from grpcflow.lower import LoweredGraph, TemplateSpec
+    from grpcflow.lower import TemplateSpec
     from grpcflow.lower.model import Attachment
     from grpcflow.task_makers import MakesBoundModelTask, MakesBoundTask, MakesModelTask, MakesTask
 
@@ -44,15 +41,11 @@ _Set = ResultSet
 _Base = type[Task[..., Any]] | None
 
 
-#: Options of a submission as a whole.
-_NO_OPTIONS: Mapping[str, Any] = {}
-
-
 class AlwaysEagerIgnored(UserWarning):
     """``send_task`` was called while ``task_always_eager`` is set: it sends all the same."""
 
 
-class Grpcflow(AwaitableApp, ScheduledApp, AppCommands, AppShortcuts):
+class Grpcflow(SendingApp, AwaitableApp, ScheduledApp, AppCommands, AppShortcuts):
     """One app: a set of tasks with settings, and the coordinator they go to.
 
     Args:
@@ -104,6 +97,7 @@ class Grpcflow(AwaitableApp, ScheduledApp, AppCommands, AppShortcuts):
         #: Templates of calls without options, for the lowering.
         self.template_cache: dict[tuple[Any, ...], TemplateSpec] = {}
         self._control: Control | None = None
+        self._connected: tuple[object, Connection | None] = None, None
         if set_as_current:
             state.set_current_app(self)
         state.apps.append(self)
@@ -272,95 +266,6 @@ class Grpcflow(AwaitableApp, ScheduledApp, AppCommands, AppShortcuts):
         """
         return run_here(self._submitted(canvas, args, kwargs, options, attachment))
 
-    async def _submitted(
-        self,
-        canvas: Signature,
-        args: Iterable[Any],
-        kwargs: Mapping[str, Any] | None,
-        options: Mapping[str, Any] | None,
-        attachment: "Attachment | None" = None,
-        *,
-        on_loop: bool = False,
-    ) -> Any:
-        """Submit a canvas; see ``submit``, and ``asubmit`` for ``on_loop``."""
-        if self.conf.task_always_eager and attachment is None:
-            from grpcflow.eager import apply_canvas
-
-            return apply_canvas(canvas, args, kwargs, app=self, as_sent=True, **(options or {}))
-        return await self._send(canvas, args, kwargs, options or _NO_OPTIONS, attachment, on_loop=on_loop)
-
-    async def _send(
-        self,
-        canvas: Signature,
-        args: Iterable[Any],
-        kwargs: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-        attachment: "Attachment | None" = None,
-        *,
-        on_loop: bool = False,
-    ) -> Any:
-        """Lower a canvas and send its graph; see ``submit``."""
-        from grpcflow import lower
-
-        if options and any(options.get(name) for name in CALLBACKS):
-            options = {**options, **{name: self._callbacks(options.get(name)) for name in CALLBACKS}}
-        request = state.current_request()
-        calls = lower.Calls.inside(self, request)
-        graph = lower.lower(canvas, calls, args=tuple(args), kwargs=kwargs, options=options)
-        if graph is None:
-            return None
-        graph_id = ids.mint_graph()
-        # Options of the whole: those of the canvas, and over them those of this submission; None is no option.
-        given = {name: value for name, value in options.items() if value is not None} if options else _NO_OPTIONS
-        whole = {**canvas["options"], **given} if given or canvas["options"] else _NO_OPTIONS
-        batch = batches.current(self) if attachment is None else None
-        if whole or self._is_observed():
-            await self._publish(graph, graph_id, whole, attachment, batch, on_loop)
-        elif batch is not None:
-            await batch.collect(graph_id, lower.to_chunks(graph, graph_id), None, on_loop=on_loop)
-        else:
-            await self._exchange(on_loop).asubmit(lower.to_chunks(graph, graph_id, attachment))
-        made = result_of(self, graph_id, graph.outcome)
-        if batch is not None:
-            batch.results.append(made)
-        running = None if request is None else state.get_current_task()
-        return made if running is None or whole.get("add_to_parent") is False else running.add_trail(made)
-
-    async def _publish(
-        self,
-        graph: "LoweredGraph",
-        graph_id: bytes,
-        options: Mapping[str, Any],
-        attachment: "Attachment | None",
-        batch: "batches.Batch | None",
-        on_loop: bool,
-    ) -> None:
-        """Send a graph as its options say, and tell who listens of it."""
-        from grpcflow import lower, sending
-
-        policy = sending.retry_policy(self, options)
-        if signals.before_task_publish.receivers:
-            sending.emit_before(self, graph, graph_id, policy)
-        chunks = lower.to_chunks(graph, graph_id, attachment)
-        published = partial(sending.emit_after, graph, graph_id) if signals.after_task_publish.receivers else None
-        if batch is not None:
-            await batch.collect(graph_id, chunks, published, on_loop=on_loop)
-            return
-        rest = sending.rest_on_loop if on_loop else sending.rest_here
-        await sending.publish(self._exchange(on_loop), chunks, policy, rest)
-        if published is not None:
-            published()
-
-    def _is_observed(self) -> bool:
-        """Return True where somebody listens, or the settings ask for other tries than the connection's own."""
-        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
-            return True
-        return not self.conf.task_publish_retry or self.conf.task_publish_retry_policy != POLICY
-
-    def _callbacks(self, value: Any) -> list[Signature]:
-        """Return callbacks that were given as options as signatures."""
-        return [as_signature(item, self) for item in as_list(value)]
-
     def send_task(
         self,
         name: str,
@@ -413,9 +318,15 @@ class Grpcflow(AwaitableApp, ScheduledApp, AppCommands, AppShortcuts):
         Raises:
             CoordinatorUnavailable: Raised by its methods, not here.
         """
+        # Looked up with every call, so what was found is kept for as long as it must be the same.
+        said, found = self._connected
+        if found is not None and said == self.conf.said and not found.is_closed:
+            return found
         from grpcflow.connection import connection_for
 
-        return connection_for(self.conf.addresses)
+        found = connection_for(self.conf.addresses, self.conf.credentials)
+        self._connected = self.conf.said, found
+        return found
 
     @property
     def control(self) -> "Control":

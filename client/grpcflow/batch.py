@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from grpcflow import ids
 from grpcflow.blocking import run_here
+from grpcflow.bundles import Bundle
 from grpcflow.errors import GrpcflowError
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
+    from grpcflow.lower.model import TemplateSpec
     from grpcflow.submission import Submission
 
 __all__ = ["Batch", "current", "is_open", "refuse_unsent"]
 
-#: What is collected is sent, without waiting for the end, once it has so many bytes, or is so many graphs.
+#: What is collected is sent, without waiting for the end, once it has so many bytes, or is so many submissions: it runs
+#: while others are still being made.
 MOST_BYTES: Final = 8 * 1024 * 1024
-MOST_GRAPHS: Final = 10_000
+MOST_COLLECTED: Final = 1_000
 
 #: Seconds that a block which ends by an exception waits for what it had sent.
 _PATIENCE: Final = 10.0
@@ -48,14 +51,15 @@ class Batch:
         self.dropped = 0
         self._app = app
         self._on_loop = False
-        #: Beginnings of the blocks that joined this one: how much was collected then.
+        #: Beginnings of the blocks that joined this one: how many graphs were begun then.
         self._marks: list[int] = []
-        self._collected: list[tuple[bytes, Sequence[bytes], Callable[[], None] | None]] = []
+        self._collected: list[_Graph] = []
+        #: Those of them that other calls of their queue may join.
+        self._bundles: dict[str, Bundle] = {}
         self._unsent: set[bytes] = set()
-        self._singles: list[bytes] = []
-        self._count = 0
-        self._size = 0
-        self._posted: list[tuple[Submission, Callable[[], None] | None]] = []
+        #: Graphs that were begun; submissions and bytes that are collected, and submissions in all.
+        self._begun = self._waiting = self._size = self._count = 0
+        self._posted: list[tuple[Submission, _Graph]] = []
         self._failed: list[Exception] = []
 
     # --- the block ----------------------------------------------------------------------------------------
@@ -88,12 +92,13 @@ class Batch:
         if not self._marks:
             self._on_loop = on_loop
             _open.set((*_open.get(), self))
-        self._marks.append(self._count)
+        self._bundles.clear()  # so that what this block collects can be dropped by itself
+        self._marks.append(self._begun)
 
     async def _end(self, error: BaseException | None) -> None:
         mark = self._marks.pop()
         if error is not None:
-            self._drop(self._count - mark)
+            self._drop(self._begun - mark)
         if self._marks:
             return  # the block around this one sends
         _open.set(tuple(batch for batch in _open.get() if batch is not self))
@@ -130,15 +135,55 @@ class Batch:
 
         pieces = encoded(chunks)
         size = sum(map(len, pieces))
-        due = self._collected and (self._size + size > MOST_BYTES or len(self._collected) >= MOST_GRAPHS)
+        await self._make_room(size, on_loop=on_loop)
+        self._bundles.clear()  # what comes later is behind this
+        self._begin_graph(_Graph(graph, pieces, published, chunks[0].node_count == 1))
+        self._note(size)
+
+    async def collect_call(self, template: "TemplateSpec", payload: bytes, *, on_loop: bool) -> tuple[bytes, int]:
+        """Keep a plain call likewise, with others of its queue in one graph; return that, and the index of its node.
+
+        Args:
+            template: How it runs.
+            payload: Its encoded arguments.
+            on_loop: As in ``collect``.
+
+        Raises:
+            GrpcflowError: What was sent before was refused, or not acknowledged.
+        """
+        if self.is_due:
+            await self._make_room(len(payload), on_loop=on_loop)
+        return self.keep_call(template, payload)
+
+    @property
+    def is_due(self) -> bool:
+        """True where so much is collected that a part is to be sent before more comes."""
+        return self._waiting >= MOST_COLLECTED or self._size > MOST_BYTES
+
+    def keep_call(self, template: "TemplateSpec", payload: bytes) -> tuple[bytes, int]:
+        """Keep a plain call as ``collect_call`` does, however much there is already."""
+        bundle = self._bundles.get(template.queue)
+        if bundle is None or bundle.is_full:
+            bundle = self._bundles[template.queue] = Bundle(template.queue)
+            self._begin_graph(_Graph(bundle.graph, bundle))
+        self._note(len(payload))
+        return bundle.graph, bundle.add(template, payload)
+
+    async def _make_room(self, size: int, *, on_loop: bool) -> None:
+        """Send what is collected, where so many bytes more are too much."""
+        due = self._collected and (self._size + size > MOST_BYTES or self._waiting >= MOST_COLLECTED)
         if due and on_loop == self._on_loop:
             await self._settle(None)  # one part is on its way at most, and one gathers
             self._complain()
             self._post()
-        self._collected.append((graph, pieces, published))
-        self._unsent.add(graph)
-        if chunks[0].node_count == 1:
-            self._singles.append(graph)
+
+    def _begin_graph(self, graph: "_Graph") -> None:
+        self._collected.append(graph)
+        self._unsent.add(graph.id)
+        self._begun += 1
+
+    def _note(self, size: int) -> None:
+        self._waiting += 1
         self._count += 1
         self._size += size
 
@@ -152,11 +197,13 @@ class Batch:
         """Send what was collected, and do not wait for it."""
         collected = self._collected
         if collected:
-            self._collected, self._size = [], 0
-            graphs, singles = [(graph, pieces) for graph, pieces, _ in collected], self._singles
-            self._singles = []
-            posted = self._app._exchange(self._on_loop).post(graphs, singles)
-            self._posted += [(one, published) for one, (_, _, published) in zip(posted, collected, strict=True)]
+            self._collected, self._size, self._waiting = [], 0, 0
+            self._bundles.clear()
+            graphs = [(one.id, one.pieces()) for one in collected]
+            singles = [one.id for one in collected if one.is_single]
+            bundles = {one.id: one.count for one in collected if one.count > 1}
+            posted = self._app._exchange(self._on_loop).post(graphs, singles, bundles)
+            self._posted += zip(posted, collected, strict=True)
             self._unsent.clear()
 
     async def _settle(self, timeout: float | None) -> None:
@@ -167,21 +214,23 @@ class Batch:
         try:
             await self._app._exchange(self._on_loop).asettle([one for one, _ in posted], timeout=timeout)
         finally:
-            durable = [published for one, published in posted if one.done and one.error is None]
-            self.acknowledged += len(durable)
+            durable = [graph for one, graph in posted if one.done and one.error is None]
+            self.acknowledged += sum(graph.count for graph in durable)
             self._failed += [one.error for one, _ in posted if one.error is not None]
-        for published in durable:
-            if published is not None:
-                published()
+        for graph in durable:
+            if graph.published is not None:
+                graph.published()
 
-    def _drop(self, count: int) -> None:
-        """Let go of so many graphs that were collected last, where they are not sent yet."""
-        kept = max(0, len(self._collected) - count)
-        for graph, pieces, _ in self._collected[kept:]:
-            self._unsent.discard(graph)
-            self._size -= sum(map(len, pieces))
-            self.dropped += 1
-        self._count -= len(self._collected) - kept
+    def _drop(self, graphs: int) -> None:
+        """Let go of so many graphs that were begun last, where they are not sent yet."""
+        kept = max(0, len(self._collected) - graphs)
+        for graph in self._collected[kept:]:
+            self._unsent.discard(graph.id)
+            self._size -= graph.size
+            self._waiting -= graph.count
+            self._count -= graph.count
+            self.dropped += graph.count
+        self._bundles.clear()
         del self._collected[kept:]
 
     def _complain(self) -> None:
@@ -199,6 +248,48 @@ class Batch:
         if others:
             parts.append(f"{others} were sent and refused, or not acknowledged")
         return ", ".join([*parts, f"{self.dropped} were not sent"])
+
+
+class _Graph:
+    """A graph that was collected: encoded, or a bundle that may still grow.
+
+    Args:
+        id: The 12 bytes of its id.
+        what: Its encoded pieces, or the calls that it will have.
+        published: Called once it is durable.
+        is_single: True: it is one call.
+    """
+
+    __slots__ = ("_single", "_what", "id", "published")
+
+    def __init__(
+        self,
+        id: bytes,
+        what: "Sequence[bytes] | Bundle",
+        published: Callable[[], None] | None = None,
+        is_single: bool = False,
+    ) -> None:
+        self.id, self.published = id, published
+        self._what, self._single = what, is_single
+
+    def pieces(self) -> Sequence[bytes]:
+        """Return it encoded."""
+        return self._what.encoded() if isinstance(self._what, Bundle) else self._what
+
+    @property
+    def is_single(self) -> bool:
+        """True where it is one call."""
+        return self._single or (isinstance(self._what, Bundle) and self._what.count == 1)
+
+    @property
+    def count(self) -> int:
+        """How many submissions it stands for."""
+        return self._what.count if isinstance(self._what, Bundle) else 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return self._what.size if isinstance(self._what, Bundle) else sum(map(len, self._what))
 
 
 def current(app: "Grpcflow") -> Batch | None:

@@ -32,6 +32,8 @@ class _Failed:
 
     error: errors.GrpcflowError
     again: bool
+    #: Seconds after which the coordinator asks for it again, having done nothing; None: it does not ask.
+    later: float | None = None
 
 
 class Calls:
@@ -98,7 +100,9 @@ class Calls:
             tries += 1
             if not outcome.again or self._session.policy.is_over(tries, began) or time.monotonic() >= deadline:
                 raise outcome.error
-            await self._pause(min(self._session.policy.delay(tries), max(0.0, deadline - time.monotonic())))
+            policy = self._session.policy
+            delay = policy.delay(tries) if outcome.later is None else policy.spread(outcome.later)
+            await self._pause(min(delay, max(0.0, deadline - time.monotonic())))
 
     async def _try(
         self,
@@ -114,12 +118,17 @@ class Calls:
             except grpc.RpcError as error:
                 failed = self._judge(link, error)
                 # On a link that was welcomed the coordinator may have got it.
-                return failed if repeatable or link.welcome is None else _Failed(failed.error, again=False)
+                safe = repeatable or link.welcome is None or failed.later is not None
+                return failed if safe else _Failed(failed.error, again=False)
             except ValueError:
                 # What grpc raises where the channel was closed between the loan and the call.
                 if not link.is_closed:
                     raise
                 return _Failed(self._session.unavailable(), again=True)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two calls, as callers of this kind do."""
+        await self._pause(seconds)
 
     # --- what a thread does by blocking -------------------------------------------------------------------
 
@@ -137,11 +146,16 @@ class Calls:
     def _judge(self, link: Link, error: grpc.RpcError) -> _Failed:
         """Return the error to raise for a failed call, and whether another try may help."""
         status = statuses.status_of(error)
-        if status is grpc.StatusCode.UNAVAILABLE or (status is grpc.StatusCode.CANCELLED and link.is_closed):
+        if status is grpc.StatusCode.UNAVAILABLE:
             return _Failed(self._session.unavailable(), again=True)
+        # None of ours cancels a call but by closing its link; a coordinator that stops cancels what it has not begun.
+        if status is grpc.StatusCode.CANCELLED:
+            lost = self._session.lost()
+            return _Failed(lost, again=isinstance(lost, errors.CoordinatorUnavailable))
         if status is grpc.StatusCode.DEADLINE_EXCEEDED:
             if link.welcome is None:
                 return _Failed(self._session.unavailable(), again=False)
             message = f"the coordinator at {link.address} did not answer in time; try again with a longer timeout"
             return _Failed(errors.TimeoutError(message), again=False)
-        return _Failed(statuses.error_of_call(error), again=False)
+        later = statuses.retry_after(error)
+        return _Failed(statuses.error_of_call(error), again=later is not None, later=later)

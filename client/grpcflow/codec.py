@@ -55,6 +55,10 @@ NAMES: Final[Mapping[str, str]] = {"json": JSON, "msgpack": MSGPACK, "yaml": YAM
 DEFAULT_ACCEPT: Final[frozenset[str]] = frozenset({JSON, MSGPACK})
 
 _TAG_BYTES: Final = tags.TAG.encode()
+#: Data of so many bytes is looked at before it is searched for tags: lists of so few items, nested so deeply, at most.
+_LONG: Final = 4_096
+_SHORT: Final = 8
+_FLAT_DEPTH: Final = 2
 _WRITERS: Final[Mapping[str, Callable[[Any], bytes]]] = {
     JSON: msgspec.json.Encoder().encode,
     MSGPACK: msgspec.msgpack.Encoder().encode,
@@ -222,7 +226,7 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
             return tags.untagged(yaml_text.read(data))
         else:
             value = _READERS[content](data)
-        return tags.untagged(value) if _TAG_BYTES in data else value
+        return tags.untagged(value) if _may_hold_tags(value, data) else value
     except (SerializationError, ImproperlyConfigured):
         raise
     except RecursionError:
@@ -232,6 +236,20 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
         # A stranger's bytes may fail in any way; the caller gets one kind of error for all of them.
         message = f"the data is not valid {content}: {error}"
         raise SerializationError(message) from error
+
+
+def _may_hold_tags(value: Any, data: bytes) -> bool:
+    """Return whether there may be a tag in what was read: a few texts hold none, however long they are."""
+    if len(data) > _LONG and _is_flat(value, _FLAT_DEPTH):
+        return False
+    return _TAG_BYTES in data
+
+
+def _is_flat(value: Any, depth: int) -> bool:
+    """Return whether a value is a scalar, or a short list of such to this depth."""
+    if type(value) is list:
+        return depth > 0 and len(value) <= _SHORT and all(_is_flat(item, depth - 1) for item in value)
+    return value == {} or type(value) is not dict
 
 
 def _parts(content: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ set, not when it is used. Where the settings come from is known elsewhere. It ma
 its errors, addresses, routes and queues, and what settings may be.
 """
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, timedelta, tzinfo
@@ -12,6 +13,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from grpcflow.addresses import COORDINATOR_VARIABLE, DEFAULT_COORDINATOR, addresses_of
+from grpcflow.credentials import Credentials, credentials_of
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow.queues import Queues
 from grpcflow.routes import Router
@@ -47,6 +49,13 @@ class Settings:
     Attributes:
         coordinator: Address HOST:PORT of the coordinator, several joined by commas, or a sequence of them.
             None: the environment variable ``GRPCFLOW_COORDINATOR``, or else 127.0.0.1:50551.
+        coordinator_tls_ca: File of the authorities that vouch for the coordinator's certificate, or "system" for those
+            that gRPC brings along; None: as ``GRPCFLOW_TLS_CA`` says, or else no TLS.
+        coordinator_tls_cert: File of this side's own certificate; None: as ``GRPCFLOW_TLS_CERT`` says, or none.
+        coordinator_tls_key: File of its key; None: as ``GRPCFLOW_TLS_KEY`` says.
+        coordinator_token_file: File that holds this side's token; None: as ``GRPCFLOW_TOKEN_FILE`` says, or else the
+            token is that of ``GRPCFLOW_TOKEN``, or none.
+        namespace: Namespace to act in; None: as ``GRPCFLOW_NAMESPACE`` says, or else that of the token.
         include: Modules that a worker imports so that their tasks are registered.
         imports: The same, for Celery's other name; both are imported, these first.
         task_serializer: Codec of arguments: json, msgpack, yaml or pickle.
@@ -102,6 +111,11 @@ class Settings:
     """
 
     coordinator: str | Sequence[str] | None = None
+    coordinator_tls_ca: str | None = None
+    coordinator_tls_cert: str | None = None
+    coordinator_tls_key: str | None = None
+    coordinator_token_file: str | None = None
+    namespace: str | None = None
     include: Sequence[str] = ()
     imports: Sequence[str] = ()
     task_serializer: str = "json"
@@ -295,6 +309,34 @@ class Settings:
             ImproperlyConfigured: One has no port, so that gRPC would try that of web servers.
         """
         return addresses_of(self.coordinator)
+
+    @property
+    def said(self) -> tuple[int, str | None]:
+        """What the coordinator's address and the credentials come from: while it is equal, so are they."""
+        return self._version, None if self.coordinator else os.environ.get(COORDINATOR_VARIABLE)
+
+    @property
+    def credentials(self) -> Credentials:
+        """What this side shows the coordinator and believes of it: of the settings, or of the environment.
+
+        The environment is read once, and again where a setting has changed: each call comes by here.
+
+        Raises:
+            ImproperlyConfigured: A certificate without a key, or the other way round, or what is no namespace.
+        """
+        known: tuple[int, Credentials] | None = self.__dict__.get("_credentials")
+        if known is None or known[0] != self._version:
+            found = credentials_of(
+                {
+                    "coordinator_tls_ca": self.coordinator_tls_ca,
+                    "coordinator_tls_cert": self.coordinator_tls_cert,
+                    "coordinator_tls_key": self.coordinator_tls_key,
+                    "coordinator_token_file": self.coordinator_token_file,
+                    "namespace": self.namespace,
+                }
+            )
+            known = self._credentials = self._version, found
+        return known[1]
 
     @property
     def accepted_values(self) -> Collection[str]:

@@ -17,7 +17,9 @@ import grpcflow
 from grpcflow import errors
 from grpcflow.blocking import blocking, blocking_each, run_here
 from grpcflow.calls import Calls
+from grpcflow.channels import Door
 from grpcflow.commands import Reply
+from grpcflow.credentials import Credentials, credentials_of
 from grpcflow.exchange import Exchange
 from grpcflow.notices import Notices
 from grpcflow.reading import ThreadReader
@@ -37,6 +39,7 @@ class Connection(Exchange):
         retry_policy: How unreachable ones are tried again; default 4 tries within 3 seconds.
         connect_timeout: Seconds that a coordinator has to welcome a new stream; default 5.
         version: Version of the client, shown to people; None: that of this package.
+        credentials: Certificates and token; None: neither.
     """
 
     def __init__(
@@ -46,13 +49,17 @@ class Connection(Exchange):
         retry_policy: RetryPolicy | None = None,
         connect_timeout: float = 5.0,
         version: str | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         if not addresses:
             message = "there is no coordinator's address: name one in app.conf.coordinator or GRPCFLOW_COORDINATOR"
             raise errors.ImproperlyConfigured(message)
         self.addresses = tuple(addresses)
+        self.credentials = credentials or Credentials()
+        self.credentials.check(self.addresses)
+        door = Door(self.credentials)
         shown = grpcflow.__version__ if version is None else version
-        session = ThreadedSession(self.addresses, retry_policy or RetryPolicy(), connect_timeout, shown)
+        session = ThreadedSession(self.addresses, retry_policy or RetryPolicy(), connect_timeout, shown, door)
         super().__init__(session, Calls(session))
         self._open_reader = partial(ThreadReader, session)
         self._notices = Notices(session)
@@ -83,6 +90,7 @@ class Connection(Exchange):
     list_workers = blocking(Exchange.alist_workers)
     list_queues = blocking(Exchange.alist_queues)
     purge_queue = blocking(Exchange.apurge_queue)
+    erase = blocking(Exchange.aerase)
     pause_queue = blocking(Exchange.apause_queue)
     resume_queue = blocking(Exchange.aresume_queue)
     revoke_matching = blocking(Exchange.arevoke_matching)
@@ -141,10 +149,10 @@ _OPEN: Final[weakref.WeakSet[Connection]] = weakref.WeakSet()
 
 
 class _Shared:
-    """The connections of this process by their addresses."""
+    """The connections of this process by their addresses and credentials."""
 
     def __init__(self) -> None:
-        self.connections: dict[tuple[str, ...], Connection] = {}
+        self.connections: dict[tuple[tuple[str, ...], Credentials], Connection] = {}
         self.renew()
 
     def renew(self) -> None:
@@ -158,34 +166,36 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_SHARED.renew)
 
 
-def connection_for(addresses: Iterable[str]) -> Connection:
+def connection_for(addresses: Iterable[str], credentials: Credentials | None = None) -> Connection:
     """Return the connection to these addresses: one for the whole process, which a forked child opens anew.
 
     One that was closed is replaced: who closes it ends what goes on, not what comes after.
 
     Args:
         addresses: ``HOST:PORT`` of the coordinators, in the order in which they are tried.
+        credentials: Certificates and token; None: those that the environment names.
 
     Raises:
-        ImproperlyConfigured: There is no address.
+        ImproperlyConfigured: There is no address, or the credentials cannot be used.
     """
-    key = tuple(addresses)
+    key = tuple(addresses), credentials_of({}) if credentials is None else credentials
     with _SHARED.lock:
         connection = _SHARED.connections.get(key)
         if connection is None or connection.is_closed:
-            connection = _SHARED.connections[key] = Connection(key)
+            connection = _SHARED.connections[key] = Connection(key[0], credentials=key[1])
         return connection
 
 
 def discard_connection(addresses: Iterable[str]) -> None:
-    """Close the connection to these addresses, where there is one, and forget it: nobody will serve there again.
+    """Close the connections to these addresses, where there are any, and forget them: nobody will serve there again.
 
     Args:
         addresses: As for ``connection_for``.
     """
     with _SHARED.lock:
-        connection = _SHARED.connections.pop(tuple(addresses), None)
-    if connection is not None:
+        wanted = tuple(addresses)
+        gone = [_SHARED.connections.pop(key) for key in list(_SHARED.connections) if key[0] == wanted]
+    for connection in gone:
         connection.close()
 
 

@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Final, Self, cast
 
+from grpcflow_protos.limits import HIDDEN
+
 __all__ = ["RESERVED_HEADERS", "Context"]
 
 #: Headers that grpcflow itself sends; a request shows them as fields of their own and not among its headers.
@@ -55,6 +57,7 @@ class Context:
         called_directly: True where the function was called in place, not by a worker.
         is_eager: True where it runs in the caller's process by ``apply()``.
         ignore_result: True where its value is not kept.
+        sensitive: True where nobody is to be shown its arguments.
         replaced_task_nesting: How many replacements lie above it.
         stamps: Its stamps: a list of values by name.
         utc: Always True: times travel as UTC.
@@ -87,6 +90,7 @@ class Context:
     called_directly: bool = True
     is_eager: bool = False
     ignore_result: bool = False
+    sensitive: bool = False
     replaced_task_nesting: int = 0
     utc: bool = True
     logfile: str | None = None
@@ -95,6 +99,8 @@ class Context:
     #: The 16 bytes of the running node, and the token of its attempt; empty and 0 outside of a worker.
     _node: bytes = b""
     _token: int = 0
+    #: Token of its last attempt whose end the coordinator was told; 0: none.
+    _after: int = 0
     #: Takes token, state, encoded meta and its content type of any attempt of this worker.
     _report: Callable[[int, str, bytes, str], None] | None = None
     #: Takes "replace" or "member" and a canvas, in an eager call: runs it in the place of the call, or in its group.
@@ -103,6 +109,8 @@ class Context:
     _later: Callable[[Callable[[], Any]], None] | None = None
     #: Takes what the call emits (``emitting.Emits``); None: it has emitted nothing yet.
     _emits: Any = None
+    #: The ids of the trace and of the span of this attempt, as text; None: it is not traced.
+    _trace: tuple[str, str] | None = None
     #: The limit that ``retry(max_retries=...)`` set for this call.
     _max_retries: int | None = None
 
@@ -170,13 +178,13 @@ class Context:
 
     @property
     def argsrepr(self) -> str:
-        """The positional arguments as text."""
-        return repr(tuple(self.args))
+        """The positional arguments as text; of a sensitive call only that they are hidden."""
+        return HIDDEN if self.sensitive else repr(tuple(self.args))
 
     @property
     def kwargsrepr(self) -> str:
-        """The keyword arguments as text."""
-        return repr(dict(self.kwargs))
+        """The keyword arguments as text; of a sensitive call only that they are hidden."""
+        return HIDDEN if self.sensitive else repr(dict(self.kwargs))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a field by its name, or ``default`` where there is no such field."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from grpcflow.aio.control import AwaitableControl
+from grpcflow.erasing import EraseControl
 from grpcflow.inspection import Callback, Inspect, Matcher, check_timeout, names_of, narrowed
 from grpcflow.limit_control import LimitControl
 from grpcflow.pool_control import PoolControl
@@ -63,7 +64,7 @@ class Revoked:
     unknown: tuple[str, ...] = ()
 
 
-class Control(QueueControl, PoolControl, LimitControl, WorkerControl, AwaitableControl):
+class Control(QueueControl, EraseControl, PoolControl, LimitControl, WorkerControl, AwaitableControl):
     """Commands for one worker, some, or all.
 
     Args:

@@ -5,6 +5,7 @@ not import grpc or protobuf.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from grpcflow import state
@@ -93,7 +94,9 @@ def apply_canvas(
     graph = evaluation.lower(canvas, request, args=tuple(args or ()), kwargs=kwargs, options=options)
     if graph is None:
         return None
-    result = evaluation.run(graph).result_of(graph.outcome)
+    with nullcontext() if app._spans is None else app._spans.applying(canvas, graph):
+        ran = evaluation.run(graph)
+    result = ran.result_of(graph.outcome)
     if request is not None:
         request.children.append(result)
     return result

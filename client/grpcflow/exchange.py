@@ -6,13 +6,15 @@ knows.
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from grpcflow import errors, ids
 from grpcflow.calls import Calls
 from grpcflow.commands import Commands
+from grpcflow.erasing import EraseCalls
 from grpcflow.event_calls import EventCalls
 from grpcflow.failed_calls import FailedCalls
 from grpcflow.items import Items
@@ -24,9 +26,13 @@ from grpcflow.schedule_calls import ScheduleCalls
 from grpcflow.session import TICK, Session
 from grpcflow.settled import Settled
 from grpcflow.states import READY_STATES
-from grpcflow.submission import Submission, encoded
-from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
+from grpcflow.submission import Submission, in_parts
+from grpcflow.waiting import NodesWaiter, NodeWaiter, RangeWaiter, Waiter
 from grpcflow_protos.v1 import client_service_pb2, graph_pb2
+from grpcflow_protos.wire_parts import Parted, Piece, whole_of
+
+if TYPE_CHECKING:
+    from grpcflow.lower.model import TemplateSpec
 
 __all__ = ["Exchange"]
 
@@ -36,7 +42,7 @@ ACKNOWLEDGE_TIME: Final = 60.0
 _SMALL: Final = 65_536
 
 
-class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, FailedCalls, EventCalls):
+class Exchange(Kept, Commands, EraseCalls, QueueCalls, LimitCalls, ScheduleCalls, Items, FailedCalls, EventCalls):
     """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it.
 
     Args:
@@ -51,7 +57,7 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
     # --- graphs and results -------------------------------------------------------------------------------
 
     async def asubmit(
-        self, chunks: Sequence[graph_pb2.GraphChunk], *, timeout: float | None = None, retry: bool = True
+        self, chunks: Sequence[graph_pb2.GraphChunk | Parted], *, timeout: float | None = None, retry: bool = True
     ) -> None:
         """Submit a graph; returns when it is durable.
 
@@ -69,24 +75,45 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
             CoordinatorUnavailable: It could not be reached, by the retry policy.
             TimeoutError: It was reached and did not acknowledge in time.
         """
-        pieces = encoded(chunks)
+        pieces = in_parts(chunks)
         deadline = time.monotonic() + (timeout or ACKNOWLEDGE_TIME)
-        single = chunks[0].node_count == 1 and len(pieces[0]) < _SMALL
-        await self._session.submit(chunks[0].graph, pieces, deadline, once=not retry, single=single)
+        first, small = whole_of(chunks[0]), isinstance(pieces[0], bytes) and len(pieces[0]) < _SMALL
+        single = first.node_count == 1 and small
+        await self._session.submit(first.graph, pieces, deadline, once=not retry, single=single)
+
+    def asubmit_call(self, template: "TemplateSpec", payload: bytes) -> Awaitable[tuple[bytes, int]]:
+        """Submit one plain call, to be awaited; returns its graph and the index of its node when it is durable.
+
+        Those that coroutines of one loop submit at the same time share a graph.
+
+        Args:
+            template: How it runs; it has no keys, waits for no time and is not spread.
+            payload: Its encoded arguments.
+
+        Raises:
+            The errors of ``asubmit``.
+        """
+        return self._session.submit_call(template, payload, time.monotonic() + ACKNOWLEDGE_TIME)
 
     def post(
-        self, graphs: Sequence[tuple[bytes, Sequence[bytes]]], singles: Collection[bytes] = ()
+        self,
+        graphs: Sequence[tuple[bytes, Sequence[Piece]]],
+        singles: Collection[bytes] = (),
+        bundles: Mapping[bytes, int] = MappingProxyType({}),
     ) -> list[Submission]:
         """Send graphs and do not wait; ``asettle`` must follow.
 
         Args:
             graphs: The id of each and its encoded pieces.
             singles: Ids of those that are one task each.
+            bundles: Ids of those that are independent calls, and how many these are.
 
         Raises:
             CoordinatorUnavailable: The connection is closed; nothing was sent.
         """
-        return self._session.post(graphs, singles=singles)
+        posted = [Submission(graph, pieces, False) for graph, pieces in graphs]
+        self._session.post(posted, singles=singles, bundles=bundles)
+        return posted
 
     async def asettle(self, posted: Sequence[Submission], *, timeout: float | None = None) -> None:
         """Wait until graphs that were posted are durable; what went wrong with one is its ``error``.
@@ -150,8 +177,41 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
         await self._complete(waiter.found)
         return {text: waiter.found[text] for text in ids if text in waiter.found}
 
+    async def await_node(self, graph: bytes, index: int, *, timeout: float | None, wait_for_submit: bool) -> Settled:
+        """Wait until one node has settled: the hot path of one call's result.
+
+        Args:
+            graph: The 12 bytes of the graph id.
+            index: Index of the node.
+            timeout: As in ``wait``.
+            wait_for_submit: As in ``wait``.
+
+        Raises:
+            The errors of ``wait``.
+        """
+        data = self._session.at_hand(graph, index)
+        if data is not None:
+            return Settled("SUCCESS", data)
+        wake = self._session.ring()
+        waiter = NodeWaiter(graph, index, waits_for_submit=wait_for_submit, wake=wake)
+        await self._session.wait_for(waiter, None if timeout is None else time.monotonic() + timeout)
+        if waiter.settled is None:
+            raise _late(1, timeout)
+        if waiter.settled.value_apart or _lacks_value(waiter.settled):
+            found = {ids.node_id(graph, index): waiter.settled}
+            await self._complete(found)
+            [waiter.settled] = found.values()
+        return waiter.settled
+
     async def await_range(
-        self, graph: bytes, first: int, count: int, *, timeout: float | None, to_failure: bool = False
+        self,
+        graph: bytes,
+        first: int,
+        count: int,
+        *,
+        timeout: float | None,
+        to_failure: bool = False,
+        on_large: Callable[[Settled], None] | None = None,
     ) -> list[Settled]:
         """Wait until a run of nodes of one graph has settled: the hot path of a group's results.
 
@@ -161,6 +221,7 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
             count: How many nodes.
             timeout: As in ``wait``.
             to_failure: As in ``wait``; the list then ends with the failed node.
+            on_large: Called here with each large value as it comes, before the others have.
 
         Returns:
             A Settled for each node, in order.
@@ -171,8 +232,9 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
         waiter = RangeWaiter(graph, first, count, to_failure=to_failure)
         deadline = None if timeout is None else time.monotonic() + timeout
         async with aclosing(self._arrivals(waiter, deadline, timeout)) as coming:
-            async for _ in coming:
-                pass
+            async for arrived in coming:
+                if on_large is not None and isinstance(arrived, Settled):
+                    on_large(arrived)
         results = waiter.results()
         lists = {ids.node_id(graph, first + i): one for i, one in enumerate(results) if _lacks_value(one)}
         if lists:
@@ -238,10 +300,7 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
                 yield item
         if waiter.done:
             return
-        missing = waiter.missing_count()
-        tasks = "1 task" if missing == 1 else f"{missing} tasks"
-        message = f"{tasks} did not settle within {timeout:g} s; they go on, and can be waited for again"
-        raise errors.TimeoutError(message)
+        raise _late(waiter.missing_count(), timeout)
 
     async def _locate(
         self, texts: Sequence[str], deadline: float | None, wait_for_submit: bool
@@ -282,6 +341,13 @@ class Exchange(Kept, Commands, QueueCalls, LimitCalls, ScheduleCalls, Items, Fai
         for text, settled_now in zip(bare, await self.alookup(bare), strict=True):
             if settled_now is not None:
                 found[text] = settled_now
+
+
+def _late(missing: int, timeout: float | None) -> errors.TimeoutError:
+    """Return what is said where so many nodes have not settled in time."""
+    tasks = "1 task" if missing == 1 else f"{missing} tasks"
+    within = "in time" if timeout is None else f"within {timeout:g} s"
+    return errors.TimeoutError(f"{tasks} did not settle {within}; they go on, and can be waited for again")
 
 
 def _lacks_value(settled: Settled) -> bool:

@@ -74,16 +74,17 @@ class Foresight:
             del self._calls[next(iter(self._calls))]
         self._calls[graph] = None
 
-    def keep(self, graph: bytes, indexes: Sequence[int], values: Sequence[bytes]) -> None:
-        """Take values that nobody waits for yet; what there is no room for is asked for again."""
+    def keep(self, graph: bytes, left: Sequence[tuple[int, bytes]]) -> None:
+        """Take values, by their nodes, that nobody waits for yet; what there is no room for is asked for again."""
         asked = self._asked.get(graph)
-        if asked is None or asked.value is not None or list(indexes) != [0]:
+        if asked is None or asked.value is not None or len(left) != 1 or left[0][0]:
             return
-        if self._kept + len(values[0]) > KEPT_BYTES:
+        data = left[0][1]
+        if self._kept + len(data) > KEPT_BYTES:
             asked.link = None
             return
-        asked.value = values[0]
-        self._kept += len(values[0])
+        asked.value = data
+        self._kept += len(data)
 
     def missed(self, graph: bytes) -> None:
         """A result came that was no plain value, and nobody waits for it: it is asked for again."""

@@ -102,11 +102,18 @@ class GraphCalls:
                 nodes = sum(run.count for run in page.runs)
                 limit = max(1, min(_RUNS, _NODES * len(page.runs) // nodes))
 
-    async def agraph_run(self, id: str, first: int, *, every_node: bool = True) -> Page:
-        """Return one run as a page; ``first`` is the index of its first node, errors are those of the summary."""
+    async def agraph_run(self, id: str, first: int, *, every_node: bool = True, count: int = 1) -> Page:
+        """Return one run as a page, or several that follow each other; errors are those of the summary.
+
+        Args:
+            id: Id of any node of the graph, or its own.
+            first: Index of the first node of the first run.
+            every_node: True: with all their nodes.
+            count: How many runs. Default 1.
+        """
         from grpcflow_protos.v1 import graph_service_pb2 as pb
 
-        return await self._page(pb.GetGraphRequest(id=id, first=first, limit=1, every_node=every_node))
+        return await self._page(pb.GetGraphRequest(id=id, first=first, limit=count, every_node=every_node))
 
     async def _page(self, request: "pb.GetGraphRequest") -> Page:
         """Return what the request names; its first message has the summary."""

@@ -12,15 +12,18 @@ exception, since nothing has been decided then: what it raises is what the task 
 import logging
 import time
 from collections.abc import Callable
+from traceback import format_tb
 from typing import TYPE_CHECKING, Any, Final
 
 from grpcflow import signals
 from grpcflow.einfo import ExceptionInfo
 from grpcflow.errors import Retry
 from grpcflow.task import Task
+from grpcflow_protos.limits import HIDDEN
 
 if TYPE_CHECKING:
     from grpcflow.context import Context
+    from grpcflow.spans import OpenSpan
 
 __all__ = ["HANDLERS", "Lifecycle", "is_logged", "lifecycle_of", "send_beside"]
 
@@ -64,18 +67,22 @@ class Lifecycle:
         task: The task.
     """
 
-    __slots__ = ("outcome", "started", "state", "task")
+    __slots__ = ("outcome", "span", "started", "state", "task")
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.task = task
         self.started = time.monotonic()
         self.state = "PENDING"
         self.outcome: Any = None
+        #: Of the call, where it is traced and has begun.
+        self.span: OpenSpan | None = None
 
     def begin(self, request: "Context") -> None:
         """Tell that the call starts. Raises what ``before_start`` raises."""
         task = self.task
         self.started = time.monotonic()
+        if task.app._spans is not None:
+            self.span = task.app._spans.begin(task, request)
         if signals.task_prerun.receivers:
             signals.task_prerun.send(task, task_id=request.id, task=task, args=request.args, kwargs=request.kwargs)
         task.before_start(_id(request), request.args, request.kwargs)
@@ -89,7 +96,7 @@ class Lifecycle:
         if signals.task_success.receivers:
             self._send(request, signals.task_success, result=value)
         if _log.isEnabledFor(logging.INFO):
-            _log.info("%s succeeded after %.6f s with %s", _name(request), seconds, _shown(value, task))
+            _log.info("%s succeeded after %.6f s with %s", _name(request), seconds, _shown(value, task, request))
         self._after(request, None)
 
     def retried(self, request: "Context", retry: Retry) -> None:
@@ -102,7 +109,7 @@ class Lifecycle:
         if signals.task_retry.receivers:
             self._send(request, signals.task_retry, request=request, reason=retry, einfo=einfo)
         if _log.isEnabledFor(logging.INFO):
-            _log.info("%s is tried again in %g s: %s", _name(request), retry.countdown, _shown(reason, task))
+            _log.info("%s is tried again in %g s: %s", _name(request), retry.countdown, _shown(reason, task, request))
         self._after(request, einfo)
 
     def failed(self, request: "Context", error: BaseException) -> None:
@@ -131,7 +138,7 @@ class Lifecycle:
         if signals.task_rejected.receivers:
             self._send(request, signals.task_rejected, message=request, exc=error)
         if _log.isEnabledFor(logging.INFO):
-            _log.info("%s was rejected: %s", _name(request), _shown(error, self.task))
+            _log.info("%s was rejected: %s", _name(request), _shown(error, self.task, request))
 
     def ignored(self, request: "Context", error: BaseException) -> None:
         """Tell that the task wants no result kept."""
@@ -156,6 +163,9 @@ class Lifecycle:
                 retval=self.outcome,
                 state=self.state,
             )
+        span = self.span
+        if span is not None:
+            self._guarded(request, lambda: span.end(self.state, self.outcome))
 
     def _send(self, request: "Context", signal: signals.Signal, /, **arguments: Any) -> None:
         """Send a signal of an end that has been decided."""
@@ -206,9 +216,10 @@ def internal_error(task: Task[..., Any], request: "Context", error: BaseExceptio
 def log_failure(task: Task[..., Any], request: "Context", error: BaseException) -> None:
     """Log how a task failed: an error that it expects (``throws``) in one line, any other with its traceback."""
     if not isinstance(error, tuple(task.throws)):
-        _log.error("%s failed: %s\n%s", _name(request), _shown(error, task), ExceptionInfo(error))
+        trace = "".join(format_tb(error.__traceback__)) if request.sensitive or task.sensitive else ExceptionInfo(error)
+        _log.error("%s failed: %s\n%s", _name(request), _shown(error, task, request), trace)
     elif _log.isEnabledFor(logging.INFO):
-        _log.info("%s raised the expected %s", _name(request), _shown(error, task))
+        _log.info("%s raised the expected %s", _name(request), _shown(error, task, request))
 
 
 def _id(request: "Context") -> str:
@@ -221,8 +232,10 @@ def _name(request: "Context") -> str:
     return f"{request.shadow or request.task}[{request.id}]"
 
 
-def _shown(value: Any, task: Task[..., Any]) -> str:
-    """Return a value as the log shows it: cut to ``resultrepr_maxsize``, and never an error."""
+def _shown(value: Any, task: Task[..., Any], request: "Context") -> str:
+    """Return a value as the log shows it: cut to ``resultrepr_maxsize``, and never an error; hidden where it may be."""
+    if request.sensitive or task.sensitive:
+        return f"{type(value).__name__}{HIDDEN}" if isinstance(value, BaseException) else HIDDEN
     try:
         text = repr(value)
     except BaseException as error:  # noqa: BLE001 - the value is the user's, and so is its repr()

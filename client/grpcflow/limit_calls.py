@@ -36,10 +36,10 @@ class LimitCalls:
 
     async def alist_limits(self) -> "tuple[LimitInfo, ...]":
         """Return the limits that hold: on tasks, then on queues, then the keys that hold something back; by name."""
-        from grpcflow.limit_wire import WORDS, info_from
+        from grpcflow.limit_wire import info_from
 
         answer = await self._limit_call("ListLimits", pb.ListLimitsRequest())
-        return tuple(info_from(one) for one in answer.limits if one.scope in WORDS)
+        return tuple(info_from(one) for one in answer.limits)
 
     async def achange_limit(
         self, scope: "Scope", name: str, *, rate: "Rate | Literal['as it is'] | None", concurrency: int | None

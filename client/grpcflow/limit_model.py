@@ -39,7 +39,8 @@ class LimitInfo:
     """A limit that holds, and what it does now.
 
     Attributes:
-        scope: What it is on: ``task``, ``queue``, or ``key`` for the concurrency key of calls.
+        scope: What it is on: ``task``, ``queue``, or ``key`` for the concurrency key of calls; ``unknown-`` and a
+            number where a newer coordinator has others.
         name: Name of the task or the queue, or the key.
         limit: The limit.
         is_set: True: it was set while the cluster ran. False: it stands in the code.
@@ -48,7 +49,7 @@ class LimitInfo:
         next_in: How long until the rate lets the next one start; zero: now, or there is no rate.
     """
 
-    scope: Literal["task", "queue", "key"]
+    scope: str
     name: str
     limit: Limit
     is_set: bool

@@ -5,7 +5,7 @@ It may not make a call.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final
 
 from grpcflow.limit_model import Keep, Limit, LimitInfo, Retention, Scope
 from grpcflow.limits import Rate
@@ -14,7 +14,6 @@ from grpcflow_protos.v1 import limit_pb2
 
 __all__ = [
     "SCOPES",
-    "WORDS",
     "info_from",
     "limit_from",
     "limit_wired",
@@ -26,7 +25,7 @@ __all__ = [
 #: Scopes that can be set, as the wire calls them.
 SCOPES: Final[Mapping[Scope, "pb.Scope.ValueType"]] = {"task": pb.SCOPE_TASK, "queue": pb.SCOPE_QUEUE}
 #: Scopes of the wire in words.
-WORDS: Final[Mapping[int, Literal["task", "queue", "key"]]] = {
+_WORDS: Final[Mapping[int, str]] = {
     pb.SCOPE_TASK: "task",
     pb.SCOPE_QUEUE: "queue",
     pb.SCOPE_KEY: "key",
@@ -70,7 +69,7 @@ def limit_wired(limit: Limit) -> limit_pb2.Limit:
 def info_from(message: pb.LimitInfo) -> LimitInfo:
     """Return a limit that came over the wire, and what it does."""
     return LimitInfo(
-        scope=WORDS[message.scope],
+        scope=_WORDS.get(message.scope, f"unknown-{message.scope}"),
         name=message.name,
         limit=limit_from(message.limit),
         is_set=message.set,

@@ -14,9 +14,10 @@ from typing import Any, Final
 import grpc
 
 from grpcflow import statuses
-from grpcflow.channels import ThreadSafeChannel
+from grpcflow.channels import PLAIN, Door, ThreadSafeChannel
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2
+from grpcflow_protos.wire_parts import Piece
 
 __all__ = ["OPTIONS", "PROBE", "Link", "joined"]
 
@@ -47,6 +48,7 @@ class Link:
         address: ``HOST:PORT``.
         connect_timeout: Seconds until the coordinator must have said welcome.
         version: Version of the client, for people.
+        door: Opens the channel.
 
     Attributes:
         welcome: The coordinator's welcome; None until it came.
@@ -57,8 +59,8 @@ class Link:
         probe: A question on its way that the coordinator has to answer, and None otherwise.
     """
 
-    def __init__(self, address: str, connect_timeout: float, version: str = "") -> None:
-        self.address = address
+    def __init__(self, address: str, connect_timeout: float, version: str = "", door: Door = PLAIN) -> None:
+        self.address, self._door = address, door
         self.number = next(_NUMBERS)
         self.welcome: client_service_pb2.ClientWelcome | None = None
         self.heard = time.monotonic()
@@ -78,8 +80,8 @@ class Link:
 
     def _open(self, hello: bytes) -> None:
         """Open the channel and the stream on it."""
-        self.channel: Any = ThreadSafeChannel(grpc.insecure_channel(self.address, OPTIONS))
-        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        self.channel: Any = ThreadSafeChannel(self._door.open(self.address, OPTIONS))
+        self._outbox: SimpleQueue[Piece | None] = SimpleQueue()
         self._call: Any = self._stream()(_messages(hello, self._outbox))
 
     def _stream(self) -> Any:
@@ -90,7 +92,7 @@ class Link:
             response_deserializer=client_service_pb2.SessionResponse.FromString,
         )
 
-    def send(self, *pieces: bytes) -> None:
+    def send(self, *pieces: Piece) -> None:
         """Put encoded requests on their way; those of many callers leave together. Never blocks."""
         for piece in pieces:
             self._outbox.put(piece)
@@ -162,7 +164,7 @@ class Link:
         return f"{code + ': ' if code else ''}{statuses.details_of(error) or error}"
 
 
-def _messages(hello: bytes, outbox: "SimpleQueue[bytes | None]") -> Iterator[bytes]:
+def _messages(hello: bytes, outbox: "SimpleQueue[Piece | None]") -> Iterator[bytes]:
     """Yield the hello, then all that waits, joined: encoded messages one after the other are one message.
 
     Runs in a thread of grpc's. Ends at None.
@@ -177,17 +179,19 @@ def _messages(hello: bytes, outbox: "SimpleQueue[bytes | None]") -> Iterator[byt
         piece = piece or outbox.get()
 
 
-def joined(piece: bytes, outbox: "SimpleQueue[bytes | None]") -> tuple[bytes | None, bytes]:
+def joined(piece: Piece, outbox: "SimpleQueue[Piece | None]") -> tuple[bytes | None, Piece]:
     """Join a piece with those that wait behind it: encoded messages one after the other are one message.
 
     Args:
         piece: The first.
-        outbox: The others. A message is cut at ``BATCH_BYTES``, unless one piece is larger.
+        outbox: The others. A message is cut at ``BATCH_BYTES``, unless one piece is larger; one in parts is a message.
 
     Returns:
         The message, and the piece that had no place in it, empty where there is none. Where the end stands behind the
         first piece the message is None.
     """
+    if isinstance(piece, tuple):
+        return b"".join(piece), b""
     batch, size = [piece], len(piece)
     while size < limits.BATCH_BYTES:
         try:
@@ -196,7 +200,7 @@ def joined(piece: bytes, outbox: "SimpleQueue[bytes | None]") -> tuple[bytes | N
             break
         if more is None:
             return None, b""
-        if size + len(more) > limits.BATCH_BYTES:
+        if isinstance(more, tuple) or size + len(more) > limits.BATCH_BYTES:
             return b"".join(batch), more
         batch.append(more)
         size += len(more)

@@ -14,6 +14,7 @@ _PARENT: Final = "grpcflow.task"
 _RESET: Final = "\x1b[0m"
 #: What stands for the name and the id where no task runs, as in Celery.
 _NOBODY: Final = "???"
+_UNTRACED: Final = ("", "")
 
 
 def get_task_logger(name: str) -> logging.Logger:
@@ -60,7 +61,10 @@ class ColorFormatter(logging.Formatter):
 
 
 class TaskFormatter(ColorFormatter):
-    """A formatter for which every record has ``task_name`` and ``task_id``, of the task that writes it."""
+    """A formatter for which every record has ``task_name`` and ``task_id``, of the task that writes it.
+
+    Likewise ``trace_id`` and ``span_id`` where the call is traced; both are empty elsewhere.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text; ``???`` stands for both outside of a task."""
@@ -70,4 +74,7 @@ class TaskFormatter(ColorFormatter):
         else:
             record.__dict__.setdefault("task_name", _NOBODY)
             record.__dict__.setdefault("task_id", _NOBODY)
+        traced = None if request is None else request._trace
+        for name, value in zip(("trace_id", "span_id"), traced or _UNTRACED, strict=True):
+            record.__dict__.setdefault(name, value)
         return super().format(record)

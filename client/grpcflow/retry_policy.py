@@ -32,6 +32,13 @@ class RetryPolicy:
         seconds = self.first_delay * self.factor ** min(max(failures - 1, 0), 20)
         return min(seconds, self.max_delay) * random.uniform(0.8, 1.2)
 
+    @staticmethod
+    def spread(seconds: float) -> float:
+        """Return how long to wait where the coordinator asks for so many seconds: up to as many more, by chance."""
+        import random  # as above
+
+        return seconds * random.uniform(1.0, 2.0)
+
     def is_over(self, tries: int, since: float) -> bool:
         """Return whether an operation that began at monotonic time ``since`` has tried enough."""
         return tries >= self.tries or (tries >= 1 and time.monotonic() - since >= self.window)

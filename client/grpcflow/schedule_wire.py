@@ -4,9 +4,9 @@ Imported when schedules are sent or asked for, and not before.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from grpcflow import lower
 from grpcflow.canvas.parts import CALLBACKS, as_list
@@ -14,6 +14,7 @@ from grpcflow.canvas.signature import Signature, as_signature
 from grpcflow.errors import GrpcflowError, ImproperlyConfigured
 from grpcflow.schedule_entries import OVERLAPS, ScheduleEntry, owner_of, read_entry
 from grpcflow.schedules import BaseSchedule, crontab, once, schedule, solar
+from grpcflow_protos.limits import HIDDEN
 from grpcflow_protos.v1 import graph_pb2, schedule_service_pb2
 
 if TYPE_CHECKING:
@@ -82,15 +83,15 @@ def to_message(app: "Grpcflow", entry: ScheduleEntry, owner: str = "") -> schedu
     Raises:
         TypeError, ValueError, GrpcflowError: The canvas cannot be called, or not by a schedule.
     """
-    zone = entry.time_zone or _zone_of(app)
+    zone, graph = entry.time_zone or _zone_of(app), _graph(app, entry)
     message = schedule_service_pb2.Schedule(
         name=entry.name,
         time_zone=zone,
         overlap=OVERLAPS.index(entry.overlap) + 1,  # type: ignore[arg-type]
         catch_up_all=entry.catch_up_all,
         owner=owner,
-        graph=_graph(app, entry),
-        description=_description(entry),
+        graph=graph,
+        description=_description(entry, graph),
     )
     _put_times(message, entry.schedule, zone)
     if entry.catch_up is not None:
@@ -111,12 +112,30 @@ def times_of(message: schedule_service_pb2.Schedule) -> BaseSchedule:
         return schedule(message.interval.every.ToTimedelta(), message.interval.aligned)
     if kind == "solar":
         return solar(message.solar.event, message.solar.latitude, message.solar.longitude)
-    return once(message.once.ToDatetime(tzinfo=UTC).astimezone(ZoneInfo(message.time_zone or "UTC")))
+    if kind == "once":
+        return once(message.once.ToDatetime(tzinfo=UTC).astimezone(_zone(message.time_zone)))
+    return _UnknownTimes()
 
 
 def moment_of(milliseconds: int, zone: str) -> datetime:
     """Return a Unix time in milliseconds as a moment in a zone."""
-    return (_EPOCH + timedelta(milliseconds=milliseconds)).astimezone(ZoneInfo(zone or "UTC"))
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).astimezone(_zone(zone))
+
+
+class _UnknownTimes(BaseSchedule):
+    """Times of a kind that this version does not know."""
+
+    def describe(self) -> str:
+        """Say so."""
+        return "unknown to this version"
+
+
+def _zone(name: str) -> tzinfo:
+    """Return a zone; UTC where this machine does not know it, as it may not know one that is new."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
 
 
 def _zone_of(app: "Grpcflow") -> str:
@@ -181,8 +200,11 @@ def _check_moments(templates: "Iterable[lower.TemplateSpec]") -> None:
             )
 
 
-def _description(entry: ScheduleEntry) -> str:
-    """Return the canvas as text."""
+def _description(entry: ScheduleEntry, graph: graph_pb2.GraphChunk) -> str:
+    """Return the canvas as text; of one with a sensitive call only which tasks it calls."""
+    if any(template.sensitive for template in graph.templates):
+        names = dict.fromkeys(template.task for template in graph.templates if template.task)
+        return f"{', '.join(names)} {HIDDEN}"
     if isinstance(entry.canvas, str):
         shown: Any = Signature(entry.canvas, entry.args, dict(entry.kwargs))
     else:

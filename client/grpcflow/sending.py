@@ -15,6 +15,7 @@ from grpcflow import codec, ids
 from grpcflow.errors import CoordinatorUnavailable, ImproperlyConfigured
 from grpcflow.setting_values import POLICY, TESTS
 from grpcflow.signals import after_task_publish, before_task_publish
+from grpcflow_protos.limits import HIDDEN
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -181,8 +182,8 @@ def _described(graph: "LoweredGraph", graph_id: bytes, run: "Run", position: int
         "expires": template.expires_at and template.expires_at.isoformat(),
         "retries": 0,
         "timelimit": [template.time_limit, template.soft_time_limit],
-        "argsrepr": repr(tuple(args)),
-        "kwargsrepr": repr(kwargs),
+        "argsrepr": HIDDEN if template.sensitive else repr(tuple(args)),
+        "kwargsrepr": HIDDEN if template.sensitive else repr(kwargs),
         "ignore_result": template.ignore_result,
         "origin": f"{os.getpid()}@{socket.gethostname()}",
     }

@@ -10,22 +10,27 @@ returns at once; ``aio.session`` how an event loop does. This file may neither b
 
 import logging
 import time
-from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Final
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
+from contextlib import aclosing
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
-import grpc
-
-from grpcflow import errors, forking, ids, statuses
+from grpcflow import errors, ids, statuses
+from grpcflow.ahead import Ahead
+from grpcflow.driving import Driven
 from grpcflow.foresight import Foresight
-from grpcflow.guards import Lock, Pause
 from grpcflow.link import Link
+from grpcflow.pool import Pooled
 from grpcflow.retry_policy import RetryPolicy
-from grpcflow.submission import Submission, Submissions
-from grpcflow.waiting import Operation, Waiter, Waiters
+from grpcflow.submission import Submission
+from grpcflow.waiting import NodeWaiter, Operation, Waiter
 from grpcflow.watches import unwatch, watch, watches
 from grpcflow_protos.v1 import client_service_pb2
+from grpcflow_protos.wire_parts import Piece, joined
+
+if TYPE_CHECKING:
+    from grpcflow.lower.model import TemplateSpec
 
 __all__ = ["TICK", "RetryPolicy", "Session"]
 
@@ -34,18 +39,8 @@ _log: Final = logging.getLogger("grpcflow.connection")
 #: Comes between the results of a watch at every interval that was asked for.
 TICK: Final = object()
 
-#: Seconds of silence after which the coordinator is asked for a sign of life, and how long it has for it.
-_SILENCE: Final = 5.0
-_PROBE_TIME: Final = 5.0
-#: Seconds between two looks at a link that is about to change.
-_LOOK: Final = 0.5
-#: Seconds between two warnings about the same outage.
-_WARN_EVERY: Final = 30.0
-#: Seconds before a link that had worked is opened again.
-_AGAIN: Final = 0.05
 
-
-class Session(ABC):
+class Session(Driven):
     """All that one thread's side or one event loop has open with one coordinator.
 
     Args:
@@ -53,31 +48,12 @@ class Session(ABC):
         policy: How unreachable ones are tried again.
         connect_timeout: Seconds that a coordinator has to welcome a new link.
         version: Version of the client, for people.
+        door: Opens channels.
     """
 
-    _changed: Lock
-    _pause: Pause
-
-    def __init__(self, addresses: Sequence[str], policy: RetryPolicy, connect_timeout: float, version: str) -> None:
-        self.addresses = tuple(addresses)
-        self.policy = policy
-        self._connect_timeout, self._version = connect_timeout, version
-        self._submissions = Submissions()
-        self._waiters = Waiters()
-        self._opened = 0
-        self._failures = 0
-        self._last_fault = ""
-        self._warned_at = 0.0
-        self._closed = False
-        self._begin()
-
     def _begin(self) -> None:
-        """Set everything that a new process starts without."""
-        self._link: Link | None = None
-        self._driven = False
-        self._resting = False
-        self._borrowed = 0
-        self._foresight = Foresight()
+        super()._begin()
+        self._foresight, self._ahead = Foresight(), Ahead()
 
     # --- how one waits ------------------------------------------------------------------------------------
 
@@ -93,22 +69,10 @@ class Session(ABC):
     async def _next(self, operation: Operation, seconds: float) -> object:
         """Wait for the next item that an operation is woken with; None where none came in time."""
 
-    @abstractmethod
-    async def _wait_for_change(self, seconds: float) -> None:
-        """Wait until something of the session has changed, or the time is over. Lock held."""
-
-    @abstractmethod
-    def _new_link(self, address: str) -> Link:
-        """Open a link."""
-
-    @abstractmethod
-    def _begin_driving(self) -> None:
-        """Have ``_drive`` run beside whatever else goes on. Lock held."""
-
     # --- operations ---------------------------------------------------------------------------------------
 
     async def submit(
-        self, graph: bytes, pieces: Sequence[bytes], deadline: float, *, once: bool = False, single: bool = False
+        self, graph: bytes, pieces: Sequence[Piece], deadline: float, *, once: bool = False, single: bool = False
     ) -> None:
         """Send a graph and wait until it is durable.
 
@@ -122,23 +86,58 @@ class Session(ABC):
         Raises:
             GrpcflowError: The coordinator refused it, could not be reached, or did not answer in time.
         """
-        posted = self.post([(graph, pieces)], once=once, singles=(graph,) if single else ())
+        posted = [Submission(graph, pieces, once)]
+        self.post(posted, singles=(graph,) if single else ())
         await self.settle(posted, deadline)
-        for submission in posted:
-            if submission.error is not None:
-                raise submission.error
+        if posted[0].error is not None:
+            raise posted[0].error
+
+    @abstractmethod
+    def submit_call(self, template: "TemplateSpec", payload: bytes, deadline: float) -> Awaitable[tuple[bytes, int]]:
+        """Send one plain call, with others of this moment; to be awaited: until it is durable.
+
+        Returns:
+            Its graph, and the index of its node.
+
+        Raises:
+            The errors of ``submit``.
+        """
+
+    def _send_pooled(self, pooled: Pooled) -> None:
+        """Send what has gathered; where that cannot be, who waits is told."""
+        count = pooled.bundle.count
+        try:
+            pooled.pieces = pooled.bundle.encoded()
+            if count == 1:
+                self.post([pooled], singles=(pooled.graph,))
+            else:
+                self.post([pooled], bundles={pooled.graph: count})
+        except errors.GrpcflowError as error:
+            pooled.finish(error)
+
+    def _give_up(self, pooled: Pooled) -> None:
+        """Tell those who wait that nobody answered in time."""
+        with self._changed:
+            self._submissions.discard(pooled)
+            pooled.finish(self._unacknowledged())
 
     def post(
-        self, graphs: Iterable[tuple[bytes, Sequence[bytes]]], *, once: bool = False, singles: Collection[bytes] = ()
-    ) -> list[Submission]:
-        """Send graphs and do not wait; ``settle`` must follow. Arguments are those of ``submit``, for each graph.
+        self,
+        posted: Sequence[Submission],
+        *,
+        singles: Collection[bytes] = (),
+        bundles: Mapping[bytes, int] = MappingProxyType({}),
+    ) -> None:
+        """Send graphs and do not wait; ``settle`` must follow.
 
-        ``singles`` names those of them that are one task, for whose result somebody may be about to wait.
+        Args:
+            posted: The graphs.
+            singles: Those of them that are one task, for whose result somebody may be about to wait.
+            bundles: Those of them that are independent calls, and how many these are.
 
         Raises:
             CoordinatorUnavailable: The connection is closed; nothing was sent.
         """
-        posted = [Submission(graph, pieces, once) for graph, pieces in graphs]
         with self._changed:
             for submission in posted:
                 self._prepare(submission)
@@ -153,14 +152,17 @@ class Session(ABC):
                 for submission in posted:
                     if singles and len(posted) == 1 and self._foresight.expects(submission.graph, self._link.number):
                         # Encoded messages one after the other are one message.
-                        self._link.send(b"".join([*submission.pieces, watch(submission.graph, [(0, 1)])]))
+                        self._link.send(b"".join([*map(joined, submission.pieces), watch(submission.graph, [(0, 1)])]))
                     else:
                         self._link.send(*submission.pieces)
                 for graph in singles if len(posted) > 1 else ():
                     self._foresight.made(graph)
             else:
                 self._pause.set()
-        return posted
+            link = self._link if open_now else None
+            for graph, count in bundles.items():
+                if self._ahead.sent(graph, count, None if link is None else link.number) and link is not None:
+                    link.send(watch(graph, [(0, count)]))
 
     async def settle(self, posted: Sequence[Submission], deadline: float) -> None:
         """Wait until graphs that were posted are durable; what went wrong with one is its ``error``.
@@ -178,11 +180,7 @@ class Session(ABC):
                 if not submission.done:
                     await _drain(self._items(submission, deadline))
                 if not submission.done:
-                    message = (
-                        f"{self._where()} did not acknowledge a graph in time; it may have it all the same: "
-                        "submitting the same chunks again is the same submission"
-                    )
-                    raise errors.TimeoutError(message)
+                    raise self._unacknowledged()
         finally:
             with self._changed:
                 for submission in posted:
@@ -215,6 +213,35 @@ class Session(ABC):
         if waiter.error is not None:
             raise waiter.error
 
+    async def wait_for(self, waiter: NodeWaiter, deadline: float | None) -> None:
+        """Wait until a node has settled, or the deadline comes; the short way of ``arrivals``.
+
+        Raises:
+            The errors of ``arrivals``.
+        """
+        try:
+            self.begin_watch(waiter)
+            while not waiter.done:
+                pause = self._look()
+                if deadline is not None:
+                    pause = min(pause, deadline - time.monotonic())
+                    if pause <= 0:
+                        break
+                await self._next(waiter, pause)
+        finally:
+            self.end_watch(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+
+    def ring(self) -> Any:
+        """Return what wakes who waits for one node; None: what each operation has."""
+        return None
+
+    def at_hand(self, graph: bytes, index: int) -> bytes | None:
+        """Return the value of a node of a bundle that has come already, once; None: it is to be waited for."""
+        with self._changed:
+            return self._ahead.take(graph, index)
+
     def begin_watch(self, waiter: Waiter) -> None:
         """Ask for a waiter's nodes, now and again whenever a link was opened anew.
 
@@ -226,6 +253,16 @@ class Session(ABC):
             self._waiters.add(waiter)
             open_now = self._ensure_link()
             link = self._link if open_now else None
+            if link is not None and isinstance(waiter, NodeWaiter):
+                data = self._ahead.take(waiter.graph, waiter.index)
+                if data is not None:
+                    waiter.take_values(waiter.graph, (waiter.index,), (data,))
+                    return
+                ranges = self._ahead.wanted(waiter.graph, waiter.index, link.number)
+                if ranges is not None:
+                    if ranges:  # mostly it is on its way
+                        link.send(*(watch(waiter.graph, [one]) for one in ranges))
+                    return
             further = self._foresight.waits(waiter, None if link is None else link.number)
             if link is not None and further is not None:
                 link.send(*watches(waiter), *(watch(graph, [(0, 1)]) for graph in further))
@@ -234,38 +271,8 @@ class Session(ABC):
         """Tell a waiter nothing any more."""
         with self._changed:
             self._waiters.discard(waiter)
-            self._unwatch(waiter)
-
-    @asynccontextmanager
-    async def lend(self, deadline: float) -> AsyncIterator[Link]:
-        """Lend an open link for one call; the link may break meanwhile, and the call with it.
-
-        Args:
-            deadline: Monotonic time to give up at.
-
-        Raises:
-            CoordinatorUnavailable: No link could be opened until then, or the connection is closed.
-        """
-        with self._changed:
-            self._ensure_link()
-            while self._link is None:
-                self._pause.set()
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self.unavailable()
-                await self._wait_for_change(min(left, _LOOK))
-                self._ensure_link()
-            link = self._link
-            self._borrowed += 1
-        changed = self._changed
-        try:
-            yield link
-        finally:
-            del link
-            with changed:
-                if changed is self._changed:  # else: this is a forked child now, which counts anew
-                    self._borrowed -= 1
-                    changed.notify_all()
+            if not (waiter.done and isinstance(waiter, NodeWaiter)):
+                self._unwatch(waiter)
 
     @property
     def is_closed(self) -> bool:
@@ -278,18 +285,6 @@ class Session(ABC):
             self._closed = True
             self._fail_all(errors.CoordinatorUnavailable("the connection was closed"))
             self._stop_link("closed")
-
-    def unavailable(self) -> errors.CoordinatorUnavailable:
-        """Return the error that names the address and what went wrong."""
-        fault = f": {self._last_fault}" if self._last_fault else ""
-        message = (
-            f"{self._where()} cannot be reached{fault}. Start one with grpcflow-coordinator, "
-            "or name its address in GRPCFLOW_COORDINATOR or app.conf.coordinator"
-        )
-        return errors.CoordinatorUnavailable(message)
-
-    def _where(self) -> str:
-        return f"the coordinator at {', '.join(self.addresses)}"
 
     # --- who waits ----------------------------------------------------------------------------------------
 
@@ -314,120 +309,6 @@ class Session(ABC):
                 tick = time.monotonic() + interval
                 yield TICK
 
-    def look_after_link(self) -> float:
-        """Open, probe or end the link where that is due; return the seconds until the next look."""
-        with self._changed:
-            self._ensure_link()
-            link = self._link
-            if link is None:
-                return _LOOK
-            now = time.monotonic()
-            if link.welcome is None:
-                if now < link.welcome_by:
-                    return min(link.welcome_by - now, _SILENCE) + 0.001
-                link.abort(f"no welcome within {self._connect_timeout:g} s")
-                return _LOOK
-            if link.probe is not None:
-                link.judge()
-                return _LOOK
-            quiet = now - link.heard
-            if quiet < _SILENCE:
-                return _SILENCE - quiet + 0.001
-            link.ask(_PROBE_TIME)
-            return _LOOK
-
-    def _ensure_link(self) -> bool:
-        """Open a link where there is none and nobody is about to; False where there is none yet. Lock held.
-
-        Raises:
-            CoordinatorUnavailable: The connection is closed.
-            ForkedEventLoop: This process was forked while an event loop was connected.
-        """
-        if self._closed:
-            message = "the connection was closed"
-            raise errors.CoordinatorUnavailable(message)
-        forking.check_usable()
-        if self._link is not None:
-            return True
-        if self._resting:
-            return False
-        if self._driven:
-            return False
-        # What this opens sends everything that is open, the caller's own included.
-        self._open()
-        self._driven = True
-        self._begin_driving()
-        return False
-
-    # --- the driver ---------------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        """Open a link to the next address and ask for all that is open. Lock held."""
-        address = self.addresses[self._opened % len(self.addresses)]
-        self._opened += 1
-        link = self._new_link(address)
-        for submission in self._submissions:
-            link.send(*submission.pieces)
-        for waiter in self._waiters:
-            link.send(*watches(waiter))
-        self._link = link
-        self._changed.notify_all()
-
-    async def _drive(self) -> None:
-        """Read links, one after the other, for as long as anything is open. The driver."""
-        while True:
-            with self._changed:
-                link = self._link
-            if link is None:
-                return
-            error = await link.read(self._receive)
-            await link.close()
-            with self._changed:
-                self._link = None
-                delay = self._link_ended(link, error)
-                del link, error
-                if delay is None:
-                    self._driven = False
-                    self._changed.notify_all()
-                    return
-                pause = self._pause
-                pause.clear()
-            await pause.rest(delay)
-            with self._changed:
-                if not self._goes_on():
-                    self._driven = False
-                    self._changed.notify_all()
-                    return
-                self._open()
-
-    def _goes_on(self) -> bool:
-        return not (self._closed or self._resting) and bool(self._submissions or len(self._waiters))
-
-    def _link_ended(self, link: Link, error: grpc.RpcError | None) -> float | None:
-        """Decide what a broken link means; return the seconds until the next one, or None for no next one."""
-        if self._closed or self._resting:
-            return None
-        self._last_fault = link.describe(error)
-        if error is not None and not link.fault and not statuses.is_passing(error):
-            self._fail_all(statuses.error_of_call(error))
-            return None
-        worked = link.welcome is not None
-        self._failures = 0 if worked else self._failures + 1
-        self._submissions.link_ended(worked, self.policy, len(self.addresses), self.unavailable)
-        if not self._goes_on():
-            return None
-        self._warn()
-        return _AGAIN if worked else self.policy.delay(self._failures)
-
-    def _warn(self) -> None:
-        """Say once in a while what is waited for while the coordinator is away."""
-        now = time.monotonic()
-        if len(self._waiters) == 0 or now - self._warned_at < _WARN_EVERY:
-            return
-        self._warned_at = now
-        missing = sum(waiter.missing_count() for waiter in self._waiters)
-        _log.warning("%s is lost (%s); still waiting for %d results", self._where(), self._last_fault, missing)
-
     # --- what comes in ------------------------------------------------------------------------------------
 
     def _receive(self, link: Link, message: client_service_pb2.SessionResponse) -> None:
@@ -436,7 +317,7 @@ class Session(ABC):
             link.heard = time.monotonic()
             if link.welcome is None and message.HasField("welcome"):
                 link.welcome = message.welcome
-                self._failures = 0
+                self._failures, self._refusal = 0, None
                 self._submissions.welcomed()
             for graph in message.accepted:
                 self._submissions.finish(graph, None)
@@ -446,19 +327,27 @@ class Session(ABC):
                 self._waiters.take_progress(told)
             for column in message.successes:
                 indexes, values = list(column.indexes), list(column.values)  # plain lists are five times as quick
-                waiters = tuple(self._waiters.of(column.graph))
-                for waiter in waiters:
-                    waiter.take_values(column.graph, indexes, values)
-                if not waiters:
-                    self._foresight.keep(column.graph, indexes, values)
+                left = self._waiters.take_values(column.graph, indexes, values)
+                if self._ahead.came(column.graph, indexes, left):
+                    continue
+                if left:
+                    self._foresight.keep(column.graph, left)
+                else:  # who waited before has it: who waits next must ask
+                    self._foresight.missed(column.graph)
             for result in message.results:
                 self._waiters.take_result(result)
-                self._foresight.missed(result.node[: ids.GRAPH_BYTES])
+                graph = result.node[: ids.GRAPH_BYTES]
+                self._foresight.missed(graph)
+                self._ahead.missed(graph, int.from_bytes(result.node[ids.GRAPH_BYTES :], "big"))
 
     def _take_refusal(self, refused: client_service_pb2.Refused) -> None:
         error = statuses.error_of_refusal(refused.refusal)
         if refused.graph:
             self._submissions.finish(refused.graph, error)
+        self._foresight.missed(refused.nodes.graph)  # nothing comes of what was asked for ahead
+        for one in refused.nodes.ranges:
+            for index in range(one.first, one.first + one.count):
+                self._ahead.missed(refused.nodes.graph, index)
         for waiter in self._waiters.meant_by(refused.nodes):
             # The same nodes may be asked for by one who waits for them to be submitted and one who does not.
             if not (waiter.waits_for_submit and error.code == "UNKNOWN_NODE"):
@@ -471,21 +360,11 @@ class Session(ABC):
         for graph, ranges in waiter.missing():
             if not self._waiters.wanted(graph, ranges):
                 self._link.send(unwatch(graph, ranges))
+                if isinstance(waiter, NodeWaiter):
+                    self._ahead.missed(graph, waiter.index)
         names = [name for name in waiter.missing_names() if not self._waiters.named(name)]
         if names:
             self._link.send(unwatch(names=names))
-
-    def _fail_all(self, error: Exception) -> None:
-        self._submissions.fail_all(error)
-        for waiter in self._waiters:
-            waiter.finish(error)
-
-    def _stop_link(self, fault: str) -> None:
-        """End the link and wake the driver. Lock held."""
-        if self._link is not None:
-            self._link.abort(fault)
-        self._pause.set()
-        self._changed.notify_all()
 
 
 async def _drain(items: AsyncGenerator[object, None]) -> None:

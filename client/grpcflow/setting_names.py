@@ -23,7 +23,10 @@ _OF_CORE: Final = "the coordinator knows what has run, so a task that has succee
 _ENDED: Final = "a failed or stopped task has ended and does not run again; retry it with autoretry_for"
 _RUNS_ON: Final = "tasks run on while the coordinator is away, and report then"
 _NO_CONTROL_QUEUES: Final = "remote control needs no queues"
-_NOT_SIGNED: Final = "messages are not signed yet"
+_BY_CHANNEL: Final = (
+    "messages are not signed one by one, for none passes through a broker: TLS and a token, set by coordinator_tls_ca "
+    "and coordinator_token_file, say who sent them"
+)
 
 #: Where settings of Celery went that have a reason of their own.
 _SINGLE: Final[Mapping[str, str]] = {
@@ -126,7 +129,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     **_named(
         "event_", "exchange queue_durable queue_exclusive queue_expires queue_prefix queue_ttl serializer", _NO_EVENTS
     ),
-    **_named("security_", "cert_store certificate digest key key_password", _NOT_SIGNED),
+    **_named("security_", "cert_store certificate digest key key_password", _BY_CHANNEL),
     **{name: reason for start, ends in _BACKENDS.items() for name, reason in _named(start, ends, _NO_BACKEND).items()},
 }
 

@@ -1,6 +1,6 @@
 """What each setting may be: one test and one wording for each.
 
-Pure. It may import nothing of grpcflow but its routes, queues, limits and entries of schedules.
+Pure. It may import nothing of grpcflow but its routes, queues, limits, entries of schedules and names of namespaces.
 """
 
 import logging
@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from grpcflow.credentials import is_namespace
 from grpcflow.limits import checked_length, parse_rate
 from grpcflow.queues import Queues
 from grpcflow.routes import Router
@@ -149,6 +150,7 @@ def _is_format(value: Any) -> bool:
 
 
 _FORMAT: Final[Test] = (_is_format, 'a format of logging with fields such as "%(message)s", or None')
+_FILE: Final[Test] = (lambda value: value is None or (isinstance(value, str) and bool(value)), "a path, or None")
 _FLAG: Final[Test] = (lambda value: isinstance(value, bool), "True or False")
 _SERIALIZER: Final[Test] = (lambda value: value in SERIALIZERS, "json, msgpack, yaml or pickle")
 _COMPRESSION: Final[Test] = (
@@ -164,6 +166,11 @@ _SECONDS: Final[Test] = (_is_seconds, "a number of seconds above 0, or None")
 
 TESTS: Final[Mapping[str, Test]] = {
     "coordinator": (_is_address, "HOST:PORT, several joined by commas, a list of them, or None"),
+    "coordinator_tls_ca": _FILE,
+    "coordinator_tls_cert": _FILE,
+    "coordinator_tls_key": _FILE,
+    "coordinator_token_file": _FILE,
+    "namespace": (lambda value: value is None or is_namespace(value), "1 to 63 of a to z, 0 to 9 and -, or None"),
     "include": _NAME_LIST,
     "imports": _NAME_LIST,
     "task_serializer": _SERIALIZER,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from grpcflow_protos.v1 import client_service_pb2, value_pb2
@@ -45,6 +45,7 @@ class Settled:
         details: How the node was called, where that was asked for.
         value_apart: True: the value did not fit and has to be fetched.
         skipped: How many states came and went untold before this one: whoever reads is slower.
+        ahead: The value as it was read while others were waited for: a list of one, given away once; None: it was not.
     """
 
     state: str
@@ -60,6 +61,7 @@ class Settled:
     details: "value_pb2.CallDetails | None" = None
     value_apart: bool = False
     skipped: int = 0
+    ahead: list[Any] | None = None
 
     def take_value(self, value: "value_pb2.Value") -> None:
         """Keep a value as it came over the wire; one that holds nothing is passed over."""
@@ -74,7 +76,7 @@ def settled_from(result: "value_pb2.Result") -> Settled:
     """Return a result of the wire as Settled."""
     number = result.state
     settled = Settled(
-        _STATES[number] if number < len(_STATES) else "UNKNOWN",
+        _STATES[number] if 0 <= number < len(_STATES) else "UNKNOWN",
         worker=result.worker,
         retries=result.retries,
         value_apart=result.value_apart,

@@ -3,7 +3,7 @@
 May import grpc; is imported by the connection only, at first use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -13,7 +13,16 @@ from grpcflow import errors
 if TYPE_CHECKING:
     from grpcflow_protos.v1 import client_service_pb2
 
-__all__ = ["details_of", "error_for", "error_of_call", "error_of_refusal", "is_passing", "reason_of_call", "status_of"]
+__all__ = [
+    "details_of",
+    "error_for",
+    "error_of_call",
+    "error_of_refusal",
+    "is_passing",
+    "reason_of_call",
+    "retry_after",
+    "status_of",
+]
 
 _BY_CODE: Final[Mapping[str, type[errors.RequestFailed]]] = {
     "BAD_STATE": errors.InvalidRequest,
@@ -28,6 +37,7 @@ _BY_CODE: Final[Mapping[str, type[errors.RequestFailed]]] = {
     "UNKNOWN_DESTINATION": errors.UnknownDestination,
     "UNKNOWN_GRAPH": errors.NotFound,
     "UNKNOWN_GROUP": errors.NotFound,
+    "UNKNOWN_NAMESPACE": errors.RequestFailed,  # and nobody may take it for a task that is not there
     "UNKNOWN_NODE": errors.NotFound,
 }
 _BY_STATUS: Final[Mapping[int, type[errors.GrpcflowError]]] = {
@@ -89,15 +99,39 @@ def details_of(error: grpc.RpcError) -> str:
 
 def reason_of_call(error: grpc.RpcError) -> tuple[str, str]:
     """Return the stable code and the cure that a failed call carries; empty texts where there are none."""
-    from google.rpc import error_details_pb2, status_pb2
+    from google.rpc import error_details_pb2
+
+    for detail in _details(error):
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return info.reason, info.metadata.get("cure", "")
+    return "", ""
+
+
+def retry_after(error: grpc.RpcError) -> float | None:
+    """Return after how many seconds the coordinator asks to try again; None where it does not say.
+
+    Who is asked to has not been served: nothing of what was asked was done.
+    """
+    if status_of(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return None
+    from google.rpc import error_details_pb2
+
+    for detail in _details(error):
+        hint = error_details_pb2.RetryInfo()
+        if detail.Unpack(hint):
+            return float(hint.retry_delay.ToMilliseconds()) / 1000
+    return None
+
+
+def _details(error: grpc.RpcError) -> Sequence[Any]:
+    """Return the details of the status that a failed call ended with."""
+    from google.rpc import status_pb2
 
     for key, value in _ask(error, "trailing_metadata") or ():
         if key == _DETAILS_KEY:
-            for detail in status_pb2.Status.FromString(value).details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info):
-                    return info.reason, info.metadata.get("cure", "")
-    return "", ""
+            return tuple(status_pb2.Status.FromString(value).details)
+    return ()
 
 
 def error_of_call(error: grpc.RpcError) -> errors.GrpcflowError:

@@ -5,14 +5,20 @@ Sends nothing, takes no lock and knows no gRPC; the session that owns the regist
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from grpcflow import errors
 from grpcflow.retry_policy import RetryPolicy
 from grpcflow.waiting import Operation
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, graph_pb2
+from grpcflow_protos.wire_parts import Parted, Piece, joined, prefix
 
-__all__ = ["Submission", "Submissions", "encoded"]
+__all__ = ["Submission", "Submissions", "encoded", "in_parts"]
+
+
+#: Number of the field of a request that is a graph's piece.
+_SUBMITS: Final = client_service_pb2.SessionRequest.SUBMITS_FIELD_NUMBER
 
 
 class Submission(Operation):
@@ -20,7 +26,7 @@ class Submission(Operation):
 
     Args:
         graph: The graph's id.
-        pieces: Encoded ``SessionRequest`` messages, one for each chunk.
+        pieces: Encoded ``SessionRequest`` messages, one for each chunk; a large one in parts.
         once: True: it is given up as soon as no address could be reached.
 
     Attributes:
@@ -30,7 +36,7 @@ class Submission(Operation):
 
     __slots__ = ("graph", "once", "pieces", "since", "tries")
 
-    def __init__(self, graph: bytes, pieces: Sequence[bytes], once: bool) -> None:
+    def __init__(self, graph: bytes, pieces: Sequence[Piece], once: bool) -> None:
         super().__init__()
         self.graph, self.pieces, self.once = graph, pieces, once
         self.tries = 0
@@ -68,9 +74,10 @@ class Submissions:
 
     def fail_all(self, error: Exception) -> None:
         """End all of them with an error."""
-        for submission in self:
+        failed = list(self)
+        self._by_graph.clear()  # before: the end of one may be the beginning of another
+        for submission in failed:
             submission.finish(error)
-        self._by_graph.clear()
 
     def welcomed(self) -> None:
         """Count the tries of all of them anew: a link works."""
@@ -97,7 +104,12 @@ class Submissions:
 
 
 def encoded(chunks: Sequence[graph_pb2.GraphChunk]) -> list[bytes]:
-    """Return the pieces of one graph as requests of the stream.
+    """Return the pieces of one graph as requests of the stream; arguments and errors as of ``in_parts``."""
+    return [joined(piece) for piece in in_parts(chunks)]
+
+
+def in_parts(chunks: Sequence[graph_pb2.GraphChunk | Parted]) -> list[Piece]:
+    """Return the pieces of one graph as requests of the stream, those in parts that came so.
 
     Args:
         chunks: All of them, in order.
@@ -109,22 +121,32 @@ def encoded(chunks: Sequence[graph_pb2.GraphChunk]) -> list[bytes]:
     if not chunks:
         message = "a graph has at least one piece"
         raise errors.InvalidRequest(message, code="EMPTY_GRAPH")
-    pieces = []
+    pieces: list[Piece] = []
     for chunk in chunks:
-        piece = client_service_pb2.SessionRequest(submits=(chunk,)).SerializeToString()
-        if len(piece) > limits.PAYLOAD_LIMIT:
-            _check_size(chunk, len(piece))
-        pieces.append(piece)
+        # What the request's own serialising would give, less two copies of what may be mebibytes.
+        if isinstance(chunk, Parted):
+            parts = (chunk.message.SerializeToString(), *chunk.parts)
+            size = sum(map(len, parts))
+            pieces.append((prefix(_SUBMITS, size), *parts))
+        else:
+            body = chunk.SerializeToString()
+            parts = ()
+            size = len(body)
+            pieces.append(prefix(_SUBMITS, size) + body)
+        if size >= limits.PAYLOAD_LIMIT:
+            _check_size(chunk, parts, size)
     return pieces
 
 
-def _check_size(chunk: graph_pb2.GraphChunk, size: int) -> None:
+def _check_size(chunk: graph_pb2.GraphChunk | Parted, parts: Sequence[bytes], size: int) -> None:
     """Refuse here what the coordinator would refuse, or the transport could not carry.
 
     Raises:
         PayloadTooLarge: A payload, or the piece as a whole, is too large.
     """
-    largest = max((len(payload) for run in chunk.runs for payload in run.payloads), default=0)
+    runs = () if isinstance(chunk, Parted) else chunk.runs
+    payloads = parts or [payload for run in runs for payload in run.payloads]
+    largest = max(map(len, payloads), default=0)
     cure = "put the data where tasks can read it and pass its address"
     if largest > limits.PAYLOAD_LIMIT:
         message = f"the arguments of a task have {largest} bytes; {limits.PAYLOAD_LIMIT} are allowed: {cure}"

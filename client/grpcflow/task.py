@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 from grpcflow.arguments import ArgumentCheck
+from grpcflow.batch import is_open
 from grpcflow.canvas.mapping import chunks, xmap, xstarmap
 from grpcflow.canvas.signature import Signature, call_of
 from grpcflow.context import Context
@@ -74,6 +75,7 @@ class Task(RunningTask, Generic[P, R_co]):
         batch_within: Seconds that the first of them waits for others.
         serializer: Codec of its arguments; None: as ``task_serializer`` says.
         track_started: True: the worker reports the start; None: as ``task_track_started`` says.
+        sensitive: True: nobody is shown its arguments, nor its value in logs and events. Default: not so.
         trail: True: what a call submits is noted in ``request.children``. Default True.
         resultrepr_maxsize: Longest text of a value in the log, in characters. Default 1024.
         throws: Exceptions that it is expected to raise: failures as any, but logged at INFO without a traceback.
@@ -123,6 +125,7 @@ class Task(RunningTask, Generic[P, R_co]):
     batch_within: float = 0.5
     serializer: str | None = None
     track_started: bool | None = None
+    sensitive: bool | None = None
     trail: bool = True
     resultrepr_maxsize: int = 1024
     throws: tuple[type[BaseException], ...] = ()
@@ -150,6 +153,7 @@ class Task(RunningTask, Generic[P, R_co]):
             *("before_start", "on_success", "on_failure", "on_retry", "after_return", "on_replace", "on_bound"),
             *("concurrency_limit", "concurrency_key", "concurrency_per_key", "fairness_key", "unique_for", "unique_on"),
             *("unique_stays", "result_expires", "result_failure_expires", "batch_size", "batch_within", "shadow_name"),
+            "sensitive",
         }
     )
 
@@ -157,10 +161,20 @@ class Task(RunningTask, Generic[P, R_co]):
     __name__: str
     __wrapped__: Callable[..., Any]
 
+    #: Whether its class says itself how calls are sent: then no call is sent otherwise.
+    _sends_itself: ClassVar[bool] = False
+    _sends_itself_on_loop: ClassVar[bool] = False
+
     _check: ArgumentCheck | None = None
     #: ``run`` before anything was wrapped around it, and what was made of it; see ``registration``.
     _bare_run: Callable[..., Any] | None = None
     _wrapped_run: Callable[..., Any] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Look once for what each call would have to look for."""
+        super().__init_subclass__(**options)
+        cls._sends_itself = cls.apply_async is not Task.apply_async
+        cls._sends_itself_on_loop = cls.aapply_async is not Task.aapply_async
 
     # --- in the worker ------------------------------------------------------------------------------------
 
@@ -181,13 +195,19 @@ class Task(RunningTask, Generic[P, R_co]):
     @overload
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> "AsyncResult[R_co]": ...
     def delay(self, *args: Any, **kwargs: Any) -> Any:
-        """Submit a call with these arguments and return its result once the call is durable.
+        """Submit a call with these arguments and return its result once the call is durable; as ``apply_async``.
 
         Raises:
             TypeError: The task does not take these arguments.
             SerializationError: An argument cannot travel.
             CoordinatorUnavailable: No coordinator could be reached.
         """
+        if self._sends_itself:
+            return self.apply_async(args, kwargs)
+        if is_open():
+            collected = self.app._collected(self, args, kwargs)
+            if collected is not None:
+                return collected
         return self.app.submit(self._call(args, kwargs), options=self._own_options(args, kwargs, {}))
 
     @overload
@@ -236,7 +256,9 @@ class Task(RunningTask, Generic[P, R_co]):
     def adelay(self, *args: P.args, **kwargs: P.kwargs) -> "Coroutine[Any, Any, AsyncResult[R_co]]": ...
     def adelay(self, *args: Any, **kwargs: Any) -> Any:
         """Submit as ``delay`` does, on the running event loop: to be awaited; arguments and errors are the same."""
-        return self.app.asubmit(self._call(args, kwargs), options=self._own_options(args, kwargs, {}))
+        if self._sends_itself_on_loop:
+            return self.aapply_async(args, kwargs)
+        return self.app._acalled(self, args, kwargs)
 
     @overload
     def aapply_async(
@@ -290,6 +312,11 @@ class Task(RunningTask, Generic[P, R_co]):
 
             args, kwargs = as_plain(self, args, kwargs)
         return call_of(self, args, kwargs, immutable=immutable)
+
+    @property
+    def _is_plain(self) -> bool:
+        """True where nothing of this task says by the arguments what a call of it is."""
+        return not self.pydantic and getattr(self.shadow_name, "__func__", None) is Task.shadow_name
 
     def _own_options(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         """Return the options of a call with the name that ``shadow_name`` gives it, where it gives one."""

@@ -4,30 +4,43 @@ Says how a thread waits, and what a fork means; all else is in ``session``. Safe
 Threads that wait look after the link themselves, so that no timer thread is needed.
 """
 
+import copy
 import threading
 from collections.abc import Sequence
+from contextlib import aclosing
 from queue import Empty
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from grpcflow import forking
 from grpcflow.blocking import run_here
+from grpcflow.channels import PLAIN, Door
 from grpcflow.link import Link
+from grpcflow.pool import Pool, Pooled
 from grpcflow.retry_policy import RetryPolicy
 from grpcflow.session import Session
 from grpcflow.submission import Submissions
-from grpcflow.waiting import Operation, Waiters
+from grpcflow.waiters import Waiters
+from grpcflow.waiting import Operation
+
+if TYPE_CHECKING:
+    from grpcflow.lower.model import TemplateSpec
 
 __all__ = ["ThreadedSession"]
 
-#: Seconds that closing and forking wait for a thread.
+#: Seconds that closing waits for a thread.
 _JOIN: Final = 2.0
+
+#: Seconds that a fork waits for one: what goes on meanwhile may hold a lock that nobody in the child gives back.
+_REST: Final = 10.0
 
 
 class ThreadedSession(Session):
     """All that one process has open with one coordinator; parameters as for ``Session``."""
 
-    def __init__(self, addresses: Sequence[str], policy: RetryPolicy, connect_timeout: float, version: str) -> None:
-        super().__init__(addresses, policy, connect_timeout, version)
+    def __init__(
+        self, addresses: Sequence[str], policy: RetryPolicy, connect_timeout: float, version: str, door: Door = PLAIN
+    ) -> None:
+        super().__init__(addresses, policy, connect_timeout, version, door)
         forking.watch_over(self)
 
     def _begin(self) -> None:
@@ -35,11 +48,32 @@ class ThreadedSession(Session):
         self._changed = self._condition = threading.Condition(threading.RLock())
         self._pause = _Pause()
         self._driver: threading.Thread | None = None
+        self._pool = Pool(self._send_pooled)
+
+    # --- calls that leave together ------------------------------------------------------------------------
+
+    async def submit_call(self, template: "TemplateSpec", payload: bytes, deadline: float) -> tuple[bytes, int]:
+        """Send one plain call, with those of other threads that came while others wait for their answer."""
+        with self._changed:
+            pooled, index = self._pool.add(template, payload, deadline)
+            waiting = _Waiting()
+            if pooled.done:
+                waiting.finish()
+            else:
+                pooled.waiting.append(waiting)
+        async with aclosing(self._items(waiting, pooled.deadline)) as items:
+            async for _ in items:
+                pass
+        if not pooled.done:
+            self._give_up(pooled)
+        if pooled.error is not None:
+            raise copy.copy(pooled.error)
+        return pooled.graph, index
 
     def close(self) -> None:
         """End the session: whoever waits is told, and no new operation is taken. May be called again."""
         super().close()
-        self._join()
+        self._join(_JOIN)
 
     # --- how a thread waits -------------------------------------------------------------------------------
 
@@ -60,7 +94,7 @@ class ThreadedSession(Session):
         self._condition.wait(seconds)
 
     def _new_link(self, address: str) -> Link:
-        link = Link(address, self._connect_timeout, self._version)
+        link = Link(address, self._connect_timeout, self._version, self._door)
         forking.channel_opened()
         return link
 
@@ -71,11 +105,11 @@ class ThreadedSession(Session):
     def _drive_here(self) -> None:
         run_here(self._drive())
 
-    def _join(self) -> None:
+    def _join(self, seconds: float) -> None:
         """Wait for a while until the driver has ended."""
         driver = self._driver
         if driver is not None and driver is not threading.current_thread():
-            driver.join(_JOIN)
+            driver.join(seconds)
 
     # --- fork ---------------------------------------------------------------------------------------------
 
@@ -84,9 +118,9 @@ class ThreadedSession(Session):
         with self._changed:
             self._resting = True
             self._stop_link("the process forks")
-        self._join()
+        self._join(_REST)
         with self._changed:
-            self._condition.wait_for(lambda: self._borrowed == 0, _JOIN)
+            self._condition.wait_for(lambda: self._borrowed == 0, _REST)
         self._condition.acquire()
 
     def resume_in_parent(self) -> None:
@@ -110,6 +144,16 @@ class ThreadedSession(Session):
             self._submissions.add(submission)
         for waiter in waiters:
             self._waiters.add(waiter)
+
+
+class _Waiting(Operation):
+    """A thread that waits for the end of a bundle."""
+
+    __slots__ = ()
+
+    def told(self, _pooled: Pooled) -> None:
+        """Wake it; what came of the bundle it sees itself."""
+        self.finish()
 
 
 class _Pause(threading.Event):

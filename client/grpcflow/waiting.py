@@ -9,16 +9,17 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from grpcflow.news import News
-from grpcflow.settled import FIRST_SETTLED, Settled, settled_from, told_from
+from grpcflow.settled import Settled
 from grpcflow.states import PROPAGATE_STATES
 
-if TYPE_CHECKING:
-    from grpcflow_protos.v1 import client_service_pb2, value_pb2
+__all__ = ["NodeWaiter", "NodesWaiter", "Operation", "RangeWaiter", "Waiter"]
 
-__all__ = ["NodesWaiter", "Operation", "RangeWaiter", "Waiter", "Waiters"]
+
+#: A value of so many bytes takes a while to be read: better while others are on their way.
+LARGE: Final = 256 * 1024
 
 
 class Operation:
@@ -33,10 +34,10 @@ class Operation:
 
     __slots__ = ("done", "error", "thread", "wake")
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Any = None) -> None:
         self.done = False
         self.error: Exception | None = None
-        self.wake: SimpleQueue[Any] = SimpleQueue()
+        self.wake: Any = SimpleQueue() if wake is None else wake  # or what a session puts in its place
         self.thread = threading.get_ident()
 
     def finish(self, error: Exception | None = None) -> None:
@@ -57,8 +58,8 @@ class Waiter(Operation, ABC):
 
     __slots__ = ("waits_for_submit", "wants_news")
 
-    def __init__(self, *, waits_for_submit: bool = False) -> None:
-        super().__init__()
+    def __init__(self, *, waits_for_submit: bool = False, wake: Any = None) -> None:
+        super().__init__(wake)
         self.waits_for_submit = waits_for_submit
         self.wants_news = False
 
@@ -98,7 +99,7 @@ class Waiter(Operation, ABC):
 
 
 class RangeWaiter(Waiter):
-    """Waits for a run of nodes of one graph: the hot path of a group's results.
+    """Waits for a run of nodes of one graph: the hot path of a group's results. Large ones wake who waits at once.
 
     Args:
         graph: The graph's id.
@@ -147,8 +148,10 @@ class RangeWaiter(Waiter):
         for index, data in zip(indexes, values, strict=False):
             place = index - first
             if 0 <= place < count and slots[place] is None:
-                slots[place] = Settled("SUCCESS", data)
+                slots[place] = settled = Settled("SUCCESS", data)
                 left -= 1
+                if len(data) >= LARGE:
+                    self.wake.put(settled)
         self.left = left
         self._finish_where_certain()
 
@@ -172,6 +175,59 @@ class RangeWaiter(Waiter):
     def results(self) -> list[Settled]:
         """Return all results in order, up to the first failure where that is the end; only once it is done."""
         return [slot for slot in self.slots[: self.failed + 1] if slot is not None]
+
+
+class NodeWaiter(Waiter):
+    """Waits for one node: the hot path of one call's result.
+
+    Args:
+        graph: The graph's id.
+        index: The node.
+        waits_for_submit: True: the graph need not be there yet.
+        wake: What wakes who waits; None: a queue of its own.
+
+    Attributes:
+        settled: How it ended; None until it has.
+    """
+
+    __slots__ = ("graph", "index", "settled")
+
+    def __init__(self, graph: bytes, index: int, *, waits_for_submit: bool = False, wake: Any = None) -> None:
+        # What the classes above would set, at once: each wait for a call makes one of these.
+        self.done, self.error, self.thread = False, None, threading.get_ident()
+        self.wake = SimpleQueue() if wake is None else wake
+        self.waits_for_submit, self.wants_news = waits_for_submit, False
+        self.graph, self.index = graph, index
+        self.settled: Settled | None = None
+
+    def graphs(self) -> Iterable[bytes]:
+        """Return the one graph."""
+        return (self.graph,)
+
+    def missing(self) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
+        """Yield the graph with the one node, until it came."""
+        if self.settled is None:
+            yield self.graph, [(self.index, 1)]
+
+    def missing_count(self) -> int:
+        """Return 1 until it has settled."""
+        return int(self.settled is None)
+
+    def wants(self, graph: bytes, first: int, count: int) -> bool:
+        """Return whether the range holds the node."""
+        return graph == self.graph and first <= self.index < first + count
+
+    def take_values(self, graph: bytes, indexes: Sequence[int], values: Sequence[bytes]) -> None:
+        """Take its value, where that is among these."""
+        for index, data in zip(indexes, values, strict=False):
+            if index == self.index:
+                self.take(graph, index, Settled("SUCCESS", data))
+
+    def take(self, graph: bytes, index: int, settled: Settled) -> None:
+        """Take its result."""
+        if index == self.index and self.settled is None:
+            self.settled = settled
+            self.finish()
 
 
 class NodesWaiter(Waiter):
@@ -296,87 +352,6 @@ class NodesWaiter(Waiter):
                 self.finish()
         if not (self.wanted or self.names):
             self.finish()
-
-
-class Waiters:
-    """All waiters of one session, found by graph or by a user's own id."""
-
-    def __init__(self) -> None:
-        self._by_graph: dict[bytes, list[Waiter]] = {}
-        self._by_name: dict[str, list[Waiter]] = {}
-        #: Each with the graphs and the ids that it was added with.
-        self._all: dict[Waiter, tuple[tuple[bytes, ...], tuple[str, ...]]] = {}
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def __iter__(self) -> Iterator[Waiter]:
-        return iter(tuple(self._all))
-
-    def add(self, waiter: Waiter) -> None:
-        """Begin to tell it results."""
-        graphs, names = tuple(waiter.graphs()), tuple(waiter.missing_names())
-        self._all[waiter] = (graphs, names)
-        for graph in graphs:
-            self._by_graph.setdefault(graph, []).append(waiter)
-        for name in names:
-            self._by_name.setdefault(name, []).append(waiter)
-
-    def discard(self, waiter: Waiter) -> None:
-        """Forget it."""
-        graphs, names = self._all.pop(waiter, ((), ()))
-        for graph in graphs:
-            _strike(self._by_graph, graph, waiter)
-        for name in names:
-            _strike(self._by_name, name, waiter)
-
-    def of(self, graph: bytes) -> Sequence[Waiter]:
-        """Return the waiters of one graph."""
-        return self._by_graph.get(graph, ())
-
-    def named(self, name: str) -> Sequence[Waiter]:
-        """Return who waits for a node by the user's own id."""
-        return self._by_name.get(name, ())
-
-    def meant_by(self, nodes: "client_service_pb2.NodeSet") -> list[Waiter]:
-        """Return who waits for one of these nodes."""
-        meant = [
-            waiter
-            for waiter in self.of(nodes.graph)
-            if any(waiter.wants(nodes.graph, one.first, one.count) for one in nodes.ranges)
-        ]
-        return meant + [waiter for name in nodes.ids for waiter in self.named(name)]
-
-    def wanted(self, graph: bytes, ranges: Sequence[tuple[int, int]]) -> bool:
-        """Return whether any waiter waits for a node in these ranges."""
-        return any(waiter.wants(graph, first, count) for waiter in self.of(graph) for first, count in ranges)
-
-    def take_result(self, result: "value_pb2.Result") -> None:
-        """Hand one result to those who wait for it; a state that is no end is passed over."""
-        if result.state < FIRST_SETTLED:
-            return
-        graph, index = result.node[:12], int.from_bytes(result.node[12:], "big")
-        settled = settled_from(result)
-        for waiter in tuple(self.of(graph)):
-            waiter.take(graph, index, settled)
-        for waiter in tuple(self.named(result.id)):
-            waiter.take_named(result.id, settled)
-
-    def take_progress(self, progress: "client_service_pb2.Progress") -> None:
-        """Hand the news of a node that has not settled to those who want them."""
-        graph, index = progress.node[:12], int.from_bytes(progress.node[12:], "big")
-        told = told_from(progress)
-        for waiter in tuple(self.of(graph)):
-            waiter.take_news(graph, index, told)
-
-
-def _strike(listed: dict[Any, list[Waiter]], key: bytes | str, waiter: Waiter) -> None:
-    """Take a waiter off one list, and the list away where it was the last."""
-    waiters = listed.get(key)
-    if waiters is not None and waiter in waiters:
-        waiters.remove(waiter)
-        if not waiters:
-            del listed[key]
 
 
 def _front(start: int, end: int, has: Callable[[int], bool]) -> int:

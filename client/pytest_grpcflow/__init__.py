@@ -143,6 +143,8 @@ def _app(
     named: str = config.getini(_OPTION)
     # Found before the current app is noted: its module, imported for the first time, makes it the current one for good.
     app = find_app(named) if named else Grpcflow(**{"main": "tests", "set_as_current": False, **parameters})
+    if named:
+        app.finalize()  # once for good, or what its handlers set would be gone with the first test
     before = state.exchange_current_app(app)
     saved = app.conf.saved()
     try:

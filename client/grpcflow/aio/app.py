@@ -3,9 +3,12 @@
 Importing it must stay light: it may import neither asyncio nor grpc.
 """
 
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
+
+from grpcflow.batch import is_open
 
 if TYPE_CHECKING:
     from grpcflow.aio.connection import LoopConnection
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from grpcflow.exchange import Exchange
     from grpcflow.graph.model import Cancelled, Explanation, Retried, Summary
     from grpcflow.result import AsyncResult
+    from grpcflow.task import Task
 
 __all__ = ["AwaitableApp"]
 
@@ -25,9 +29,11 @@ class AwaitableApp:
     closed by hand wants ``await app.aclose()`` before, or ``async with app:``.
     """
 
+    _connected_on_loop: "tuple[object, weakref.ref[LoopConnection] | None]" = (None, None)
+
     @property
     def _app(self) -> "Grpcflow":
-        return cast("Grpcflow", self)  # of which this is a part
+        return self  # type: ignore[return-value]  # of which this is a part; a cast costs a call at each use
 
     @property
     def loop_connection(self) -> "LoopConnection":
@@ -37,9 +43,17 @@ class AwaitableApp:
             ForkedEventLoop: This process was forked while an event loop was connected.
             RuntimeError: No event loop runs here.
         """
+        # As for threads; neither the loop nor what belongs to it is kept alive by that.
+        conf = self._app.conf
+        said, found = self._connected_on_loop
+        connection = None if found is None else found()
+        if connection is not None and said == conf.said and connection.is_usable_here:
+            return connection
         from grpcflow.aio.connection import connection_on_loop
 
-        return connection_on_loop(self._app.conf.addresses)
+        connection = connection_on_loop(conf.addresses, conf.credentials)
+        self._connected_on_loop = conf.said, weakref.ref(connection)
+        return connection
 
     def _exchange(self, on_loop: bool) -> "Exchange":
         """Return what asks the coordinator: on the running event loop, or here and now."""
@@ -54,6 +68,14 @@ class AwaitableApp:
     ) -> Any:
         """Submit a canvas as one graph, on the running event loop; parameters, result and errors as in ``submit``."""
         return await self._app._submitted(canvas, args, kwargs, options, on_loop=True)
+
+    async def _acalled(self, task: "Task[..., Any]", args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Submit a call with these arguments, on the running event loop, the short way where there is one."""
+        app = self._app
+        plain = None if is_open() else app._plain_call(task, args, kwargs)
+        if plain is None:
+            return await task.aapply_async(args, kwargs)
+        return app._made_plain(await self.loop_connection.asubmit_call(*plain), None)
 
     async def asend_task(
         self,

@@ -4,13 +4,20 @@ Each is used on its own loop's thread only. May not know what is waited for.
 """
 
 import asyncio
+import contextvars
 from queue import SimpleQueue
 from typing import Any, Final
 
-__all__ = ["ENDLESS", "Bell", "Change", "Pause"]
+__all__ = ["ENDLESS", "Bell", "Change", "Deadlines", "Pause", "Ring", "done"]
 
 #: Waits of so many seconds and more are waits without end: somebody else sees to it that they end.
 ENDLESS: Final = 3_600.0
+
+
+#: Seconds to which deadlines are rounded; and those of waits that are shorter than this.
+_GRAIN: Final = 0.05
+_FINE: Final = 0.001
+_COARSE: Final = 1.0
 
 
 class Bell(SimpleQueue[Any]):
@@ -42,6 +49,60 @@ class Bell(SimpleQueue[Any]):
             finally:
                 self._rung = None
         return self.get_nowait()
+
+
+class Ring(asyncio.Future[None]):
+    """What one coroutine waits for that comes once; what it is woken with does not count."""
+
+    __slots__ = ()
+
+    def put(self, item: object = None) -> None:
+        """Wake who waits."""
+        if not self.done():
+            self.set_result(None)
+
+
+class Deadlines:
+    """Ends futures when their time has come: those of about the same time share a timer, which none of them pays for.
+
+    A wait of seconds may so last a twentieth of a second longer.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[int, tuple[dict[asyncio.Future[None], None], asyncio.TimerHandle]] = {}
+
+    def add(self, future: "asyncio.Future[None]", deadline: float, loop: asyncio.AbstractEventLoop) -> int:
+        """End a future that nobody fails when its deadline comes.
+
+        Args:
+            future: Of the running loop.
+            deadline: Time of the loop's clock.
+            loop: The running loop.
+
+        Returns:
+            What `drop` is to be called with once the future is not waited for any more.
+        """
+        # A wait of less than a second is kept to the millisecond.
+        grain = _GRAIN if deadline - loop.time() >= _COARSE else _FINE
+        turn = int(deadline / grain) + 1
+        turn = turn if grain == _GRAIN else -turn
+        due = self._due.get(turn)
+        if due is None:
+            at = abs(turn) * grain
+            due = self._due[turn] = {}, loop.call_at(at, self._come, turn, context=contextvars.Context())
+        due[0][future] = None
+        return turn
+
+    def drop(self, future: "asyncio.Future[None]", turn: int) -> None:
+        """The future is not waited for any more."""
+        due = self._due.get(turn)
+        if due is not None and due[0].pop(future, future) is None and not due[0]:
+            del self._due[turn]
+            due[1].cancel()
+
+    def _come(self, turn: int) -> None:
+        for future in list(self._due.pop(turn)[0]):
+            done(future)
 
 
 class Pause:
@@ -106,13 +167,14 @@ async def _until_done(future: "asyncio.Future[None]", seconds: float) -> None:
     if seconds >= ENDLESS:
         await future
         return
-    timer = asyncio.get_running_loop().call_later(seconds, _done, future)
+    timer = asyncio.get_running_loop().call_later(seconds, done, future)
     try:
         await future
     finally:
         timer.cancel()
 
 
-def _done(future: "asyncio.Future[None]") -> None:
+def done(future: "asyncio.Future[None]") -> None:
+    """End a future that nobody fails, where it has not ended."""
     if not future.done():
         future.set_result(None)

@@ -19,6 +19,8 @@ from grpcflow.aio.link import was_cancelled
 from grpcflow.aio.reading import LoopReader
 from grpcflow.aio.session import LoopSession
 from grpcflow.calls import Calls
+from grpcflow.channels import Door
+from grpcflow.credentials import Credentials, credentials_of
 from grpcflow.exchange import Exchange
 from grpcflow.items import OpenReader
 from grpcflow.retry_policy import RetryPolicy
@@ -33,18 +35,29 @@ class LoopConnection(Exchange):
         addresses: ``HOST:PORT`` of the coordinators, tried in turn.
         retry_policy: How unreachable ones are tried again; default 4 tries within 3 seconds.
         connect_timeout: Seconds that a coordinator has to welcome a new stream; default 5.
+        credentials: Certificates and token; None: neither.
     """
 
     def __init__(
-        self, addresses: Iterable[str], *, retry_policy: RetryPolicy | None = None, connect_timeout: float = 5.0
+        self,
+        addresses: Iterable[str],
+        *,
+        retry_policy: RetryPolicy | None = None,
+        connect_timeout: float = 5.0,
+        credentials: Credentials | None = None,
     ) -> None:
         self.addresses = tuple(addresses)
         if not self.addresses:
             message = "there is no coordinator's address: name one in app.conf.coordinator or GRPCFLOW_COORDINATOR"
             raise errors.ImproperlyConfigured(message)
-        session = LoopSession(self.addresses, retry_policy or RetryPolicy(), connect_timeout, grpcflow.__version__)
+        self.credentials = credentials or Credentials()
+        self.credentials.check(self.addresses)
+        policy, door = retry_policy or RetryPolicy(), Door(self.credentials)
+        session = LoopSession(self.addresses, policy, connect_timeout, grpcflow.__version__, door)
         super().__init__(session, _LoopCalls(session))
         self._loop_session = session
+        self._home: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self._thread = 0
         self._open_reader = self._reader
 
     def _reader(self, ask: OpenReader) -> LoopReader:
@@ -53,6 +66,23 @@ class LoopConnection(Exchange):
     async def aclose(self) -> None:
         """End it; whoever waits on it gets CoordinatorUnavailable. Returns once nothing of it is left on the loop."""
         await self._loop_session.aclose()
+
+    @property
+    def is_usable_here(self) -> bool:
+        """True where it is open, and belongs to the event loop whose task runs here; else that is found the long way.
+
+        Asking for the running loop itself is a system call each time, to see that it is that of no other process.
+        """
+        loop = None if self._home is None else self._home()
+        if loop is None or self._thread != threading.get_ident() or asyncio.current_task(loop) is None:
+            return False
+        forking.check_usable()
+        return not self._session.is_closed
+
+    def settle_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say which event loop it is the connection of."""
+        self._home = weakref.ref(loop)
+        self._thread = threading.get_ident()
 
     @property
     def is_closed(self) -> bool:
@@ -108,21 +138,28 @@ _LAST_WORDS: Final = 1.0
 # --- one for each event loop and address ---------------------------------------------------------------------
 
 
+#: Addresses, and what is shown there.
+_Key = tuple[tuple[str, ...], Credentials]
+
+
 class _Loops:
-    """The connections of this process by their event loops and addresses."""
+    """The connections of this process by their event loops, addresses and credentials."""
 
     def __init__(self) -> None:
         self.renew()
-        self.connections: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, dict[tuple[str, ...], LoopConnection]
-        ] = weakref.WeakKeyDictionary()
+        self.connections: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, LoopConnection]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def renew(self) -> None:
         """Take a free lock: another thread may have held it when this process was forked."""
         self.lock = threading.Lock()
 
-    def of(self, loop: asyncio.AbstractEventLoop) -> dict[tuple[str, ...], LoopConnection]:
-        """Return those of one loop; those of loops that are closed are let go."""
+    def of(self, loop: asyncio.AbstractEventLoop) -> dict[_Key, LoopConnection]:
+        """Return those of one loop; with its first, those of loops that are closed are let go."""
+        mine = self.connections.get(loop)
+        if mine is not None:
+            return mine
         with self.lock:
             for other in [one for one in self.connections if one.is_closed()]:
                 del self.connections[other]
@@ -135,11 +172,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_LOOPS.renew)
 
 
-def connection_on_loop(addresses: Iterable[str]) -> LoopConnection:
+def connection_on_loop(addresses: Iterable[str], credentials: Credentials | None = None) -> LoopConnection:
     """Return the running event loop's connection to these addresses; one that was closed is replaced.
 
     Args:
         addresses: ``HOST:PORT`` of the coordinators, in the order in which they are tried.
+        credentials: Certificates and token; None: those that the environment names.
 
     Raises:
         ForkedEventLoop: This process was forked while an event loop was connected.
@@ -148,10 +186,12 @@ def connection_on_loop(addresses: Iterable[str]) -> LoopConnection:
     """
     loop = asyncio.get_running_loop()
     forking.check_usable()
-    mine, key = _LOOPS.of(loop), tuple(addresses)
+    shown = credentials_of({}) if credentials is None else credentials
+    mine, key = _LOOPS.of(loop), (tuple(addresses), shown)
     connection = mine.get(key)
     if connection is None or connection.is_closed:
-        connection = mine[key] = LoopConnection(key)
+        connection = mine[key] = LoopConnection(key[0], credentials=shown)
+        connection.settle_on(loop)
     return connection
 
 
@@ -162,7 +202,8 @@ async def close_connections(addresses: Iterable[str] | None = None) -> None:
         addresses: Of which coordinator; None: all.
     """
     mine = _LOOPS.connections.get(asyncio.get_running_loop(), {})
-    wanted = tuple(mine) if addresses is None else (tuple(addresses),)
+    asked = None if addresses is None else tuple(addresses)
+    wanted = [key for key in mine if asked in (None, key[0])]
     for key in wanted:
         connection = mine.pop(key, None)
         if connection is not None:

@@ -14,6 +14,7 @@ from grpcflow import forking
 from grpcflow.aio.bell import Bell
 from grpcflow.link import OPTIONS, PROBE, Link, joined
 from grpcflow_protos.v1 import client_service_pb2
+from grpcflow_protos.wire_parts import Piece
 
 __all__ = ["LoopLink", "was_cancelled"]
 
@@ -26,7 +27,7 @@ class LoopLink(Link):
     """One channel and its stream on the running event loop; parameters and attributes as those of ``Link``."""
 
     def _open(self, hello: bytes) -> None:
-        self.channel = grpc.aio.insecure_channel(self.address, OPTIONS)
+        self.channel = self._door.open_on_loop(self.address, OPTIONS)
         self._outbox = Bell()
         self._call = self._stream()(_messages(hello, self._outbox))
         forking.outlives(self)
@@ -91,7 +92,7 @@ def was_cancelled() -> bool:
 async def _messages(hello: bytes, outbox: Bell) -> AsyncIterator[Any]:
     """Yield the hello, then all that waits, joined; ends at None."""
     yield hello
-    piece: bytes | None = await outbox.next()
+    piece: Piece | None = await outbox.next()
     while piece is not None:
         message, piece = joined(piece, outbox)
         if message is None:

@@ -6,15 +6,41 @@ wait. What it keeps running it starts in an empty context, so that it belongs to
 
 import asyncio
 import contextvars
+import copy
+import time
+import weakref
+from collections.abc import Callable
 from queue import Empty
+from typing import TYPE_CHECKING
 
-from grpcflow.aio.bell import ENDLESS, Bell, Change, Pause
+from grpcflow.aio.bell import ENDLESS, Bell, Change, Deadlines, Pause, Ring
 from grpcflow.aio.link import LoopLink
 from grpcflow.link import Link
+from grpcflow.pool import Pool, Pooled
 from grpcflow.session import Session
-from grpcflow.waiting import Operation
+from grpcflow.waiting import NodeWaiter, Operation
+
+if TYPE_CHECKING:
+    from grpcflow.lower.model import TemplateSpec
 
 __all__ = ["LoopSession"]
+
+
+class _Place(asyncio.Future[tuple[bytes, int]]):
+    """The graph of a bundle and the index of a node of it, once it is durable: one future, and no coroutine."""
+
+    __slots__ = ("index",)
+
+    index: int
+
+    def told(self, pooled: Pooled) -> None:
+        """Wake who waits."""
+        if self.done():
+            return
+        if pooled.error is None:
+            self.set_result((pooled.graph, self.index))
+        else:
+            self.set_exception(copy.copy(pooled.error))
 
 
 class LoopSession(Session):
@@ -26,6 +52,17 @@ class LoopSession(Session):
         self._pause = Pause()
         self._driver: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._pool = Pool(self._send_pooled, self._soon)
+        self._deadlines = Deadlines()
+        self._home: weakref.ref[asyncio.AbstractEventLoop] | None = None
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop that it belongs to: the running one. To ask for that costs a system call each time."""
+        loop = None if self._home is None else self._home()
+        if loop is None:
+            loop = asyncio.get_running_loop()
+            self._home = weakref.ref(loop)
+        return loop
 
     async def aclose(self) -> None:
         """End the session: whoever waits is told; returns once nothing of it is left on the loop."""
@@ -41,11 +78,59 @@ class LoopSession(Session):
             self._timer.cancel()
             self._timer = None
 
+    # --- calls that leave together ------------------------------------------------------------------------
+
+    def submit_call(self, template: "TemplateSpec", payload: bytes, deadline: float) -> "_Place":
+        """Send one plain call together with those of this moment; the rest as said there."""
+        pooled, index = self._pool.add(template, payload, deadline)
+        mine = _Place(loop=self._loop())
+        mine.index = index
+        if pooled.done:
+            mine.told(pooled)
+        else:
+            pooled.waiting.append(mine)
+        return mine
+
+    def _send_pooled(self, pooled: Pooled) -> None:
+        super()._send_pooled(pooled)
+        if not pooled.done:
+            self._look()
+            left = pooled.deadline - time.monotonic()
+            late = self._loop().call_later(left, self._give_up, pooled, context=contextvars.Context())
+            pooled.then.append(late.cancel)
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        """Call something once the loop has run what is ready now, in a context that is none of the user's."""
+        self._loop().call_soon(call, context=contextvars.Context())
+
     # --- how a coroutine waits ----------------------------------------------------------------------------
 
     def _prepare(self, operation: Operation) -> None:
         """Let a coroutine wait for it."""
-        operation.wake = Bell()
+        if not isinstance(operation, NodeWaiter):
+            operation.wake = Bell()
+
+    def ring(self) -> Ring:
+        """Return what wakes who waits for one node: one future."""
+        return Ring(loop=self._loop())
+
+    async def wait_for(self, waiter: NodeWaiter, deadline: float | None) -> None:
+        """Wait as said there, with one future."""
+        turn = None
+        try:
+            self.begin_watch(waiter)
+            if not waiter.done:
+                self._look()
+                if deadline is not None:
+                    loop = self._loop()
+                    turn = self._deadlines.add(waiter.wake, loop.time() + deadline - time.monotonic(), loop)
+                await waiter.wake
+        finally:
+            self.end_watch(waiter)
+            if turn is not None:
+                self._deadlines.drop(waiter.wake, turn)
+        if waiter.error is not None:
+            raise waiter.error
 
     def _look(self) -> float:
         if self._timer is None:
@@ -71,7 +156,7 @@ class LoopSession(Session):
         await self._change.wait(seconds)
 
     def _new_link(self, address: str) -> Link:
-        return contextvars.Context().run(LoopLink, address, self._connect_timeout, self._version)
+        return contextvars.Context().run(LoopLink, address, self._connect_timeout, self._version, self._door)
 
     def _begin_driving(self) -> None:
         create = asyncio.get_running_loop().create_task

@@ -36,7 +36,7 @@ OPTIONS: Final = SUBMISSION | frozenset(
         *("acks_late", "serializer", "compression", "headers", "max_deliveries", "track_started", "time_limit"),
         *("soft_time_limit", "shadow", "reply_to", "root_id", "parent_id", "route_name", "replaced_task_nesting"),
         *("concurrency_key", "concurrency_per_key", "fairness_key", "unique_for", "unique_on", "unique_stays"),
-        *("idempotency_key", "result_expires", "result_failure_expires"),
+        *("idempotency_key", "result_expires", "result_failure_expires", "sensitive"),
         STAMPED,
     }
 )

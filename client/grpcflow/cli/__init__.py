@@ -17,6 +17,7 @@ from grpcflow import __version__
 from grpcflow.cli.celery_commands import ELSEWHERE
 from grpcflow.cli.invocation import EXIT_INTERRUPTED, Program, reach_options
 from grpcflow.cli.sections import Row, SectionedGroup
+from grpcflow.credentials import OPTIONS as CREDENTIALS
 
 __all__ = ["command_line", "main"]
 
@@ -43,6 +44,7 @@ _SECTIONS: Final = (
             _STATUS,
             _INSPECT,
             Row("top", "grpcflow.cli.top.command:top", "Watch all of it live, on the whole terminal."),
+            Row("dashboard", "grpcflow.cli.dashboard:dashboard", "Watch and steer it in a browser."),
             Row("graph", "grpcflow.cli.graph:graph", "Submitted graphs: show, watch, list, cancel, retry."),
             Row("explain", "grpcflow.cli.graph:explain_task", "Why a task is where it is."),
             Row("events", "grpcflow.cli.events:events", "What happened, and what happens, a line each."),
@@ -54,6 +56,7 @@ _SECTIONS: Final = (
             _CONTROL,
             Row("ctl", "grpcflow.cli:ctl", "status, inspect and control in one place."),
             Row("failed", "grpcflow.cli.failed:failed", "What failed for good: list, show, retry, purge."),
+            Row("erase", "grpcflow.cli.erase:erase", "Delete everything of tasks, graphs or stamps."),
         ),
     ),
     (
@@ -105,9 +108,9 @@ def command_line() -> None:
     """Hold the commands together; each of them does its own work."""
 
 
-# Every command takes --no-color; the help of one of them is enough to say so.
+# Every command takes --no-color and the options of credentials; the help of one of them is enough to say so.
 for _option in command_line.params:
-    if isinstance(_option, click.Option) and _option.name == "no_color":
+    if isinstance(_option, click.Option) and {"--no-color", *CREDENTIALS}.intersection(_option.opts):
         _option.hidden = False
 
 
@@ -124,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments without the program's name; None: those of the process.
     """
     if argv is None:  # the process is ours
+        if os.getpid() == 1:  # in a container without an init
+            importlib.import_module("grpcflow_protos.first_process").look_after()
         # What is imported stays: looking through it again and again was a twentieth of a short command.
         gc.set_threshold(50_000)
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from grpcflow.cli.invocation import Failed, invocation, json_option, reach_options
+from grpcflow.cli.invocation import Bounded, Failed, invocation, json_option, reach_options
 from grpcflow.cli.live_names import QUEUE, TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.result import followed, show, wait_for
@@ -74,7 +74,7 @@ def _no_exchanges(_ctx: click.Context, parameter: click.Parameter, text: str | N
 @click.option("--args", "-a", default="[]", metavar="JSON", callback=json_of(list, "'[2, 3]'"), help="A list.")
 @click.option("--kwargs", "-k", default="{}", metavar="JSON", callback=json_of(dict, "'{\"x\": 2}'"), help="An object.")
 @click.option("--eta", metavar="MOMENT", callback=moment_option, help="Not before this moment, ISO 8601.")
-@click.option("--countdown", metavar="SECONDS", type=click.FloatRange(min=0), help="Not before so many seconds.")
+@click.option("--countdown", metavar="SECONDS", type=Bounded(min=0), help="Not before so many seconds.")
 @click.option("--expires", metavar="SECONDS|MOMENT", callback=_expiry, help="Not after.")
 @click.option("--queue", "-Q", metavar="NAME", type=QUEUE, help="The queue; else as the app routes it.")
 @click.option("--priority", metavar="0-9", type=click.IntRange(0, _HIGHEST_PRIORITY), help="9 goes first.")
@@ -86,9 +86,7 @@ def _no_exchanges(_ctx: click.Context, parameter: click.Parameter, text: str | N
 @click.option("--routing-key", metavar="KEY", callback=_no_exchanges, expose_value=False, help="Refused: see --queue.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it; a terminal shows a bar.")
 @click.option("--progress", is_flag=True, help="The same; without a terminal a line for each state on stderr.")
-@click.option(
-    "--timeout", "-t", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True), help="How long. Default 60."
-)
+@click.option("--timeout", "-t", metavar="SECONDS", type=Bounded(min=0, min_open=True), help="How long. Default 60.")
 @json_option
 @reach_options
 def call(

@@ -149,11 +149,12 @@ def run_until_stopped(companions: Sequence[Companion], voices: Voices) -> int:
         while not stop.wait(_LOOK):
             ended = next((one for one in companions if one.code is not None), None)
             if ended is not None:
-                voices.say("grpcflow", f"the {ended.name} has ended by itself with {ended.code}; stopping the rest")
                 break
+        stop.clear()  # before it is said that once more does something
+        if ended is not None:
+            voices.say("grpcflow", f"the {ended.name} has ended by itself with {ended.code}; stopping the rest")
         else:
             voices.say("grpcflow", "stopping; once more stops at once")
-        stop.clear()
         for one in companions:
             _stopped(one, stop)
     return 0 if ended is None else max(1, ended.code or 0)

@@ -8,14 +8,14 @@ import signal
 import click
 
 from grpcflow.cli.asking import send, target_options
-from grpcflow.cli.invocation import EXIT_UNKNOWN, agreed, invocation, json_option, reach_options, yes_option
+from grpcflow.cli.invocation import EXIT_UNKNOWN, Bounded, agreed, invocation, json_option, reach_options, yes_option
 from grpcflow.cli.live_commands import LiveGroup, list_option
 from grpcflow.cli.live_names import TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.targets import EVERYBODY
 
 #: A time limit; 0 stands for none.
-_SECONDS = click.FloatRange(min=0, max=1e9)
+_SECONDS = Bounded(min=0, max=1e9)
 
 
 class _ControlGroup(LiveGroup):

@@ -12,7 +12,15 @@ import click
 
 from grpcflow import errors
 from grpcflow.cli.control import check_signal
-from grpcflow.cli.invocation import EXIT_FAILED, EXIT_NOT_SETTLED, Invocation, invocation, json_option, reach_options
+from grpcflow.cli.invocation import (
+    EXIT_FAILED,
+    EXIT_NOT_SETTLED,
+    Bounded,
+    Invocation,
+    invocation,
+    json_option,
+    reach_options,
+)
 from grpcflow.cli.live_names import STATE, TASK
 from grpcflow.cli.printing import echo_json
 from grpcflow.cli.times import since_option
@@ -74,7 +82,7 @@ def _view(id: str) -> tuple[Invocation, GraphView]:
 @click.option(
     "--interval",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.05, max=3600),
+    type=Bounded(min=0.05, max=3600),
     default=_INTERVAL,
     show_default=True,
     help="With --watch: between two looks.",

@@ -7,6 +7,7 @@ subcommand. grpc, protobuf and rich are imported by the functions that need them
 """
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ import click
 
 from grpcflow import errors
 from grpcflow.addresses import COORDINATOR_VARIABLE, addresses_of
+from grpcflow.credentials import OPTIONS, credentials_of
 from grpcflow.targets import EVERYBODY, Targets
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Invocation:
         waits: Seconds to wait for each worker, as given with `--timeout`; None: not given.
         as_json: True: one JSON object on stdout and nothing else there.
         targets: Which workers else to leave out.
+        credentials: Settings of certificates and token as given by options; see ``grpcflow.credentials``.
         connect: Opens a connection to a list of addresses; None: the real one. Tests put theirs here.
     """
 
@@ -65,6 +68,7 @@ class Invocation:
     waits: float | None = None
     as_json: bool = False
     targets: Targets = EVERYBODY
+    credentials: dict[str, str] = field(default_factory=dict)
     connect: "Callable[[Sequence[str]], Connection] | None" = None
     _connection: "Connection | None" = field(default=None, repr=False)
     _told: bool = field(default=False, repr=False)
@@ -85,8 +89,7 @@ class Invocation:
         from grpcflow.loading import find_app
 
         app = find_app(self.app)
-        if self.coordinator:
-            app.conf.update(coordinator=self.coordinator)
+        self._reach(app)
         self._tell(app)
         return app
 
@@ -109,9 +112,14 @@ class Invocation:
         if app_name(self.app) is not None:
             return self.load_app()
         app = Grpcflow("grpcflow.cli", set_as_current=False)
-        if self.coordinator:
-            app.conf.update(coordinator=self.coordinator)
+        self._reach(app)
         return app
+
+    def _reach(self, app: "Grpcflow") -> None:
+        """Tell an app where the coordinator is, and what to show there, where options said it."""
+        said = {"coordinator": self.coordinator} if self.coordinator else {}
+        if said or self.credentials:
+            app.conf.update({**said, **self.credentials})
 
     @property
     def connection(self) -> "Connection":
@@ -142,7 +150,7 @@ class Invocation:
             return self.connect(addresses)
         from grpcflow.connection import connection_for
 
-        return connection_for(addresses)
+        return connection_for(addresses, credentials_of(self.credentials))
 
     @property
     def control(self) -> "Control":
@@ -157,6 +165,17 @@ def _names_app() -> bool:
     from grpcflow.loading import app_name
 
     return app_name() is not None
+
+
+class Bounded(click.FloatRange):
+    """A number with bounds; what is no number, as "nan", lies beyond all of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return found
 
 
 class Failed(click.ClickException):
@@ -332,7 +351,21 @@ def reach_options(command: _Command) -> _Command:
         callback=_take_addresses,
         help="The coordinator; else the app's, else GRPCFLOW_COORDINATOR, else 127.0.0.1:50551.",
     )
-    return app(coordinator(plain(command)))
+    return app(coordinator(_credential_options(plain(command))))
+
+
+def _credential_options(command: _Command) -> _Command:
+    """Add the options of certificates and the token, which the help of the program itself tells."""
+
+    def note(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value:
+            setting = OPTIONS[parameter.opts[0]][0]
+            ctx.ensure_object(Invocation).credentials[setting] = value
+
+    for name, (_, letters, told) in reversed(list(OPTIONS.items())):
+        option = click.option(name, metavar=letters, hidden=True, expose_value=False, callback=note, help=told)
+        command = option(command)
+    return command
 
 
 def yes_option(command: _Command) -> _Command:
@@ -371,7 +404,7 @@ def worker_options(command: _Command) -> _Command:
         "-t",
         "--timeout",
         metavar="SECONDS",
-        type=click.FloatRange(min=0, min_open=True, max=3600),
+        type=Bounded(min=0, min_open=True, max=3600),
         expose_value=False,
         callback=_remember("waits"),
         help="How long each worker has to answer. Default 1.",

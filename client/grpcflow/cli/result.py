@@ -13,6 +13,7 @@ from grpcflow import errors
 from grpcflow.cli.invocation import (
     EXIT_FAILED,
     EXIT_NOT_SETTLED,
+    Bounded,
     Invocation,
     Unknown,
     invocation,
@@ -39,7 +40,7 @@ _SETTLED = (*_GOOD, "FAILURE", "REVOKED", "REJECTED")
 @click.argument("task_id", metavar="ID")
 @click.option("--traceback", is_flag=True, help="Print the traceback of a task that failed.")
 @click.option(
-    "--timeout", "-t", metavar="SECONDS", type=click.FloatRange(min=0, max=86400), help="Wait for it. Default: do not."
+    "--timeout", "-t", metavar="SECONDS", type=Bounded(min=0, max=86400), help="Wait for it. Default: do not."
 )
 @json_option
 @reach_options

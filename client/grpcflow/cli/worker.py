@@ -9,6 +9,7 @@ import importlib
 import click
 
 from grpcflow.cli.invocation import Unavailable, invocation
+from grpcflow.credentials import OPTIONS
 
 _WORKER_MODULE = "grpcflow_worker.__main__"
 
@@ -24,7 +25,8 @@ _WORKER_MODULE = "grpcflow_worker.__main__"
 def worker(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     """Run a worker: the same as grpcflow-worker."""
     said = invocation()
-    given = (("-A", said.app), ("--coordinator", said.coordinator))
+    credentials = ((name, said.credentials.get(setting)) for name, (setting, _, _) in OPTIONS.items())
+    given = (("-A", said.app), ("--coordinator", said.coordinator), *credentials)
     argv = [part for option, value in given if value for part in (option, value)] + list(arguments)
     try:
         module = importlib.import_module(_WORKER_MODULE)

@@ -168,7 +168,8 @@ class Edge:
         parents: Indexes of the nodes that are waited for.
         children: Indexes of the nodes that wait.
         kind: ``value`` (the parent's value goes into the call), ``after`` (its success is waited for, its value
-            is not taken), ``error`` and ``error_after`` (runs where the parent fails), ``member`` (is collected).
+            is not taken), ``error`` and ``error_after`` (runs where the parent fails), ``member`` (is collected);
+            ``unknown-`` and a number where a newer coordinator has others.
         on_failure: ``pass``, ``chord`` or ``body``: what a failing parent does; empty for members and errbacks.
     """
 

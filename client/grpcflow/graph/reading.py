@@ -47,11 +47,13 @@ def run(message: pb.RunView, templates: Sequence[pb.TemplateView], graph: bytes)
         templates: Those of its graph.
         graph: The 12 bytes of the graph's id.
     """
-    template = pb.TemplateView() if message.join else templates[message.template]
+    # A template that did not come is of a coordinator that sends them otherwise: what it says is not known here.
+    known = not message.join and message.template < len(templates)
+    template = templates[message.template] if known else pb.TemplateView()
     here = range(message.first, message.first + message.count)
     edges = [Edge(range(one.first, one.first + one.count), here, "member") for one in message.members]
     for one in message.inputs:
-        kind = _KINDS.get(one.mode, "value")
+        kind = _KINDS.get(one.mode, f"unknown-{one.mode}")
         failing = "" if kind.startswith("error") else _ON_FAILURE.get(one.on_failure, "pass")
         edges.append(Edge(range(one.parent, one.parent + 1), here, kind, failing))
     return Run(
@@ -135,7 +137,9 @@ def state_number(name: str) -> value_pb2.State.ValueType:
 
 
 def _state(number: "value_pb2.State.ValueType") -> str:
-    return value_pb2.State.Name(number).removeprefix(_PREFIX)
+    """Return the name of a state; one that this version does not know has its number."""
+    known = value_pb2.State.DESCRIPTOR.values_by_number.get(number)
+    return f"UNKNOWN-{number}" if known is None else known.name.removeprefix(_PREFIX)
 
 
 def _moment(milliseconds: int) -> datetime | None:

@@ -14,7 +14,7 @@ from grpcflow.graph.layout import Layout, Spot, Way, lane_offset, lay_out
 from grpcflow.graph.model import Node
 from grpcflow.graph.tree import bar_parts, details, facts, span
 
-__all__ = ["svg"]
+__all__ = ["lanes_room", "path_of", "svg"]
 
 #: Pixels around everything, of the head and of the legend.
 _MARGIN: Final = 28.0
@@ -54,7 +54,7 @@ def svg(picture: Picture) -> str:
         picture: What is drawn.
     """
     layout = lay_out(_sizes(picture), picture.lines)
-    room = 2 * _lanes_room(layout) if len(layout.bands) > 1 else 0.0
+    room = 2 * lanes_room(layout) if len(layout.bands) > 1 else 0.0
     around = [_width(_facts(picture), 12), *(x for x, _ in _legend_parts(picture))]
     width = max(layout.width + room, *around) + 2 * _MARGIN
     height = _HEAD + layout.height + _LEGEND + 2 * _MARGIN
@@ -242,8 +242,13 @@ def _bar(box: Box, x: float, y: float, width: float) -> Iterator[str]:
 # --- lines -------------------------------------------------------------------------------------------------
 
 
-def _way(way: Way, layout: Layout) -> str:
-    """Return a line as a path."""
+def path_of(way: Way, layout: Layout) -> str:
+    """Return the way of a line in the words of SVG: what stands in the attribute `d` of a path.
+
+    Args:
+        way: The way.
+        layout: The places that it is among.
+    """
     points = way.points
     path = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
     for index in range(1, len(points)):
@@ -256,13 +261,18 @@ def _way(way: Way, layout: Layout) -> str:
         else:
             bend = (x - before_x) / 2
             path.append(f"C{before_x + bend:.1f} {before_y:.1f} {x - bend:.1f} {y:.1f} {x:.1f} {y:.1f}")
+    return " ".join(path)
+
+
+def _way(way: Way, layout: Layout) -> str:
+    """Return a line as a path."""
     look = f'stroke="{_WIRE}" marker-end="url(#arrow)"'
     if way.line.is_error:
         look = f'stroke="{COLOURS["FAILURE"].line}" stroke-dasharray="5 4" marker-end="url(#error)"'
-    return f'<path d="{" ".join(path)}" fill="none" stroke-width="1.4" {look}/>'
+    return f'<path d="{path_of(way, layout)}" fill="none" stroke-width="1.4" {look}/>'
 
 
-def _lanes_room(layout: Layout) -> float:
+def lanes_room(layout: Layout) -> float:
     """Return how many pixels lines from band to band take on each side."""
     most = max((lane for way in layout.ways for lane in way.breaks.values()), default=0)
     return 2 * _CORNER + lane_offset(min(most, 4)) + 6

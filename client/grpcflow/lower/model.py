@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal
 
 from grpcflow.lower.keys import NO_KEYS, Keys
 
@@ -57,7 +58,7 @@ class TemplateSpec:
         keys: How the keys of its calls are made; None: of none but those that a call is given. Does not travel.
     """
 
-    # Without slots, for the sake of ``delayed``.
+    # Without slots, for the sake of ``delayed`` and ``is_tied``.
 
     task: str
     queue: str = ""
@@ -74,6 +75,7 @@ class TemplateSpec:
     parent_id: str = ""
     root_id: str = ""
     track_started: bool = False
+    sensitive: bool = False
     stamps: tuple[tuple[str, tuple[str, ...]], ...] = ()
     replaced_nesting: int = 0
     time_limit: timedelta | None = None
@@ -86,10 +88,16 @@ class TemplateSpec:
     failure_expires: timedelta | None = None
     keys: "KeyPlan | None" = None
 
+    @cached_property
+    def is_tied(self) -> bool:
+        """True where its calls wait for a time, are spread, or have to do with others by their keys."""
+        return bool(self.keys or self.countdown or self.eta or self.broadcast or self.unique_for)
+
     def delayed(self, countdown: timedelta | None) -> "TemplateSpec":
         """Return the same with another countdown; the short way, for a group may have a hundred thousand of them."""
         made: TemplateSpec = object.__new__(TemplateSpec)
         made.__dict__.update(self.__dict__, countdown=countdown)
+        made.__dict__.pop("is_tied", None)  # that of another countdown
         return made
 
 
@@ -155,6 +163,11 @@ class Run:
         return len(self.payloads) if self.members is None else 1
 
 
+#: Outcomes of plain calls by their nodes, and how many are kept.
+_PLAIN: "dict[int, Outcome]" = {}
+_MOST_PLAIN: Final = 1_000
+
+
 @dataclass(slots=True, eq=False)
 class Outcome:
     """Where the result of a canvas, or of a part of it, is found in the graph.
@@ -172,6 +185,16 @@ class Outcome:
     parent: "Outcome | None" = None
     members: "list[Outcome | tuple[int, int]] | None" = None
     callbacks: "list[Outcome]" = field(default_factory=list)
+
+    @classmethod
+    def at(cls, node: int) -> "Outcome":
+        """Return that of a plain call, which is the same in every bundle."""
+        known = _PLAIN.get(node)
+        if known is None:
+            known = cls(node)
+            if len(_PLAIN) < _MOST_PLAIN:
+                _PLAIN[node] = known
+        return known
 
     def first(self) -> "Outcome":
         """Return the first outcome of the chain that leads to this one."""

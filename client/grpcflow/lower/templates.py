@@ -34,7 +34,7 @@ _SHOWN: Final = (
 _OF_TASKS: Final = (
     *_SHOWN,
     *("concurrency_key", "concurrency_per_key", "fairness_key", "unique_for", "unique_on", "unique_stays"),
-    *("result_expires", "result_failure_expires"),
+    *("result_expires", "result_failure_expires", "sensitive"),
 )
 
 #: All of them at once, since every call asks.
@@ -175,6 +175,7 @@ class Calls:
             parent_id=given.get("parent_id", self._parent_id),
             root_id=given.get("root_id", self._root_id),
             track_started=bool(choose("track_started", conf.task_track_started)),
+            sensitive=bool(choose("sensitive", None)),
             stamps=tuple((stamp, tuple(map(str, values))) for stamp, values in stamps.items()),
             replaced_nesting=given.get("replaced_task_nesting", 0),
             time_limit=time_limit,

@@ -4,7 +4,7 @@
 Importing this must stay light, as ``base`` is.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, cast
 
@@ -31,7 +31,7 @@ class AwaitedResult(Streamed, Generic[R_co]):
 
     # --- for coroutines -----------------------------------------------------------------------------------
 
-    async def aget(
+    def aget(
         self,
         timeout: float | None = None,
         propagate: bool = True,
@@ -40,8 +40,8 @@ class AwaitedResult(Streamed, Generic[R_co]):
         on_message: Callable[[dict[str, Any]], Any] | None = None,
         disable_sync_subtasks: bool = True,
         wait_for_submit: bool = False,
-    ) -> R_co:
-        """Wait for the value on the running event loop and return it; what is cancelled watches nothing any more.
+    ) -> Coroutine[Any, Any, R_co]:
+        """Wait for the value on the running event loop: to be awaited; what is cancelled watches nothing any more.
 
         Args:
             timeout: Seconds to wait; None: without limit.
@@ -59,7 +59,7 @@ class AwaitedResult(Streamed, Generic[R_co]):
         waited = self._waited(
             timeout, propagate, callback, on_message=on_message, wait_for_submit=wait_for_submit, on_loop=True
         )
-        return cast("R_co", await waited)
+        return cast("Coroutine[Any, Any, R_co]", waited)
 
     async def astate(self) -> str:
         """Return what ``state`` tells, asked on the running event loop."""
@@ -131,9 +131,13 @@ class AwaitedResult(Streamed, Generic[R_co]):
             return None
         settled = self._settled
         if settled is None and on_message is None and on_interval is None:
-            exchange = self._exchange(on_loop)
-            found = await exchange.await_settled([self._key], timeout=timeout, wait_for_submit=wait_for_submit)
-            settled = self._settled = found[self._key]
+            exchange, place = self._exchange(on_loop), self._place()
+            if place is None:
+                found = await exchange.await_settled([self.id], timeout=timeout, wait_for_submit=wait_for_submit)
+                settled = found[self.id]
+            else:
+                settled = await exchange.await_node(*place, timeout=timeout, wait_for_submit=wait_for_submit)
+            self._settled = settled
         elif settled is None:
             coming = self._exchange(on_loop).aarrivals(
                 [self._key],

@@ -5,7 +5,8 @@ Importing this must stay light, so the codec and the failures are imported when 
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from grpcflow import ids, state
@@ -33,6 +34,14 @@ _REVOKE_BATCH: Final = 10_000
 _UNSET: Final = cast("Any", object())
 
 
+@cache
+def _codec() -> ModuleType:
+    """Return what decodes, imported with the first value; to import it with each takes longer than to decode it."""
+    from grpcflow import codec
+
+    return codec
+
+
 class Result:
     """What results of calls and of groups have in common.
 
@@ -49,11 +58,22 @@ class Result:
         app: "Grpcflow | None" = None,
         parent: "AsyncResult[Any] | GroupResult | None" = None,
     ) -> None:
-        self.id = id
+        self._id = id
         self._app = app
         self._parent: AsyncResult[Any] | GroupResult | None = parent
         self._graph = b""
         self._outcome: Outcome | None = None
+
+    @property
+    def id(self) -> str:
+        """Id as the user knows it."""
+        if not self._id and self._outcome is not None:
+            self._id = ids.node_id(self._graph, self._outcome.node)  # most results are never asked for theirs
+        return self._id
+
+    @id.setter
+    def id(self, value: str) -> None:
+        self._id = value
 
     @property
     def app(self) -> "Grpcflow":
@@ -82,6 +102,10 @@ class Result:
     def _key(self) -> str:
         """The id to ask for: the node's own, since a user's id may go to another call once this one ended."""
         return self.id if self._outcome is None else ids.node_id(self._graph, self._outcome.node)
+
+    def _place(self) -> tuple[bytes, int] | None:
+        """Return its graph and the index of its node; None where only the user's own id is known."""
+        return ids.parse(self.id) if self._outcome is None else (self._graph, self._outcome.node)
 
     @property
     def _connection(self) -> "Connection":
@@ -228,15 +252,15 @@ class Result:
 
     def _value_of(self, settled: "Settled") -> Any:
         """Return the value, or the exception, with which a call ended."""
-        from grpcflow import codec, failures
-
         if settled.state not in PROPAGATE_STATES:
             accept = self.app.conf.accepted_values
             if settled.value is not None:
-                return codec.decode_value(settled.value, accept)
+                return _codec().decode_value(settled.value, accept)
             # A call whose value is not kept, or that ended with Ignore, has none.
-            return codec.decode(settled.data, settled.content_type, accept=accept) if settled.data else None
+            return _codec().decode(settled.data, settled.content_type, accept=accept) if settled.data else None
         if settled.failure is not None:
+            from grpcflow import failures
+
             return failures.rebuild(settled.failure, self.app.conf.exception_modules)
         kind = TaskRevokedError if settled.state == "REVOKED" else GrpcflowError
         return kind(f"{self.id} ended as {settled.state}, and the coordinator gave no reason")

@@ -3,12 +3,14 @@
 Twenty thousand members are waited for as one range and make no objects of their own until somebody asks.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from grpcflow import ids, state
 from grpcflow.blocking import run_here
+from grpcflow.errors import GrpcflowError
 from grpcflow.result.base import PROPAGATE_STATES, Result
 from grpcflow.result.result_set import ResultSet
 from grpcflow.result.single import AsyncResult
@@ -144,9 +146,19 @@ class GroupResult(ResultSet[R]):
             first, count = ranges[0]
             exchange = self._exchange(on_loop)
             return self._kept(
-                await exchange.await_range(self._graph, first, count, timeout=timeout, to_failure=to_failure)
+                await exchange.await_range(
+                    self._graph, first, count, timeout=timeout, to_failure=to_failure, on_large=self._read_ahead
+                )
             )
         return await super()._all_settled(timeout, to_failure=to_failure, on_loop=on_loop)
+
+    def _read_ahead(self, settled: "Settled") -> None:
+        """Read a large value while the others are on their way; one that cannot be read is told of with them."""
+        from grpcflow import codec
+
+        accept = frozenset(codec.content_type(name) for name in self.app.conf.accepted_values)
+        with contextlib.suppress(GrpcflowError):
+            settled.ahead = [codec.decode(settled.data or b"", settled.content_type, accept=accept)]
 
     def _known(self) -> dict[str, Any]:
         # Members that are more than one call have results of their own kinds; those of plain ones are made as they end.

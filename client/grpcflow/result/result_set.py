@@ -235,7 +235,9 @@ class ResultSet(AwaitedSet[R]):
         accept = frozenset(codec.content_type(name) for name in self.app.conf.accepted_values)
         decode, success = codec.decode, "SUCCESS"
         return [
-            decode(settled.data, settled.content_type, accept=accept)
+            settled.ahead.pop()
+            if settled.ahead
+            else decode(settled.data, settled.content_type, accept=accept)
             if settled.data and settled.state == success
             else self._value_of(settled)
             for settled in everything

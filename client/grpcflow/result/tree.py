@@ -25,9 +25,8 @@ def result_of(app: "Grpcflow", graph: bytes, outcome: "Outcome") -> AsyncResult[
         graph: The 12 bytes of the graph id.
         outcome: The place.
     """
-    task_id = outcome.id or ids.node_id(graph, outcome.node)
     result: AsyncResult[Any] | GroupResult
-    result = AsyncResult(task_id, app=app) if outcome.members is None else GroupResult(task_id, app=app)
+    result = AsyncResult(outcome.id, app=app) if outcome.members is None else GroupResult(outcome.id, app=app)
     result._bind(graph, outcome)
     return result
 

@@ -139,6 +139,10 @@ class Gatherer:
             host=clean(worker.host),
             process_id=worker.process_id,
             load=tuple(worker.load.load_average),
+            memory=worker.load.memory,
+            processed=worker.load.processed,
+            version=clean(worker.load.version),
+            labels=tuple(clean(label) for label in worker.labels),
         )
 
     def _running(self, wanted: str) -> Listing[Running]:

@@ -41,6 +41,10 @@ class WorkerLine:
         host: Host name.
         process_id: Process id of its supervisor.
         load: Load averages of its machine over 1, 5 and 15 minutes; empty: it did not say.
+        memory: Bytes of its supervisor and the processes that run tasks; 0: it did not say.
+        processed: How many tasks have ended there since it started, where it said so.
+        version: Its version; empty: it did not say.
+        labels: Its labels.
     """
 
     name: str
@@ -55,6 +59,10 @@ class WorkerLine:
     host: str = ""
     process_id: int = 0
     load: tuple[float, ...] = ()
+    memory: int = 0
+    processed: int = 0
+    version: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
