@@ -25,10 +25,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from census.app import app
-from census.cluster import ClusterError, LocalCluster
 from census.count import COLUMNS, add_up, count_file, library, source_files
 from census.tasks import census
 from grpcflow import AsyncResult, GroupResult
+from local_cluster import ClusterError, LocalCluster
 
 WORKERS = ("w1", "w2")
 VICTIM = "w2"
@@ -77,10 +77,7 @@ def take(most: int | None) -> dict[str, Any]:
         LocalCluster(Path(folder), "census", concurrency) as cluster,
     ):
         began = time.monotonic()
-        app.conf.update(coordinator=cluster.address)
-        for name in WORKERS:
-            cluster.start_worker(name)
-        cluster.wait_until_online(app, WORKERS)
+        cluster.staff(app, *WORKERS)
         online = time.monotonic()
         console.print(f"a coordinator on {cluster.address} and workers {' and '.join(WORKERS)} are up")
         try:

@@ -1,0 +1,5 @@
+"""The app of the pictures; `-A pictures` finds it."""
+
+from grpcflow import Grpcflow
+
+app = Grpcflow("pictures", include=["pictures.tasks"])

@@ -1,0 +1,5 @@
+"""The app of the shop; `-A webshop` finds it."""
+
+from grpcflow import Grpcflow
+
+app = Grpcflow("webshop", include=["webshop.tasks"])
