@@ -1,8 +1,10 @@
 """Makes .venv and installs grpcflow into it, then runs what was asked for there.
 
     bootstrap.py test [PYTEST ARGUMENT ...]       all checks and the whole suite
+    bootstrap.py test-system [PYTEST ARGUMENT ..] what needs packages of the system; see scripts/test-system
     bootstrap.py quickstart [--json FILE]         the census on a cluster of its own
-    bootstrap.py install runtime|dev              the environment and nothing else
+    bootstrap.py example FOLDER [ARGUMENT ...]    the program in a folder of examples/
+    bootstrap.py install runtime|examples|dev     the environment and nothing else
 
 Runs on any Python >= 3.11 with the standard library alone: no root, git or compiler. An environment that is already
 right is left as it is, so that a second run needs no network. This file may import nothing that has to be installed.
@@ -23,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BINARIES = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BINARIES / ("python.exe" if os.name == "nt" else "python")
-LEVELS = {"runtime": ".", "dev": ".[dev]"}
+LEVELS = {"runtime": ".", "examples": ".[examples]", "dev": ".[dev]"}
 INSTALL_SECONDS = 900
 LOCK_SECONDS = 900
 #: Tests start processes of their own, so that more than one session of tests to a CPU gains nothing.
@@ -51,9 +53,15 @@ def main(arguments: Sequence[str]) -> int:
         case ["test", *rest]:
             install("dev")
             return run_tests(rest)
+        case ["test-system", *rest]:
+            install("dev")
+            return run([str(PYTHON), "-m", "pytest", "tests/system", *rest])
         case ["quickstart", *rest]:
             install("runtime")
             return run_quickstart(rest)
+        case ["example", folder, *rest]:
+            install("examples")
+            return run_example(folder, rest)
         case ["install", level] if level in LEVELS:
             install(level)
             return 0
@@ -80,6 +88,12 @@ def side_by_side() -> list[str]:
 def run_quickstart(arguments: Sequence[str]) -> int:
     """Runs the census against a cluster of its own; paths among the arguments are the caller's."""
     return run([str(PYTHON), "-m", "census", *arguments], cwd=Path.cwd(), PYTHONPATH=str(ROOT / "examples"))
+
+
+def run_example(folder: str, arguments: Sequence[str]) -> int:
+    """Runs the program in a folder of examples/; paths among the arguments are the caller's."""
+    program = str(ROOT / "examples" / folder)
+    return run([str(PYTHON), program, *arguments], cwd=Path.cwd(), PYTHONPATH=str(ROOT / "examples"))
 
 
 def run(command: Sequence[str], cwd: Path = ROOT, **variables: str) -> int:

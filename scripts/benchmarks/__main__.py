@@ -6,6 +6,7 @@
     scripts/bench --compare celery     others beside it, in the same rounds
     scripts/bench --json run.jsonl --markdown
     scripts/bench --from run.jsonl --markdown --check      what earlier runs found, without measuring
+    scripts/bench --from run.jsonl growth.jsonl --into docs/performance.md      the same into a page, with plots
     scripts/bench --small              a smoke run: a few tasks of everything, one round
     scripts/bench --backlog [N], --idle [N], --open-loop [SECONDS]
     scripts/bench --growth [LINE,...], --micro, --plots FOLDER
@@ -21,10 +22,11 @@ from __future__ import annotations
 import faulthandler
 import json
 import sys
+from collections.abc import Sequence
 
-from benchmarks import comparing, growth, machine, micro, plots, registry, report
+from benchmarks import comparing, growth, machine, micro, page, peer_tables, plots, registry, report
 from benchmarks.options import Options, parse
-from benchmarks.rows import as_record, from_record, judged, lines
+from benchmarks.rows import Verdict, as_record, from_record, judged, lines
 
 
 def run_rounds(options: Options, journal: report.Journal) -> None:
@@ -33,14 +35,14 @@ def run_rounds(options: Options, journal: report.Journal) -> None:
     measurements = registry.needed(rows)
     for number in range(1, options.rounds + 1):
         found = registry.run_round(measurements, options.sizes)
-        peers = comparing.run_round(options.compare, options.small) if options.compare else []
+        peers = comparing.run_round(options.compare, options.sizes, comparing.steps_for(measurements))
         if peers:
             found["celery"] = comparing.celery(peers)
         facts = {"floor_per_second": found.get("floor bulk", {}).get("per_second")}
         journal.write(map(as_record, lines(rows, number, found, options.sizes)), **facts)
         figures = [{"kind": "figures", "name": name, "round": number, **each} for name, each in found.items()]
         journal.write(figures, **facts)
-        journal.write(comparing.records(number, peers, found), **facts)
+        journal.write(comparing.records(number, peers, found, options.sizes), **facts)
         print(f"round {number} of {options.rounds} is done", file=sys.stderr, flush=True)
 
 
@@ -60,30 +62,38 @@ def other_measures(options: Options) -> None:
 
 
 def tell(options: Options, journal: report.Journal) -> bool:
-    """Print the tables; return whether every must that could be judged is kept."""
-    told = [from_record(record) for record in journal.records if record["kind"] == "row"]
-    verdicts = judged(registry.ROWS.values(), told)
-    peers = comparing.medians(record for record in journal.records if record["kind"] == "peer")
-    rounds = max((verdict.rounds for verdict in verdicts), default=0)
-    heading = report.heading(journal.records[0]["machine"] if journal.records else {}, rounds)
-    tell_table = report.print_markdown if options.markdown else report.show
-    if verdicts:
-        tell_table(heading, report.COLUMNS, list(map(report.cells, verdicts)))
-    if peers:
-        tell_table(f"{heading}; {report.OURS}", report.PEER_COLUMNS, list(map(report.peer_cells, peers)))
-    for record in journal.records:
-        if record["kind"] in {"growth", "micro"}:
-            print(report.plain(record))
+    """Print the tables, or write them into a page; return whether every must that could be judged is kept."""
+    records = journal.records
+    of_kind = {
+        kind: [record for record in records if record["kind"] == kind] for kind in ("row", "peer", "growth", "micro")
+    }
+    verdicts = judged(registry.ROWS.values(), list(map(from_record, of_kind["row"])))
+    found = [report.ratios(verdicts, of_kind["row"][0]["machine"])] if verdicts else []
+    found += peer_tables.tables(comparing.medians(of_kind["peer"]))
+    further = report.points(of_kind["growth"] + of_kind["micro"])
+    for table in (*found, *further):
+        print(report.markdown(table)) if options.markdown else report.show(table)
+    if options.into is not None:
+        page.write(options.into, found, further, records)
     if options.plots is not None:
-        for file in plots.draw(journal.records, options.plots):
+        for file in plots.draw(records, options.plots):
             print(f"drawn: {file}")
+    if options.check:
+        _say_what_is_missed(verdicts)
+    return all(verdict.met is not False for verdict in verdicts)
+
+
+def _say_what_is_missed(verdicts: Sequence[Verdict]) -> None:
     missed = [verdict.row.name for verdict in verdicts if verdict.met is False]
     not_judged = [verdict.row.name for verdict in verdicts if verdict.met is None and verdict.row.must is not None]
-    if options.check:
-        for what, names in (("missed", missed), ("not judged, for want of what they are compared with", not_judged)):
-            if names:
-                print(f"{what}: {', '.join(names)}", file=sys.stderr)
-    return not missed
+    not_there = [name for name in registry.ROWS if name not in {verdict.row.name for verdict in verdicts}]
+    for what, names in (
+        ("missed", missed),
+        ("not judged, for want of what they are compared with", not_judged),
+        ("not measured", not_there),
+    ):
+        if names:
+            print(f"{what}: {', '.join(names)}", file=sys.stderr)
 
 
 def run(options: Options) -> int:

@@ -2,8 +2,8 @@
 
     scripts/bench --control
 
-The workers are a hundred streams of one process, each of which answers at once; the coordinator is a process of its
-own, and so is whoever asks. On two cores the hundred workers' own work is in the figures, too.
+The workers are simulated: a hundred streams of one process, each of which answers at once. The coordinator is a process
+of its own, and so is whoever asks. On two cores the hundred workers' own work is in the figures, too.
 
 The burst comes from one more process, and whoever asks so much takes processor time that on a small machine is missing
 elsewhere, whatever it is spent on. So there is, beside the run without a burst, one in which a process burns as much
@@ -12,8 +12,6 @@ time in the same pace and asks nothing: the difference between these two is the 
 
 from __future__ import annotations
 
-import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -24,7 +22,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import grpc
 import psutil
 import rich.console
 
@@ -32,8 +29,6 @@ from benchmarks.cluster import Cluster
 from benchmarks.processes import command, environment
 from benchmarks.tasks import add, app
 from grpcflow import group
-from grpcflow_protos.v1 import worker_service_pb2 as pb
-from grpcflow_protos.v1 import worker_service_pb2_grpc
 
 #: Simulated workers, and threads of the burst.
 WORKERS, ASKING = 100, 20
@@ -46,24 +41,6 @@ LIMIT = 30.0
 
 #: Limits: milliseconds for a question to a hundred, for the whole command, and the share of the tasks' rate.
 QUESTION_MS, COMMAND_MS, EFFECT = 50.0, 300.0, 0.05
-
-
-async def work(stub: Any, number: int) -> None:
-    """Be a worker that answers each command, until the coordinator goes."""
-    stream = stub.Work()
-    hello = pb.WorkerHello(name=f"w{number:03}", session=os.urandom(16), tasks=["t"], queues=["q"], revision=1)
-    await stream.write(pb.WorkRequest(sequence=1, hello=hello))
-    while isinstance(message := await stream.read(), pb.WorkResponse):
-        if message.commands:
-            replies = [pb.ControlReply(id=command.id, reply=b'{"ok": "pong"}') for command in message.commands]
-            await stream.write(pb.WorkRequest(replies=replies))
-
-
-async def fleet(address: str) -> None:
-    """Be all of them."""
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub: Any = worker_service_pb2_grpc.WorkerServiceStub(channel)
-        await asyncio.gather(*(work(stub, number) for number in range(WORKERS)), return_exceptions=True)
 
 
 def ask(command: str, count: int) -> dict[str, float]:
@@ -193,13 +170,12 @@ def whole_command(address: str, count: int) -> float:
 
 def of_a_hundred(small: bool) -> dict[str, Any]:
     """Ask a hundred workers, and one of them very often."""
-    with Cluster(workers=0) as cluster, beside(cluster.address, "fleet", cluster.address):
-        deadline = time.monotonic() + LIMIT
-        while len(app.connection.list_workers()) < WORKERS and time.monotonic() < deadline:
-            time.sleep(0.05)
+    with Cluster(workers=0) as cluster:
+        cluster.start_simulated(WORKERS, "w")
+        cluster.wait_for_workers(WORKERS)
         count = 5 if small else 50
         figures = {name: ask(name, count) for name in ("ping", "active", "reserved", "scheduled")}
-        return {"questions": figures, "burst_per_second": burst("w001", 200 if small else BURST)}
+        return {"questions": figures, "burst_per_second": burst("w0001", 200 if small else BURST)}
 
 
 def measure(small: bool) -> dict[str, object]:
@@ -233,7 +209,6 @@ def show(found: dict[str, Any]) -> None:
 def be_other(what: str, *words: str) -> None:
     """Be the process beside: say when ready, wait for the word, and do it."""
     doings: dict[str, Callable[..., Any]] = {
-        "fleet": lambda address: asyncio.run(fleet(address)),
         "burst": lambda count, pace="0": burst("bench", int(count), float(pace)),
         "burn": lambda share: burn(float(share)),
     }

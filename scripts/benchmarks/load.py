@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from array import array
 from dataclasses import dataclass, field
@@ -18,15 +19,19 @@ from benchmarks.tasks import add, app
 #: Seconds for which an open load runs before its waits count: connections and caches are warm then.
 WARM = 0.5
 
-#: Calls under way above which an open load is given up: the cluster does not keep up with it.
+#: Calls under way above which an open load offers no more: the cluster does not keep up with it, and its waits would
+#: only tell for how long that was tried.
 MOST_UNDER_WAY = 50_000
+
+#: Seconds between two words of how far a load is.
+NEWS = 30.0
 
 
 def _idle(_: None, sizes: Sizes) -> Figures:
-    """Measure a real worker alone, then beside idle ones; and the coordinator's CPU while nothing happens."""
+    """Measure a real worker alone, beside idle ones and alone again; and the CPU of a coordinator that rests."""
     with Cluster() as cluster:
         timed(there_and_back, 20)  # warm
-        alone = timed(there_and_back, sizes.calls)
+        before = timed(there_and_back, sizes.calls)
         cluster.start_simulated(sizes.idle, "idle", capacity=8)
         cluster.wait_for_workers(sizes.idle + 1)
         coordinator = psutil.Process(cluster.coordinator)
@@ -37,8 +42,13 @@ def _idle(_: None, sizes: Sizes) -> Figures:
         timed(there_and_back, 20)
         beside = timed(there_and_back, sizes.calls)
         cluster.wait_for_workers(sizes.idle + 1)  # none was lost meanwhile
+        cluster.end("simulated")
+        cluster.wait_for_workers(1)
+        timed(there_and_back, 20)
+        after = timed(there_and_back, sizes.calls)
     middle = sizes.calls // 2
-    return {"cpu_percent": percent, "alone_p50_ms": alone[middle], "beside_p50_ms": beside[middle]}
+    alone = (before[middle] + after[middle]) / 2  # the machine's speed drifts
+    return {"cpu_percent": percent, "alone_p50_ms": alone, "beside_p50_ms": beside[middle]}
 
 
 @dataclass
@@ -62,19 +72,33 @@ class Load:
         self.waits.append(time.perf_counter() - due)
 
     async def _all(self) -> float:
+        """Offer calls until the time is over or too many are under way; return calls served a second."""
         async with app:
             check(await (await add.adelay(0, 1)).aget(timeout=LIMIT), 1, "the first call")  # connected
-            start, number = time.perf_counter(), 0
+            start, number, told_at = time.perf_counter(), 0, NEWS
             async with asyncio.TaskGroup() as calls:
                 while (now := time.perf_counter() - start) < self.seconds:
                     while number / self.rate <= now:
                         calls.create_task(self._one(number, start + number / self.rate))
                         number += 1
+                    if now >= told_at:
+                        self._tell(now, number)
+                        told_at += NEWS
                     if number - len(self.waits) > MOST_UNDER_WAY:
-                        raise SystemExit(f"{self.rate:,.0f} calls a second are more than the cluster takes")
+                        print(
+                            "the cluster does not keep up with this load, which ends early", file=sys.stderr, flush=True
+                        )
+                        break
                     # No longer than to the next call, and no more wake-ups than a thousand a second.
                     await asyncio.sleep(max(0.001, start + number / self.rate - time.perf_counter()))
             return len(self.waits) / (time.perf_counter() - start)
+
+    def _tell(self, now: float, offered: int) -> None:
+        """Say how far it is, and how long the last calls waited."""
+        last = sorted(self.waits[-1_000:])
+        middle = f", p50 of the last thousand {last[len(last) // 2] * 1e3:.1f} ms" if last else ""
+        done = f"{len(self.waits):,} of {offered:,} calls have ended{middle}"
+        print(f"open load: {now:.0f} of {self.seconds:.0f} s, {done}", file=sys.stderr, flush=True)
 
     def run(self) -> Figures:
         """Run it; return p50 and p99 in milliseconds, and calls a second."""

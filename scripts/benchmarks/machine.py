@@ -42,6 +42,7 @@ def scratch() -> Iterator[Path]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed[1], allowed[1]))  # a thousand workers are as many sockets
     settings = os.environ.get("TMPDIR"), tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="grpcflow-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # a server that will not run as root reaches the folder below it that is its own
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         try:
             yield Path(folder)

@@ -21,9 +21,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import rich.console
-import rich.table
-
+from benchmarks import report
 from benchmarks.cluster import Cluster
 from benchmarks.tasks import stay, stay_long
 from grpcflow import group
@@ -154,20 +152,17 @@ def waits_beside(mix: Mix, names: int, count: int, seed: int) -> list[float]:
 
 def show(found: Sequence[Found], waits: dict[int, list[float]]) -> None:
     """Print the tables."""
-    table = rich.table.Table(
-        title=f"{WORKERS} workers of {PLACES // WORKERS} children each; at most {MUST:.2f} is wanted"
-    )
-    for name in ("order", "names", "nominal s", "ideal s", "took s", "ratio", "idle place-s", "longest pause s"):
-        table.add_column(name, justify="left" if name == "order" else "right")
+    columns = ("order", "names", "nominal s", "ideal s", "took s", "ratio", "idle place-s", "longest pause s")
+    rows = []
     for one in found:
         figures = (one.nominal, one.ideal, one.took, one.ratio, one.idle, one.longest_pause)
-        table.add_row(one.order, str(one.names), *(f"{figure:.3f}" for figure in figures))
-    console = rich.console.Console()
-    console.print(table)
+        rows.append([one.order, str(one.names), *(f"{figure:.3f}" for figure in figures)])
+    title = f"{WORKERS} workers of {PLACES // WORKERS} children each; at most {MUST:.2f} is wanted"
+    report.show(report.Table(title, columns, rows, columns[1:]))
     for names, each in waits.items():
         p50, p99, most = (each[int((len(each) - 1) * part)] * 1e3 for part in (0.5, 0.99, 1.0))
         what = f"wait of {len(each)} short tasks beside long ones, {names} name(s)"
-        console.print(f"{what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {most:.1f} ms")
+        print(f"{what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {most:.1f} ms")
 
 
 def measure(small: bool, seed: int | None = None) -> dict[str, object]:

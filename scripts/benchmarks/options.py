@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.peers import peers_of
 from benchmarks.rows import SMALL, Family, Sizes
 
 #: What --growth can measure; growth.py says how.
 GROWTH = ("backlog", "graph", "fan-in", "workers", "payload", "load")
+
+#: Measures with tables of their own, each a module.
+OTHERS = ("large", "mixed", "pruning", "control")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Options:
     #: Lines of growth; empty: none.
     growth: tuple[str, ...]
     micro: bool
-    #: "large", "mixed", "pruning", "control", or nothing.
+    #: One of `OTHERS`, or nothing.
     other: str
     seed: int | None
     json: Path | None
@@ -35,6 +39,8 @@ class Options:
     read: tuple[Path, ...]
     markdown: bool
     plots: Path | None
+    #: The page whose tables and plots are written anew.
+    into: Path | None
     check: bool
 
 
@@ -66,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"how cost grows: {', '.join(GROWTH)} (all)",
     )
     what.add_argument("--micro", action="store_true", help="core and store alone")
-    for name in ("large", "mixed", "pruning", "control"):
+    for name in OTHERS:
         what.add_argument(f"--{name}", action="store_true", help=f"see scripts/benchmarks/{name}.py")
     how = parser.add_argument_group("how much")
     how.add_argument("--rounds", type=int, default=5, help="how often the rows are measured (5)")
@@ -80,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     told.add_argument("--markdown", action="store_true", help="print tables as Markdown")
     told.add_argument("--plots", type=Path, metavar="FOLDER", help="draw --growth as SVG")
+    told.add_argument("--into", type=Path, metavar="PAGE", help="write tables and plots between the marks of a page")
     told.add_argument("--check", action="store_true", help="end with 1 where a must is missed")
     return parser
 
@@ -92,7 +99,9 @@ def _families(given: argparse.Namespace) -> tuple[Family, ...]:
     if given.all:
         return ("rounds", *asked)
     found: tuple[Family, ...] = tuple(name for name, there in asked.items() if there)
-    if found or given.only or given.growth or given.micro or (given.read and not given.compare):
+    if given.compare and not given.only:
+        return ("rounds", *found)
+    if found or given.only or given.growth or given.micro or given.read:
         return found
     return ("rounds",)
 
@@ -121,12 +130,16 @@ def parse(words: Sequence[str] | None = None) -> Options:
     """
     parser = _parser()
     given = parser.parse_args(words)
-    others = [name for name in ("large", "mixed", "pruning", "control") if getattr(given, name)]
+    others = [name for name in OTHERS if getattr(given, name)]
     unknown = [name for name in given.growth if name not in GROWTH]
     if unknown:
         parser.error(f"--growth knows no line {', '.join(unknown)}; there are: {', '.join(GROWTH)}")
     if len(others) > 1:
         parser.error(f"--{others[0]} and --{others[1]} each write a table of their own: choose one")
+    try:
+        peers_of(given.compare)
+    except ValueError as error:
+        parser.error(str(error))
     if given.rounds < 1:
         parser.error("--rounds is at least 1")
     if given.plots is not None and not given.growth and not given.read:
@@ -146,5 +159,6 @@ def parse(words: Sequence[str] | None = None) -> Options:
         read=tuple(given.read),
         markdown=given.markdown,
         plots=given.plots,
+        into=given.into,
         check=given.check,
     )

@@ -6,18 +6,31 @@ they can be kept in a repository.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-#: Name of a line of growth -> title and the axis across.
-_COSTS: dict[str, tuple[str, str]] = {
-    "backlog": ("Cost of a task behind a backlog", "calls that wait in the queue"),
-    "graph": ("Cost of a task by the size of its graph", "calls of a group"),
-    "fan-in": ("Cost of a member by the size of its chord", "members of a chord"),
-    "workers": ("Cost of a task by the number of workers (simulated)", "workers"),
-    "payload": ("Cost of a task by the size of its argument and value", "bytes of each"),
+#: Name of a line of growth -> title, the axis across, and how its numbers are written.
+_COSTS: dict[str, tuple[str, str, str]] = {
+    "backlog": ("Cost of a task behind a backlog", "calls that wait in the queue", "number"),
+    "graph": ("Cost of a task by the size of its graph", "calls of a group", "number"),
+    "fan-in": ("Cost of a member by the size of its chord", "members of a chord", "number"),
+    "workers": ("Cost of a task by the number of workers", "workers (simulated)", "number"),
+    "payload": ("Cost of a task by the size of its argument and value", "bytes of each", "bytes"),
 }
+
+#: Drawings of the open load: name -> title.
+_LOADS = {"latency": "Single calls there and back, open load", "throughput": "Single calls served, open load"}
+
+_TITLES = {f"cost-{name}": about[0] for name, about in _COSTS.items()} | {
+    f"load-{name}": about for name, about in _LOADS.items()
+}
+
+
+def title(name: str) -> str:
+    """Return the title of a drawing by the name of its file, without its ending."""
+    return _TITLES[name]
 
 
 def draw(records: Iterable[Mapping[str, Any]], folder: Path) -> list[Path]:
@@ -46,12 +59,7 @@ def draw(records: Iterable[Mapping[str, Any]], folder: Path) -> list[Path]:
         if name == "load":
             drawn += _load(points, folder)
         elif name in _COSTS:
-            title, across = _COSTS[name]
-            series = [("", [float(point["us_a_task"]) for point in points])]
-            file = folder / f"cost-{name}.svg"
-            drawn.append(
-                _plot(file, title, (across, "µs a task, wall time"), _across(points), series, logarithmic=True)
-            )
+            drawn.append(_cost(name, points, folder))
     return drawn
 
 
@@ -59,42 +67,77 @@ def _across(points: Sequence[Mapping[str, Any]]) -> list[float]:
     return [float(point["x"]) for point in points]
 
 
+def _cost(name: str, points: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+    """Draw what a task costs against what grows, both logarithmic: a line that is flat grows with the work alone."""
+    _, across, unit = _COSTS[name]
+    file = folder / f"cost-{name}.svg"
+    with _figure(file) as plot:
+        plot.plot(_across(points), [float(point["us_a_task"]) for point in points], marker="o")
+        _label_powers(plot, unit)
+        plot.set(xlabel=across, ylabel="µs a task, wall time")
+    return file
+
+
 def _load(points: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    across = "offered, calls a second"
-    waits = [(name, [float(point[f"{name}_ms"]) for point in points]) for name in ("p50", "p99")]
-    xs = _across(points)
-    served = [("", [float(point["per_second"]) for point in points])]
-    return [
-        _plot(folder / "load-latency.svg", "Single calls there and back", (across, "ms"), xs, waits),
-        _plot(folder / "load-throughput.svg", "Single calls served", (across, "calls a second"), xs, served),
-    ]  # fmt: skip
+    """Draw waits and throughput against what was offered."""
+    across, xs = "offered, calls a second", _across(points)
+    files = [folder / f"load-{name}.svg" for name in _LOADS]
+    with _figure(files[0]) as plot:
+        for name in ("p99", "p50"):
+            plot.plot(xs, [float(point[f"{name}_ms"]) for point in points], marker="o", label=name)
+        plot.set(xlabel=across, ylabel="ms from when a call was due to its value")
+        plot.set(xlim=(0, None), yscale="log")
+        _plain_numbers(plot.yaxis, steps=True)
+        _plain_numbers(plot.xaxis)
+        plot.legend()
+    with _figure(files[1]) as plot:
+        plot.plot(xs, xs, linestyle="--", color="0.6", label="as offered")
+        plot.plot(xs, [float(point["per_second"]) for point in points], marker="o", label="served")
+        plot.set(xlabel=across, ylabel="served, calls a second", xlim=(0, None), ylim=(0, None))
+        _plain_numbers(plot.xaxis)
+        _plain_numbers(plot.yaxis)
+        plot.legend()
+    return files
 
 
-def _plot(
-    file: Path,
-    title: str,
-    axes: tuple[str, str],
-    across: Sequence[float],
-    series: Sequence[tuple[str, Sequence[float]]],
-    *,
-    logarithmic: bool = False,
-) -> Path:
+def _label_powers(plot: Any, unit: str) -> None:
+    """Make both axes logarithmic, with numbers that are written out."""
+    from matplotlib.ticker import EngFormatter
+
+    plot.set(xscale="log", yscale="log")
+    if unit == "bytes":
+        plot.xaxis.set_major_formatter(EngFormatter(unit="B"))
+    else:
+        _plain_numbers(plot.xaxis)
+    _plain_numbers(plot.yaxis, steps=True)
+    low, high = plot.get_ylim()
+    plot.set_ylim(low / 2, high * 2)  # what is nearly flat is to look so
+
+
+def _plain_numbers(axis: Any, *, steps: bool = False) -> None:
+    """Write numbers out, with commas; `steps`: on a logarithmic axis also twice and five times each power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if steps:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+@contextlib.contextmanager
+def _figure(file: Path) -> Iterator[Any]:
+    """Give axes to draw on, with the title of this file; save them at the end."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
         raise SystemExit("plots need matplotlib: pip install 'grpcflow[bench]'") from error
-    with mpl.rc_context({"svg.hashsalt": "grpcflow", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(7, 4), layout="constrained")
+    with mpl.rc_context(
+        {"svg.hashsalt": "grpcflow", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 11}
+    ):
+        figure = Figure(figsize=(7, 4), layout="constrained", facecolor="white")
         plot = figure.subplots()
-        for label, values in series:
-            plot.plot(across, values, marker="o", label=label or None)
-        if logarithmic:
-            plot.set_xscale("log")
-        plot.set_ylim(bottom=0)
-        plot.set(title=title, xlabel=axes[0], ylabel=axes[1])
         plot.grid(visible=True, alpha=0.3)
-        if any(label for label, _ in series):
-            plot.legend()
+        plot.set_title(title(file.stem))
+        yield plot
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return file

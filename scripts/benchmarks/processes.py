@@ -6,16 +6,22 @@ import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import psutil
 
+#: What holds the ports that were given out: else others could be given them before they are listened on.
+_HELD: Final[list[socket.socket]] = []
+
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody listens on; the system gives it to nobody else while this process runs."""
+    held = socket.socket()
+    _HELD.append(held)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that who names it may listen there
+    held.bind(("127.0.0.1", 0))
+    port: int = held.getsockname()[1]
+    return port
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,38 @@ import rich.table
 from benchmarks.rows import Verdict
 
 #: Columns of the table.
-COLUMNS = ("measure", "grpcflow", "compared with", "ratio", "spread", "must", "met", "aim")
-
-#: Columns of the table of other systems.
-PEER_COLUMNS = ("measure", "peer", "durability", "theirs", "grpcflow", "times better")
+COLUMNS = (
+    "measure", "grpcflow", "compared with", "ratio", "rounds", "spread", "must", "kept", "aim", "reached"
+)  # fmt: skip
 
 #: Characters of a line, at least: a table that is folded to less cannot be read.
-WIDTH = 170
+WIDTH = 190
 
-#: What stands beside the durability of others.
-OURS = "grpcflow syncs every commit before it says yes"
+#: Those of figures; words stand to the left.
+_FIGURES = frozenset({"grpcflow", "ratio", "rounds", "spread", "must", "kept", "aim", "reached"})
 
-_LEFT = frozenset({"measure", "compared with", "peer", "durability"})
+
+_YES = {True: "yes", False: "NO", None: "-"}
+
+#: Kind of a record -> what its tables are called.
+_KINDS = {"growth": "how cost grows", "micro": "alone"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people.
+
+    Attributes:
+        title: What stands above it.
+        columns: Their names.
+        rows: Lines, each with a text for each column.
+        figures: Names of the columns of figures, which stand to the right.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    figures: Collection[str] = ()
 
 
 def figure(value: float | None) -> str:
@@ -49,48 +70,57 @@ def cells(verdict: Verdict) -> list[str]:
     """Return the line of the table for a row."""
     row = verdict.row
     beside = f"{row.beside}: {figure(verdict.compared)}" if row.compared else "-"
-    met = {True: "yes", False: "NO", None: "-"}[verdict.met]
     return [
-        verdict.measure, f"{figure(verdict.value)} {row.unit}", beside, figure(verdict.ratio), f"{verdict.spread:.0%}",
-        _bound(verdict, row.must), met, _bound(verdict, row.aim),
+        verdict.measure, f"{figure(verdict.value)} {row.unit}", beside, figure(verdict.ratio), str(verdict.rounds),
+        f"{verdict.spread:.0%}" if verdict.rounds > 1 else "-",
+        _bound(verdict, row.must), _YES[verdict.met], _bound(verdict, row.aim), _YES[verdict.reached],
     ]  # fmt: skip
 
 
-def peer_cells(record: Mapping[str, Any]) -> list[str]:
-    """Return the line of the table for one measure of another system."""
-    told = (record["measure"], record["peer"], record["durability"])
-    theirs = f"{figure(record['value'])} {record['unit']}" if record["value"] is not None else record["left_out"]
-    return [*map(str, told), theirs, figure(record["ours"]), figure(record["better"])]
+def ratios(verdicts: Sequence[Verdict], machine: Mapping[str, object]) -> Table:
+    """Return the table of rows.
+
+    Args:
+        verdicts: on each.
+        machine: facts of the machine.
+    """
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("grpcio", "protobuf", "lmdb") if name in machine)
+    title = f"medians of the rounds, on {machine.get('cpus')} CPUs, Python {machine.get('python')}, {versions}"
+    return Table(title, COLUMNS, [cells(verdict) for verdict in verdicts], _FIGURES)
 
 
-def heading(machine: Mapping[str, object], rounds: int) -> str:
-    """Return what stands above a table."""
-    told = ", ".join(f"{name} {machine[name]}" for name in ("grpcio", "lmdb") if name in machine)
-    return f"medians of {rounds} rounds on {machine.get('cpus')} CPUs, Python {machine.get('python')}, {told}"
+def points(records: Iterable[Mapping[str, Any]]) -> list[Table]:
+    """Return a table for each line of growth, and for each part that was measured alone."""
+    left_out = {"kind", "line", "name", "time", "machine", "x"}
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        lines.setdefault(str(record["line"]), []).append(record)
+    made = []
+    for line, found in lines.items():
+        names = list(dict.fromkeys(name for record in found for name in record if name not in left_out))
+        rows = [[str(one["name"]), *(figure(one.get(name)) for name in names)] for one in found]
+        columns = [name.replace("_", " ") for name in names]
+        made.append(Table(f"{_KINDS[found[0]['kind']]}: {line}", (line, *columns), rows, columns))
+    return made
 
 
-def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def show(table: Table) -> None:
     """Print a table for the terminal."""
-    table = rich.table.Table(title=title)
-    for name in columns:
-        table.add_column(name, justify="left" if name in _LEFT else "right")
-    for row in rows:
-        table.add_row(*row)
+    drawn = rich.table.Table(title=table.title)
+    for name in table.columns:
+        drawn.add_column(name, justify="right" if name in table.figures else "left")
+    for row in table.rows:
+        drawn.add_row(*row)
     console = rich.console.Console()
     console.width = max(console.width, WIDTH)
-    console.print(table)
+    console.print(drawn)
 
 
-def print_markdown(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table as Markdown."""
-    print(markdown(title, columns, rows))
-
-
-def markdown(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(table: Table) -> str:
     """Return a table as Markdown, its title above it."""
-    rule = ["---" if name in _LEFT else "---:" for name in columns]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, rule, *rows)]
-    return f"{title[:1].upper()}{title[1:]}.\n\n" + "\n".join(lines) + "\n"
+    rule = ["---:" if name in table.figures else "---" for name in table.columns]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (table.columns, rule, *table.rows)]
+    return f"{table.title[:1].upper()}{table.title[1:]}.\n\n" + "\n".join(lines) + "\n"
 
 
 class Journal:
@@ -130,10 +160,3 @@ def read(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 def _key(record: Mapping[str, Any]) -> tuple[object, ...]:
     return tuple(record.get(name) for name in ("kind", "row", "peer", "measure", "line", "name"))
-
-
-def plain(record: Mapping[str, Any]) -> str:
-    """Return a record that has no table as one line of text."""
-    left_out = {"kind", "line", "name", "time", "machine", "x"}
-    told = ", ".join(f"{name} {figure(value)}" for name, value in record.items() if name not in left_out)
-    return f"{record['line']} {record['name']}: {told}"

@@ -133,8 +133,16 @@ class Verdict:
     @property
     def met(self) -> bool | None:
         """Whether the must is kept; None where there is none, or nothing that it is compared with was measured."""
+        return self._keeps(self.row.must)
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the aim is reached; None as for `met`."""
+        return self._keeps(self.row.aim)
+
+    def _keeps(self, bound: float | None) -> bool | None:
         judged = self.ratio if self.row.compared else self.value
-        return None if judged is None else self.row.met(judged, self.row.must)
+        return None if judged is None else self.row.met(judged, bound)
 
 
 def lines(rows: Iterable[Row], number: int, found: Mapping[str, Figures], sizes: Sizes) -> list[Line]:

@@ -14,15 +14,15 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
+import time
 from typing import Any
 
 import grpc
 
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_protos.v1 import worker_service_pb2_grpc
-
-#: What makes each channel a connection of its own.
-_APART = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20)]
+from grpcflow_worker.stream import CHANNEL_OPTIONS
 
 #: Workers that say hello at the same time.
 _AT_ONCE = 25
@@ -43,36 +43,51 @@ class Simulated:
             concurrency=1, executor="simulated",
         )  # fmt: skip
         self._sequence = 0
+        self._said_at = 0.0
+        self._heartbeat = 5.0
         self._writing = asyncio.Lock()
         self._stream: Any = None
 
     async def run(self, address: str, beginning: asyncio.Semaphore) -> None:
         """Work until the coordinator goes."""
-        async with grpc.aio.insecure_channel(address, options=_APART) as channel:
+        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
             stub: Any = worker_service_pb2_grpc.WorkerServiceStub(channel)
             async with beginning:
                 self._stream = stub.Work(wait_for_ready=True)
                 await self._say(hello=self._hello)
                 welcome = (await self._stream.read()).welcome
-            alive = asyncio.create_task(self._stay_alive(welcome.heartbeat_ms / 1000))
+            self._heartbeat = welcome.heartbeat_ms / 1000
+            alive = asyncio.create_task(self._stay_alive())
             try:
                 while isinstance(message := await self._stream.read(), pb.WorkResponse):
                     await self._answer(message)
             finally:
                 alive.cancel()
 
+    async def leave(self) -> None:
+        """Say goodbye, so that nobody waits for it to come back."""
+        if self._stream is not None:
+            await self._say(goodbye=True)
+
     async def _say(self, **fields: Any) -> None:
         async with self._writing:  # a stream takes one message at a time
-            self._sequence += 1
-            await self._stream.write(pb.WorkRequest(sequence=self._sequence, **fields))
+            self._said_at = time.monotonic()
+            if fields and "replies" not in fields:  # replies are acknowledged by nobody
+                self._sequence += 1
+                fields["sequence"] = self._sequence
+            await self._stream.write(pb.WorkRequest(**fields))
 
-    async def _stay_alive(self, pause: float) -> None:
+    async def _stay_alive(self) -> None:
         while True:
-            await asyncio.sleep(pause)
-            async with self._writing:
-                await self._stream.write(pb.WorkRequest())
+            rest = self._said_at + self._heartbeat - time.monotonic()
+            if rest > 0:
+                await asyncio.sleep(rest)
+            else:
+                await self._say()
 
     async def _answer(self, message: pb.WorkResponse) -> None:
+        if not message.ByteSize() and time.monotonic() - self._said_at >= self._heartbeat / 2:
+            await self._say()  # a sign of life is answered by one, as a real worker does
         done = pb.ReportedValues()
         for run in message.runs:
             for ahead, payload in enumerate(run.payloads):
@@ -86,13 +101,22 @@ class Simulated:
 
 
 async def crowd(address: str, count: int, queue: str, capacity: int) -> None:
-    """Be many workers until the coordinator goes."""
+    """Be many workers until the coordinator goes, or until SIGTERM, at which all say goodbye."""
     beginning = asyncio.Semaphore(_AT_ONCE)
     workers = [Simulated(f"{queue}{number:04}", queue, capacity) for number in range(count)]
-    found = await asyncio.gather(*(one.run(address, beginning) for one in workers), return_exceptions=True)
-    unexpected = [error for error in found if isinstance(error, BaseException) and not isinstance(error, grpc.RpcError)]
+    working = asyncio.gather(*(one.run(address, beginning) for one in workers), return_exceptions=True)
+    leaving = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leaving.set)
+    farewell = asyncio.create_task(_leave(leaving, workers))
+    unexpected = [error for error in await working if error is not None and not isinstance(error, grpc.RpcError)]
+    farewell.cancel()
     if unexpected:
         raise unexpected[0]
+
+
+async def _leave(leaving: asyncio.Event, workers: list[Simulated]) -> None:
+    await leaving.wait()
+    await asyncio.gather(*(one.leave() for one in workers), return_exceptions=True)  # a stream may have ended before
 
 
 def main() -> None:

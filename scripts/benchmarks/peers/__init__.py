@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.peers.plan import SMALL, STEPS, UNITS, Sizes
+from benchmarks.peers.plan import STEPS, UNITS
+from benchmarks.rows import Sizes
 
 if TYPE_CHECKING:
     from benchmarks.peers.running import Found
@@ -48,9 +49,7 @@ def peers_of(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(peer for name in names for peer in known[name]))
 
 
-def run(
-    names: list[str], rounds: int, small: bool, *, tasks: int | None = None, steps: Sequence[str] = ()
-) -> list[dict[str, object]]:
+def run(names: Sequence[str], rounds: int, sizes: Sizes, steps: Sequence[str] = ()) -> list[dict[str, object]]:
     """Measure peers, in turn within each round, and return a row for every peer and measure.
 
     A row has `peer`, `measure`, `settings` and `durability`, and either `value` (the median), `unit`, `count` (of how
@@ -59,8 +58,7 @@ def run(
     Args:
         names: of peers; `huey` stands for both of its stores, and `-fsync` behind a name for a synced Redis.
         rounds: how often each is measured.
-        small: a smoke run of a few tasks.
-        tasks: of the bulk, where not 20,000.
+        sizes: how much of everything.
         steps: which of `plan.STEPS`; all by default.
 
     Raises:
@@ -73,7 +71,6 @@ def run(
     if not set(steps) <= set(STEPS):
         raise ValueError(f"no step is called {', '.join(set(steps) - set(STEPS))}; there are: {', '.join(STEPS)}")
     python = installation.python()
-    sizes = SMALL if small else Sizes(tasks=tasks or Sizes.tasks)
     found: dict[str, list[Found]] = {peer: [] for peer in peers}
     for number in range(rounds):
         for peer in peers:

@@ -7,6 +7,7 @@ import json
 
 from benchmarks.peers import NAMES, run
 from benchmarks.peers.plan import STEPS
+from benchmarks.rows import SMALL, Sizes
 
 
 def main() -> None:
@@ -14,13 +15,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure grpcflow's peers alone.")
     parser.add_argument("names", help=f"with commas between: {', '.join(NAMES)}; with -fsync behind: a synced Redis")
     parser.add_argument("--rounds", type=int, default=1, help="how often each is measured (1)")
-    parser.add_argument("--tasks", type=int, help="tasks of a bulk (20000)")
+    parser.add_argument("--tasks", type=int, default=Sizes.tasks, help="tasks of a bulk (20000)")
     parser.add_argument("--steps", help=f"only some, with commas between: {', '.join(STEPS)}")
     parser.add_argument("--small", action="store_true", help="a few tasks of everything")
     options = parser.parse_args()
     steps = options.steps.split(",") if options.steps else ()
+    sizes = SMALL if options.small else Sizes(tasks=options.tasks)
     try:
-        rows = run(options.names.split(","), options.rounds, options.small, tasks=options.tasks, steps=steps)
+        rows = run(options.names.split(","), options.rounds, sizes, steps)
     except ValueError as error:
         parser.error(str(error))
     for row in rows:

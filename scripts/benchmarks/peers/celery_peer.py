@@ -10,6 +10,10 @@ from celery import Celery, chain, chord, group  # type: ignore[import-not-found,
 from benchmarks.peers import redis_server, work
 from benchmarks.peers.driver import Peer, main, start
 
+#: Seconds between two looks of who waits for a group. Results come by themselves, but Celery 5.7 then still waits for
+#: one interval where the last ones came together, and its default is half a second.
+PAUSE = 0.005
+
 app: Any = Celery("peer", broker=redis_server.URL, backend=redis_server.URL)
 app.conf.update(
     task_serializer="json",
@@ -33,7 +37,7 @@ class CeleryPeer(Peer):
 
     settings = (
         "Redis as broker and result backend with hiredis, prefork -c 2, prefetch multiplier 64, early acks, JSON; no "
-        "gossip, mingle, heartbeat, events, rate limits or remote control; canvas of its own"
+        "gossip, mingle, heartbeat, events, rate limits or remote control; get(interval=0.005); canvas of its own"
     )
     durability = redis_server.DURABILITY
     packages = ("celery", "redis")
@@ -62,28 +66,28 @@ class CeleryPeer(Peer):
 
     def group(self, count: int) -> list[int]:
         """A group."""
-        values: list[int] = group(add.s(i, i) for i in range(count)).apply_async().get()
+        values: list[int] = group(add.s(i, i) for i in range(count)).apply_async().get(interval=PAUSE)
         return values
 
     def chord(self, count: int) -> int:
         """A chord."""
-        value: int = chord((add.s(i, i) for i in range(count)), total.s()).apply_async().get()
+        value: int = chord((add.s(i, i) for i in range(count)), total.s()).apply_async().get(interval=PAUSE)
         return value
 
     def chords(self, count: int, each: int) -> int:
         """A chord of chords."""
         members = [chord([add.s(i, i) for i in range(each)], total.s()) for _ in range(count)]
-        value: int = chord(members, total.s()).apply_async().get()
+        value: int = chord(members, total.s()).apply_async().get(interval=PAUSE)
         return value
 
     def chain(self, steps: int) -> int:
         """A chain."""
-        value: int = chain(add.s(0, 1), *(add.s(1) for _ in range(steps - 1))).apply_async().get()
+        value: int = chain(add.s(0, 1), *(add.s(1) for _ in range(steps - 1))).apply_async().get(interval=PAUSE)
         return value
 
     def echoes(self, texts: list[str]) -> list[str]:
         """A group."""
-        values: list[str] = group(echo.s(text) for text in texts).apply_async().get()
+        values: list[str] = group(echo.s(text) for text in texts).apply_async().get(interval=PAUSE)
         return values
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.peers.plan import FOLDER_PREFIX, STEPS, Sizes
+from benchmarks.peers.plan import FOLDER_PREFIX, STEPS
+from benchmarks.rows import Sizes
 
 #: Seconds in which a process that was killed must be gone.
 GONE_LIMIT = 10.0
