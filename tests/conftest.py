@@ -3,15 +3,22 @@
 Fixtures here must be useful to tests of more than one package; anything else lives beside its tests.
 """
 
+import gc
+import logging
 import os
 import random
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import psutil
 import pytest
+from tests.support.ports import HeldPort
+from tests.support.time_limits import TimeLimits
 from tests.support.turns import Turns
 
 #: Rewritten asserts in the contract suites that ship with the packages.
@@ -19,14 +26,26 @@ pytest.register_assert_rewrite("grpcflow_coordinator.testing")
 
 CLUSTER = Path(__file__).parent / "cluster"
 #: More than any one wait there, so that a wait that is too long is told as what it is.
-CLUSTER_SECONDS = 180
+CLUSTER_SECONDS = 300
+#: What processes have to end after the last test; some are told to when that has ended already.
+LEAVING_SECONDS = 60
 SEED_VARIABLE = "GRPCFLOW_TEST_SEED"
+#: Objects between two collections; by Python's own 700 they took a fifth of the time.
+GARBAGE_THRESHOLD = 10_000
+WATCHED_LOGGERS = ("root", "grpcflow", "grpcflow.trace", "grpcflow.task", "grpcflow.worker", "grpcflow_coordinator")
 TURNS = pytest.StashKey[Turns]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Settles what the sessions that run side by side share: the seed and the folder in which they take turns."""
     session_seed()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So start what a shell without job control puts into the background; tests interrupt themselves and others.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # It is the machine that is busy where examples are drawn slowly.
+    patient: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    hypothesis.settings.register_profile("patient", hypothesis.settings(), **patient)  # else as it is here, or in CI
+    hypothesis.settings.load_profile("patient")
     # What tests start by the hundred must not compile all that it imports each time.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     folder = os.environ.get("GRPCFLOW_TEST_TURNS")
@@ -37,6 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = os.environ["GRPCFLOW_TEST_TURNS"] = made.name
     config.stash[TURNS] = turns = Turns(Path(folder))
     config.add_cleanup(turns.end_alone)
+    limits = TimeLimits()
+    config.pluginmanager.register(limits)
+    config.add_cleanup(limits.end)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,6 +72,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cluster)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(CLUSTER_SECONDS))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Has the garbage collector look no more at the thousands of tests, and less often at what one of them makes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -76,6 +106,23 @@ def session_seed() -> int:
     return int(os.environ.setdefault(SEED_VARIABLE, str(random.SystemRandom().randrange(2**32))))
 
 
+@pytest.fixture(autouse=True)
+def levels_of_logs_stay() -> Iterator[None]:
+    """Fails the test that leaves a logger at another level: the tests behind it would see lines that are not theirs."""
+    before = levels_of_logs()
+    yield
+    after = levels_of_logs()
+    if after != before:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+        pytest.fail(f"the levels of loggers were {before} and are left as {after}")
+
+
+def levels_of_logs() -> dict[str, int]:
+    """Returns the level of the root logger and of each of ours that more than one test has to do with."""
+    return {name: logging.getLogger(name).level for name in WATCHED_LOGGERS}
+
+
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """A seed of this test's own, made from the session's; printed, so that a failing test shows it."""
@@ -91,19 +138,21 @@ def rng(seed: int) -> random.Random:
 
 
 @pytest.fixture
-def free_port() -> Callable[[], int]:
-    """A function that returns a port of 127.0.0.1 that nobody listens on right now."""
+def free_port() -> Iterator[Callable[[], int]]:
+    """A function that returns a port of 127.0.0.1 that nobody listens on, and that nobody else gets meanwhile."""
+    held: list[HeldPort] = []
 
     def pick() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
+        held.append(HeldPort())
+        return held[-1].number
 
-    return pick
+    yield pick
+    for port in held:
+        port.close()
 
 
-@pytest.fixture(autouse=True)
-def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def loopback_only() -> Iterator[None]:
     """Refuses Python sockets that connect elsewhere than to this machine (gRPC's own sockets are not Python's)."""
     connect = socket.socket.connect
 
@@ -113,14 +162,24 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
             raise AssertionError(f"a test tried to connect to {host}; tests stay on loopback")
         connect(self, address)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(socket.socket, "connect", guarded)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
 def no_process_left() -> Iterator[None]:
     """Fails the session when a process that a test started is still running at its end."""
     yield
-    children = psutil.Process().children(recursive=True)
-    _, alive = psutil.wait_procs(children, timeout=5)
-    left = [" ".join(child.cmdline()) for child in alive if "grpcflow" in " ".join(child.cmdline())]
-    assert not left, f"processes left behind by tests: {left}"
+    named = {child: command_of(child) for child in psutil.Process().children(recursive=True)}
+    ours = [child for child, command in named.items() if "grpcflow" in command]
+    _, alive = psutil.wait_procs(ours, timeout=LEAVING_SECONDS)
+    assert not alive, f"processes left behind by tests: {[named[child] for child in alive]}"
+
+
+def command_of(process: psutil.Process) -> str:
+    """Returns the command of a process; empty where it has ended by now."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

@@ -8,14 +8,24 @@ import pytest
 from tests.client.fake_coordinator import FakeCoordinator
 from tests.client.served import FAST, T
 
+from grpcflow import Grpcflow, state
 from grpcflow.connection import Connection
+
+
+@pytest.fixture(autouse=True)
+def current_app_of_the_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Makes the app of a test's own file the current one, None where it has none: what ran before decides nothing."""
+    own = getattr(request.module, "app", None)
+    before = state.exchange_current_app(own if isinstance(own, Grpcflow) else None)
+    yield
+    state.exchange_current_app(before)
 
 
 @pytest.fixture
 def coordinator() -> Iterator[FakeCoordinator]:
     server = FakeCoordinator()
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture

@@ -65,7 +65,14 @@ class FakeConnection(AlsoAwaited):
         return {name: self.settled[name] for name in self._due(ids, to_failure)}
 
     def wait_range(
-        self, graph: bytes, first: int, count: int, *, timeout: float | None, to_failure: bool = False
+        self,
+        graph: bytes,
+        first: int,
+        count: int,
+        *,
+        timeout: float | None,
+        to_failure: bool = False,
+        on_large: Callable[[Settled], None] | None = None,  # none of the values here is
     ) -> list[Settled]:
         self.asked.append(f"range {first}+{count}")
         names = [ids.node_id(graph, index) for index in range(first, first + count)]

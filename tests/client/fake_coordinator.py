@@ -16,6 +16,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from tests.support.ports import HeldPort
 
 from grpcflow import ids
 from grpcflow_protos import limits
@@ -29,6 +30,8 @@ from grpcflow_protos.v1 import (
     value_pb2,
 )
 
+#: Seconds that a server may take to stop.
+PATIENCE = 30.0
 _OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", limits.MESSAGE_LIMIT),
@@ -404,6 +407,10 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
     def ListRetention(self, request: Any, context: Any) -> Any:
         return control_service_pb2.ListRetentionResponse()
 
+    def Erase(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return control_service_pb2.EraseResponse()
+
 
 class FakeCoordinator:
     """The fake behind a real port; it can be stopped and started again there."""
@@ -413,12 +420,10 @@ class FakeCoordinator:
         self.fake = Fake()
         self._services = services
         self._server: Any = None
-        self.port = 0
+        self._held = HeldPort()
+        self.port = self._held.number
+        self.address = self._held.address
         self.start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._server = grpc.server(futures.ThreadPoolExecutor(32), options=_OPTIONS)
@@ -426,14 +431,19 @@ class FakeCoordinator:
         control_service_pb2_grpc.add_ControlServiceServicer_to_server(self.fake, self._server)
         for add in self._services:
             add(self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.add_insecure_port(self.address)
         self._server.start()
 
     def stop(self) -> None:
         if self._server is not None:
             self.fake.break_streams()
-            self._server.stop(0).wait(5)
+            assert self._server.stop(0).wait(PATIENCE), "the fake coordinator did not stop"
             self._server = None
+
+    def close(self) -> None:
+        """Stops it for good."""
+        self.stop()
+        self._held.close()
 
 
 class SilentPort:

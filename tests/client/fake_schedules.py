@@ -16,6 +16,8 @@ ROOT = "01890000-0000-7000-8000-00000000000"
 class FakeSchedules:
     """Keeps what is put, and notes what is asked."""
 
+    is_closed = False
+
     def __init__(self) -> None:
         self.infos: dict[str, pb.ScheduleInfo] = {}
         self.requests: list[pb.PutSchedulesRequest] = []

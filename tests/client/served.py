@@ -1,12 +1,28 @@
 """What the tests of the connection share beside their fixtures."""
 
+import gc
+import threading
+import weakref
+from typing import Any
+
 from tests.client.fake_coordinator import chunk
 
 from grpcflow import ids
 from grpcflow.connection import Connection, RetryPolicy
 
 FAST = RetryPolicy(tries=4, window=3.0, first_delay=0.01, factor=2.0, max_delay=0.05)
-T = 20.0
+T = 40.0
+
+
+def is_collected(found: "weakref.ref[Any]") -> bool:
+    """Returns whether nobody holds an object, as soon as threads that are about to end have let go of it."""
+    pause = threading.Event()
+    for _ in range(int(T / 0.01)):
+        gc.collect()
+        if found() is None:
+            return True
+        pause.wait(0.01)
+    return False
 
 
 def submitted(connection: Connection, nodes: int = 1) -> bytes:

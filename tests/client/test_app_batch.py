@@ -52,7 +52,7 @@ def test_nothing_leaves_before_the_end_and_then_everything_at_once(
         results = [add.delay(number, number) for number in range(300)]
         assert not coordinator.fake.graphs
         assert len({result.id for result in results}) == 300, "ids are known at once"
-    assert len(coordinator.fake.graphs) == 300
+    assert len(coordinator.fake.graphs) == 1, "calls of one queue share a graph"
     assert coordinator.fake.messages <= 4, "a hello, and a message or two"
     assert collected.results == results
     assert (collected.acknowledged, collected.dropped) == (300, 0)
@@ -97,13 +97,13 @@ def test_an_empty_batch_asks_nobody(coordinator: FakeCoordinator, app: App) -> N
 def test_what_is_much_leaves_in_parts_before_the_end(
     coordinator: FakeCoordinator, app: App, add: Task[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "MOST_GRAPHS", 10)
+    monkeypatch.setattr(batch, "MOST_COLLECTED", 10)
     with app.batch() as collected:
         for number in range(35):
             add.delay(number, 0)
         assert coordinator.fake.graph_seen.acquire(timeout=T)
         assert collected.acknowledged == 20, "two parts are durable, one is on its way, one gathers"
-    assert collected.acknowledged == len(coordinator.fake.graphs) == 35
+    assert (collected.acknowledged, len(coordinator.fake.graphs)) == (35, 4), "each part is one graph"
 
 
 def test_what_is_large_leaves_in_parts_before_the_end(
@@ -119,16 +119,16 @@ def test_what_is_large_leaves_in_parts_before_the_end(
 def test_an_exception_submits_nothing_that_was_not_sent_and_says_what_was(
     coordinator: FakeCoordinator, app: App, add: Task[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "MOST_GRAPHS", 10)
+    monkeypatch.setattr(batch, "MOST_COLLECTED", 10)
     with pytest.raises(ZeroDivisionError) as caught, app.batch() as collected:
         for number in range(25):
             add.delay(number, 0)
         raise ZeroDivisionError
     assert caught.value.__notes__ == ["app.batch(): 20 submissions are durable, 5 were not sent"]
     assert (collected.acknowledged, collected.dropped) == (20, 5)
-    assert len(coordinator.fake.graphs) == 20
+    assert len(coordinator.fake.graphs) == 2
     add.delay(1, 1)
-    assert len(coordinator.fake.graphs) == 21, "behind the block submissions leave at once again"
+    assert len(coordinator.fake.graphs) == 3, "behind the block submissions leave at once again"
 
 
 def test_an_exception_in_a_small_batch_submits_nothing_at_all(
@@ -145,7 +145,7 @@ def test_what_the_coordinator_refuses_is_raised_at_the_end_and_the_others_are_du
     coordinator: FakeCoordinator, app: App, add: Task[..., Any]
 ) -> None:
     with pytest.raises(errors.AlreadyExists) as caught, app.batch() as collected:
-        results = [add.delay(number, 0) for number in range(3)]
+        results = [add.apply_async((number, 0), queue=f"q{number}") for number in range(3)]
         coordinator.fake.refusals[results[1]._graph] = (6, "ID_TAKEN", "it is taken")
     assert caught.value.code == "ID_TAKEN"
     assert "2 submissions are durable, 1 were sent and refused" in caught.value.__notes__[0]
@@ -284,14 +284,14 @@ def test_a_batch_goes_through_one_post_for_each_part(
     posts: list[int] = []
     post = Session.post
 
-    def counted(self: Session, graphs: Any, **options: Any) -> Any:
+    def counted(self: Session, graphs: Any, **options: Any) -> None:
         posts.append(len(graphs))
-        return post(self, graphs, **options)
+        post(self, graphs, **options)
 
     monkeypatch.setattr(Session, "post", counted)
     with app.batch():
         for number in range(50):
-            add.delay(number, 1)
+            add.apply_async((number, 1), task_id=str(number))
     assert posts == [50]
 
 
@@ -306,5 +306,5 @@ def test_on_an_event_loop_the_end_of_the_block_is_awaited(coordinator: FakeCoord
         return collected
 
     collected = asyncio.run(asyncio.wait_for(submit(), T))
-    assert collected.acknowledged == len(coordinator.fake.graphs) == 20
+    assert (collected.acknowledged, len(coordinator.fake.graphs)) == (20, 1)
     state.forget_app(app)

@@ -13,7 +13,7 @@ from grpcflow.result import AsyncResult, GroupResult, ResultSet
 from grpcflow.testing import Cluster
 
 #: Seconds that a wait may take.
-T = 20.0
+T = 40.0
 
 app = Grpcflow("awaited", set_as_current=False)
 

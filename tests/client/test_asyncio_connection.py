@@ -13,9 +13,9 @@ import grpc
 import psutil
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator, SilentPort, chunk
-from tests.client.served import FAST, T
+from tests.client.served import FAST, T, is_collected
 
-from grpcflow import errors, ids, session
+from grpcflow import driving, errors, ids
 from grpcflow.aio.connection import LoopConnection, close_connections, connection_on_loop
 from grpcflow.connection import Connection
 from grpcflow.retry_policy import RetryPolicy
@@ -307,7 +307,7 @@ def test_a_silent_port_is_unreachable_and_silence_on_an_open_stream_is_found_out
 ) -> None:
     port = SilentPort()
     for name, seconds in (("_SILENCE", 0.05), ("_PROBE_TIME", 0.2), ("_LOOK", 0.05)):
-        monkeypatch.setattr(session, name, seconds)
+        monkeypatch.setattr(driving, name, seconds)
     release, probed = threading.Event(), threading.Semaphore(0)
     answer = coordinator.fake.GetResults
 
@@ -422,8 +422,7 @@ def test_a_loop_and_its_connection_can_be_collected(coordinator: FakeCoordinator
 
     first = run(main())
     run(main())  # those of loops that are closed are let go when the next one begins
-    gc.collect()
-    assert first() is None
+    assert is_collected(first)
 
 
 def test_loops_of_two_threads_and_the_threads_own_connection_go_side_by_side(

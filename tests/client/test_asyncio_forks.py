@@ -83,7 +83,7 @@ def test_a_child_of_a_connected_loop_is_told_what_to_do_and_any_other_child_work
         [sys.executable, "-X", "dev", "-W", "error", "-c", FORKS, coordinator.address],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         cwd=ROOT,
         env=environment,
         check=False,

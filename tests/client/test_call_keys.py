@@ -106,7 +106,7 @@ def test_keys_are_the_same_in_every_process_whatever_the_order_of_sets_and_mappi
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
         ).stdout.strip()
         for seed in ("1", "2")
     }

@@ -18,7 +18,6 @@ from grpcflow import (
     group,
     maybe_signature,
     signature,
-    state,
     xmap,
     xstarmap,
 )
@@ -169,7 +168,6 @@ def test_callbacks_as_options() -> None:
 
 
 def test_an_empty_chain_gives_nothing_and_an_empty_group_an_empty_result() -> None:
-    state.set_current_app(app)  # an empty canvas knows no other app, and another file may have made one meanwhile
     before = len(app.fake.graphs)
     assert chain().apply_async() is None
     assert len(app.fake.graphs) == before

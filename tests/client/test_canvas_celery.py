@@ -16,7 +16,6 @@ from grpcflow import (
     group,
     maybe_signature,
     signature,
-    state,
     subtask,
     xmap,
 )
@@ -311,7 +310,6 @@ def test_calling_a_composed_canvas_sends_it() -> None:
     assert sent() == [["noop", [0, 1], {}]]
     chord([noop.s(1)])(noop.s(2))
     assert sent() == [["noop", [1], {}], ["noop", [2], {}]]
-    state.set_current_app(app)
     assert chain()() is None
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.client.fake_coordinator import FakeCoordinator, chunk
 from tests.client.served import T, submitted
 
-from grpcflow import errors, ids, session
+from grpcflow import driving, errors, ids
 from grpcflow.connection import Connection, Settled
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, graph_pb2, value_pb2
@@ -106,7 +106,7 @@ def test_a_submission_is_sent_again_after_a_broken_stream(
 def test_a_stream_that_breaks_all_the_time_loses_nothing(
     coordinator: FakeCoordinator, connection: Connection, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_AGAIN", 0.001)
+    monkeypatch.setattr(driving, "_AGAIN", 0.001)
     coordinator.fake.break_every = every
     coordinator.fake.answer = lambda graph, index: str(index).encode()
     for _ in range(6):

@@ -12,9 +12,10 @@ from tests.client.fake_coordinator import FakeCoordinator, SilentPort, chunk
 from tests.client.served import FAST, T, submitted
 
 from grpcflow import connection as connection_module
-from grpcflow import errors, ids, session
+from grpcflow import driving, errors, ids
 from grpcflow.blocking import run_here
 from grpcflow.connection import Connection, RetryPolicy, connection_for
+from grpcflow.credentials import Credentials
 from grpcflow.link import Link
 from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
 
@@ -72,7 +73,7 @@ def test_a_coordinator_that_falls_silent_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, seconds in (("_SILENCE", 0.05), ("_PROBE_TIME", 0.2), ("_LOOK", 0.05)):
-        monkeypatch.setattr(session, name, seconds)
+        monkeypatch.setattr(driving, name, seconds)
     graph = submitted(connection)
     block = threading.Event()
     answers = coordinator.fake.GetResults
@@ -153,6 +154,32 @@ def test_a_stream_that_is_refused_is_an_error_at_once(
         assert caught.value.code == code
 
 
+def test_a_call_whose_link_is_refused_says_why_and_not_that_nobody_is_there(
+    coordinator: FakeCoordinator, connection: Connection
+) -> None:
+    coordinator.fake.stream_error = (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING")
+    coordinator.fake.call_error = (grpc.StatusCode.CANCELLED, "")  # as those that were on the link are
+    with pytest.raises(errors.RequestFailed) as caught:
+        connection.update_state("x", "PROGRESS")
+    assert caught.value.code == "TOKEN_MISSING"
+    coordinator.fake.stream_error = coordinator.fake.call_error = None
+    assert submitted(connection)
+    assert connection._session._refusal is None
+
+
+def test_a_coordinator_that_refused_and_is_away_by_now_is_waited_for(
+    coordinator: FakeCoordinator, connection: Connection
+) -> None:
+    coordinator.fake.stream_error = (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING")
+    with pytest.raises(errors.RequestFailed):
+        submitted(connection)
+    coordinator.stop()
+    for ask in (lambda: connection.update_state("x", "PROGRESS"), lambda: submitted(connection)):
+        with pytest.raises(errors.CoordinatorUnavailable):
+            ask()
+    assert connection._session._refusal is None
+
+
 # --- the end ----------------------------------------------------------------------------------------------
 
 
@@ -181,7 +208,7 @@ def test_there_is_one_connection_for_an_address() -> None:
     assert connection_for(["127.0.0.1:1"]) is not first
     with pytest.raises(errors.ImproperlyConfigured):
         connection_for([])
-    assert connection_module._SHARED.connections.pop(first.addresses) is first
+    assert connection_module._SHARED.connections.pop((first.addresses, Credentials())) is first
 
 
 def test_a_shared_connection_that_was_closed_is_replaced(coordinator: FakeCoordinator) -> None:
@@ -202,3 +229,13 @@ def test_a_call_that_begins_while_its_link_is_closed_is_an_error_and_not_the_end
     stub = control_service_pb2_grpc.ControlServiceStub(link.channel)  # this read freed memory
     with pytest.raises(ValueError, match="closed"):
         stub.ListWorkers(control_service_pb2.ListWorkersRequest(), timeout=T)
+
+
+def test_a_call_that_a_leaving_coordinator_cancels_is_made_again(
+    coordinator: FakeCoordinator, connection: Connection
+) -> None:
+    submitted(connection)
+    coordinator.fake.call_error = (grpc.StatusCode.CANCELLED, "")
+    with pytest.raises(errors.CoordinatorUnavailable):
+        connection.update_state("x", "PROGRESS")
+    assert len(coordinator.fake.requests) == FAST.tries

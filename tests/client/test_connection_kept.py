@@ -204,8 +204,8 @@ def test_an_interrupted_wait_leaves_the_session_usable(coordinator: FakeCoordina
     graph = submitted(connection, 2)
 
     def interrupt() -> None:
-        coordinator.fake.watch_seen.acquire(timeout=T)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        if coordinator.fake.watch_seen.acquire(timeout=T / 2):  # else the test is not where it is to be interrupted
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()

@@ -130,7 +130,7 @@ def test_each_thread_keeps_its_loop_and_closes_it_at_its_end() -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert len(mine) == len(others[0]) == 1
     assert mine != others[0]
     gc.collect()  # a loop that was left open would warn, which is an error here

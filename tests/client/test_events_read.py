@@ -76,9 +76,9 @@ def test_the_kinds_are_those_of_the_wire() -> None:
 
 
 def test_each_kind_of_event_of_a_task_is_told(cluster: Cluster, start: int) -> None:
-    tells.delay().get(timeout=10)
+    tells.delay().get(timeout=40)
     with pytest.raises(KeyError):
-        fails.delay().get(timeout=10)
+        fails.delay().get(timeout=40)
     ends = [ignores.delay(), rejects.delay(), add.apply_async((1, 2), queue="nobody")]
     ends[2].revoke()
     cluster.settle()
@@ -124,7 +124,7 @@ def test_filters_hold_back_what_is_not_wanted(cluster: Cluster, start: int) -> N
     result = add.delay(1, 2)
     other = packs.delay()
     for one in (result, other):
-        one.get(timeout=10)
+        one.get(timeout=40)
     assert {one.task for one in told(after=start, task="events.a*")} == {"events.add"}
     assert {one.id for one in told(after=start, id=other.id)} == {other.id}
     assert not told(after=start, queue="elsewhere")
@@ -138,7 +138,7 @@ def test_filters_hold_back_what_is_not_wanted(cluster: Cluster, start: int) -> N
 
 def test_an_event_of_several_tasks_has_the_ids_of_all(cluster: Cluster, start: int) -> None:
     result = group(add.s(number, 1) for number in range(20)).delay()
-    assert result.get(timeout=10) == list(range(1, 21))
+    assert result.get(timeout=40) == list(range(1, 21))
     found = told(after=start)
     received = [id for one in found if one.kind == "task-received" for id in one.ids]
     members = [one.id for one in result.results]

@@ -89,7 +89,7 @@ def feed() -> FakeFeed:
 def coordinator(feed: FakeFeed) -> Iterator[FakeCoordinator]:
     made = FakeCoordinator(lambda server: event_service_pb2_grpc.add_EventServiceServicer_to_server(feed, server))
     yield made
-    made.stop()
+    made.close()
 
 
 class App(Grpcflow):
@@ -215,6 +215,7 @@ def test_a_receiver_gives_up_after_a_time_without_events_and_may_go_on(feed: Fak
     seen: list[int] = []
     receiver = app.events.Receiver(handlers={"n": lambda event: seen.append(event["offset"])}, after=0)
     feed.end = 3
+    receiver.capture(limit=3, timeout=T, wakeup=False)
     with pytest.raises(errors.TimeoutError, match="no event came for"):
         receiver.capture(timeout=0.2, wakeup=False)
     feed.add(2)

@@ -37,8 +37,8 @@ def fails() -> None:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with Cluster(app, queues=["default"]) as made:
-        double.delay(1).get(timeout=10)
-        fails.delay().get(timeout=10, propagate=False)
+        double.delay(1).get(timeout=40)
+        fails.delay().get(timeout=40, propagate=False)
         app.events.publish("stock-low", item="tea")
         made.settle()
         yield made
@@ -105,7 +105,7 @@ def test_what_cannot_be_is_answered(
 def test_how_many_were_missed_is_said(
     cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    feed: Any = cluster._inside._coordinator.outbox.feed  # type: ignore[union-attr]
+    feed: Any = cluster._inside._coordinator.home.outbox.feed  # type: ignore[union-attr]
     monkeypatch.setattr(feed, "_length", 3)
     for number in range(5):
         app.events.publish("flood", number=number)
@@ -130,7 +130,7 @@ def test_ctrl_c_ends_it_as_other_commands(cluster: Cluster) -> None:
         assert running.stdout is not None
         assert running.stdout.readline()
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=20)
+        _, said = running.communicate(timeout=150)
     assert (running.returncode, "Traceback" in said) == (130, False)
 
 
@@ -142,7 +142,7 @@ def test_a_closed_pipe_ends_it_without_a_traceback(cluster: Cluster) -> None:
         running.stdout.close()
         for number in range(3):
             app.events.publish("flood", number=number)
-        assert running.wait(20) != 0
+        assert running.wait(60) != 0
         assert "Traceback" not in running.stderr.read()
 
 

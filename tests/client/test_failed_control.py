@@ -41,7 +41,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 def ended(*results: object) -> None:
     """Waits for the ends of calls, however they end."""
     for result in results:
-        result.get(timeout=10, propagate=False)  # type: ignore[attr-defined]
+        result.get(timeout=40, propagate=False)  # type: ignore[attr-defined]
 
 
 def test_what_failed_itself_is_listed_and_what_failed_because_of_it_is_not(cluster: Cluster) -> None:
@@ -97,8 +97,8 @@ def test_a_retry_runs_each_graph_once_and_empties_the_list(cluster: Cluster, mon
     # Both members, the join that collects them, and what is behind it; and the call on its own.
     assert (done.retried, done.graphs, done.refused) == (5, 2, ())
     assert str(done) == "Runs again: 5 tasks of 2 graphs."
-    assert app.AsyncResult(result.id).get(timeout=10) == -4
-    assert app.AsyncResult("my own id").get(timeout=10) == -4
+    assert app.AsyncResult(result.id).get(timeout=40) == -4
+    assert app.AsyncResult("my own id").get(timeout=40) == -4
     assert list(app.failed.list()) == []
 
 
@@ -163,11 +163,11 @@ def test_the_same_of_the_list_from_coroutines(cluster: Cluster) -> None:
         other = await look.adelay("x")
         for one in (result, other):
             with pytest.raises((ValueError, KeyError)):
-                await one.aget(timeout=10)
+                await one.aget(timeout=40)
         assert [one.task async for one in app.failed.alist(limit=5)] == ["letters.look", "letters.add"]
         assert (await app.failed.aretry(task="letters.add")).retried == 1
         with pytest.raises(ValueError, match="below 0"):
-            await app.AsyncResult(result.id).aget(timeout=10)
+            await app.AsyncResult(result.id).aget(timeout=40)
         assert (await app.failed.aretry(["nobody"])).refused[0].error.code == "UNKNOWN_GRAPH"
         assert await app.failed.apurge(task="letters.a*") == 1
         assert await app.failed.apurge([other]) == 1

@@ -1,6 +1,5 @@
 """A program that calls and waits, again and again, asks for each result together with the call."""
 
-import gc
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -8,9 +7,9 @@ from typing import Any
 
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator, chunk
-from tests.client.served import T
+from tests.client.served import T, is_collected
 
-from grpcflow import ids
+from grpcflow import errors, ids
 from grpcflow.connection import Connection
 from grpcflow.foresight import ASKED, AT_ONCE, HABIT, KEPT_BYTES, RECENT, Foresight
 from grpcflow.waiting import NodesWaiter, RangeWaiter, Waiter
@@ -57,7 +56,7 @@ def one_after_the_other(foresight: Foresight, graphs: list[bytes]) -> int:
             questions += 1
             waiter.take_values(graph, [0], [b"1"])
             for other in further:
-                foresight.keep(other, [0], [b"1"])
+                foresight.keep(other, [(0, b"1")])
         assert waiter.done
     return questions
 
@@ -104,7 +103,7 @@ def test_a_result_that_is_on_its_way_need_not_be_asked_for(foresight: Foresight)
 
 def test_a_result_that_came_before_is_given_at_once(foresight: Foresight) -> None:
     foresight.expects(b"a" * 12, LINK)
-    foresight.keep(b"a" * 12, [0], [b"7"])
+    foresight.keep(b"a" * 12, [(0, b"7")])
     waiter = RangeWaiter(b"a" * 12, 0, 1)
     assert foresight.waits(waiter, None) is None, "also where the link is gone meanwhile"
     assert [one.data for one in waiter.results()] == [b"7"]
@@ -150,12 +149,12 @@ def test_what_is_kept_is_bounded_and_what_is_let_go_makes_room(foresight: Foresi
     large = b"x" * (KEPT_BYTES - 1)
     for graph, value, kept in ((b"a" * 12, large, True), (b"b" * 12, b"22", False), (b"c" * 12, b"3", True)):
         foresight.expects(graph, LINK)
-        foresight.keep(graph, [0], [value])
+        foresight.keep(graph, [(0, value)])
         if graph != b"a" * 12:
             assert (foresight.waits(RangeWaiter(graph, 0, 1), LINK) is None) is kept
     assert foresight.waits(RangeWaiter(b"a" * 12, 0, 1), LINK) is None
     foresight.expects(b"d" * 12, LINK)
-    foresight.keep(b"d" * 12, [0], [large])
+    foresight.keep(b"d" * 12, [(0, large)])
     assert foresight.waits(RangeWaiter(b"d" * 12, 0, 1), None) is None
 
 
@@ -167,10 +166,15 @@ def call(connection: Connection, get: bool = True) -> bytes:
     return graph
 
 
-def test_the_question_travels_with_the_call(coordinator: FakeCoordinator, connection: Connection) -> None:
+def habit(coordinator: FakeCoordinator, connection: Connection) -> None:
+    """Have the connection learn that whoever calls waits."""
     coordinator.fake.answer = lambda graph, index: b"1"
     for _ in range(HABIT + 1):  # the first one opens the link, and does not count
         call(connection)
+
+
+def test_the_question_travels_with_the_call(coordinator: FakeCoordinator, connection: Connection) -> None:
+    habit(coordinator, connection)
     before = coordinator.fake.messages
     for _ in range(5):
         call(connection)
@@ -180,9 +184,7 @@ def test_the_question_travels_with_the_call(coordinator: FakeCoordinator, connec
 def test_a_link_that_breaks_in_between_costs_no_result(
     coordinator: FakeCoordinator, connection: Connection, later: Callable[..., "Future[Any]"]
 ) -> None:
-    coordinator.fake.answer = lambda graph, index: b"1"
-    for _ in range(HABIT + 1):  # the first one opens the link, and does not count
-        call(connection)
+    habit(coordinator, connection)
     coordinator.fake.answer = None
     graph = call(connection, get=False)
     waiting = later(connection.wait_range, graph, 0, 1, timeout=T)
@@ -191,24 +193,49 @@ def test_a_link_that_breaks_in_between_costs_no_result(
     assert [one.data for one in waiting.result(T)] == [b"1"]
 
 
+def test_what_came_for_one_who_waited_before_is_asked_for_again(
+    coordinator: FakeCoordinator, connection: Connection, later: Callable[..., "Future[Any]"]
+) -> None:
+    habit(coordinator, connection)
+    while coordinator.fake.watch_seen.acquire(blocking=False):
+        pass
+    graph = ids.mint_graph()
+    before = later(connection.wait, [ids.node_id(graph, 0)], timeout=T, wait_for_submit=True)
+    assert coordinator.fake.watch_seen.acquire(timeout=T)
+    connection.submit(chunk(graph))
+    before.result(T)
+    assert [one.data for one in connection.wait_range(graph, 0, 1, timeout=T)] == [b"1"]
+
+
 def test_a_call_that_nobody_waits_for_keeps_no_link_alive(coordinator: FakeCoordinator, connection: Connection) -> None:
-    coordinator.fake.answer = lambda graph, index: b"1"
-    for _ in range(HABIT + 1):
-        call(connection)
+    habit(coordinator, connection)
     coordinator.fake.answer = None
     call(connection, get=False)
     link = weakref.ref(connection._session._link)
     connection.close()
-    gc.collect()
-    assert link() is None, "a process that forks waits for the end of all that grpc holds"
+    assert is_collected(link), "a process that forks waits for the end of all that grpc holds"
 
 
 def test_a_failure_is_told_as_ever(coordinator: FakeCoordinator, connection: Connection) -> None:
-    coordinator.fake.answer = lambda graph, index: b"1"
-    for _ in range(HABIT + 1):  # the first one opens the link, and does not count
-        call(connection)
+    habit(coordinator, connection)
     coordinator.fake.answer = None
     graph = call(connection, get=False)
     coordinator.fake.settle(graph, 0, state=value_pb2.STATE_FAILURE)
     [told] = connection.wait_range(graph, 0, 1, timeout=T)
     assert told.state == "FAILURE"
+
+
+def test_a_call_that_was_refused_is_not_taken_for_one_on_its_way(
+    coordinator: FakeCoordinator, connection: Connection
+) -> None:
+    coordinator.fake.answer = lambda graph, index: b"1"
+    call(connection)  # opens the link
+    refused = ids.mint_graph()
+    coordinator.fake.refusals[refused] = (8, "STORE_FULL", "make room")
+    with pytest.raises(errors.RequestFailed):
+        connection.submit(chunk(refused))
+    del coordinator.fake.node_counts[refused]  # the fake knows it all the same
+    call(connection)  # who waits for this one asks for the refused one, too
+    del coordinator.fake.refusals[refused]
+    connection.submit(chunk(refused))
+    assert [one.data for one in connection.wait_range(refused, 0, 1, timeout=T)] == [b"1"]

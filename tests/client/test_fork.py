@@ -8,9 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from tests.client.fake_coordinator import FakeCoordinator
+from tests.client.fake_coordinator import FakeCoordinator, chunk
+
+from grpcflow import ids
+from grpcflow.connection import Connection
 
 SCRIPT = Path(__file__).with_name("fork_script.py")
 ROOT = Path(__file__).parents[2]
@@ -28,10 +33,11 @@ def coordinator() -> Iterator[FakeCoordinator]:
     fake.emit("stream", *range(40))
     fake.end_items("stream")
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("first", ["first", "later"])
 @pytest.mark.parametrize("variable", [None, "1"])
 def test_the_client_works_before_and_after_a_fork(
@@ -45,7 +51,7 @@ def test_the_client_works_before_and_after_a_fork(
         [sys.executable, "-X", "faulthandler", str(SCRIPT), coordinator.address, "5", first],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=170,
         env=environment,
         check=False,
     )
@@ -53,6 +59,23 @@ def test_the_client_works_before_and_after_a_fork(
     assert done.stdout.splitlines()[-1] == "done"
     assert "Traceback" not in done.stderr, done.stderr
     assert "did not end" not in done.stderr, done.stderr
+
+
+def test_a_fork_waits_longer_for_the_thread_of_a_connection_than_who_closes_it(coordinator: FakeCoordinator) -> None:
+    connection = Connection([coordinator.address])
+    connection.submit(chunk(ids.mint_graph()))
+    session: Any = connection._session
+    driver, waited = session._driver, list[float]()
+
+    def join(seconds: float) -> None:
+        waited.append(seconds)
+        driver.join(seconds)
+
+    session._driver = SimpleNamespace(join=join)
+    session.rest()
+    session.resume_in_parent()
+    assert waited == [10.0], "what it holds when the child begins nobody gives back there"
+    connection.close()
 
 
 AFTER_FORK = """
@@ -72,6 +95,6 @@ assert told == []
 
 def test_an_app_is_told_in_the_child_that_it_was_forked() -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", AFTER_FORK], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", AFTER_FORK], capture_output=True, text=True, timeout=150, check=False
     )
     assert done.returncode == 0, done.stderr

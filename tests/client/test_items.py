@@ -153,9 +153,14 @@ def test_a_reader_that_waited_long_enough_learns_where_to_read_on(
     coordinator: FakeCoordinator, app: App, text: str
 ) -> None:
     coordinator.fake.emit(text, 1, 2)
-    items = app.AsyncResult(text).stream(timeout=0.2)
-    with pytest.raises(errors.TimeoutError, match=r"stream\(first=2\)"):
-        list(items)
+    said: list[str] = []
+    for seconds in (0.2, 2.0, 20.0):  # on a busy machine they come later
+        with pytest.raises(errors.TimeoutError) as told:
+            list(app.AsyncResult(text).stream(timeout=seconds))
+        said.append(str(told.value))
+        if "stream(first=2)" in said[-1]:
+            return
+    pytest.fail(f"it was told otherwise: {said}")
 
 
 def test_a_fast_stream_does_not_outrun_its_time(coordinator: FakeCoordinator, app: App, text: str) -> None:

@@ -54,13 +54,13 @@ def test_what_is_not_named_of_a_limit_stays_as_it_is(cluster: Cluster) -> None:
 def test_a_limit_is_heeded_and_says_what_it_holds_back(cluster: Cluster) -> None:
     app.control.limit(queue="default", rate="1/h")
     first, second = plain.delay(1), plain.delay(2)
-    assert first.get(timeout=10) == 1
+    assert first.get(timeout=40) == 1
     [_, found] = app.control.limits()
     assert (found.scope, found.name, found.waiting_lines) == ("queue", "default", 1)
     assert timedelta(minutes=58) < found.next_in <= timedelta(hours=1)
     assert not second.ready()
     app.control.clear_limit(queue="default")
-    assert second.get(timeout=10) == 2
+    assert second.get(timeout=40) == 2
 
 
 def test_no_limit_at_all_goes_before_the_codes_and_leaves_nothing_where_there_is_none(
@@ -149,7 +149,7 @@ def test_what_is_not_named_of_retention_stays_as_it_is(cluster: Cluster) -> None
 def test_retention_is_heeded(cluster: Cluster) -> None:
     app.control.retention("bounds.plain", results="1h")
     soon, late = plain.delay(1), mail.delay(2)
-    assert (soon.get(timeout=10), late.get(timeout=10)) == (1, 2)
+    assert (soon.get(timeout=40), late.get(timeout=40)) == (1, 2)
     cluster.time.advance(3_601)
     assert [app.AsyncResult(one.id).state for one in (soon, late)] == ["PENDING", "SUCCESS"]
 

@@ -235,3 +235,11 @@ def test_a_countdown_beside_another_start_is_refused_also_in_a_group() -> None:
             group(noop.signature(eta=datetime(2030, 1, 1, tzinfo=UTC), countdown=place) for place in range(1, 3)),
             Calls(app),
         )
+
+
+def test_what_a_template_is_tied_by_is_not_that_of_another_countdown() -> None:
+    plain = TemplateSpec("t")
+    assert not plain.is_tied
+    late = plain.delayed(timedelta(seconds=1))
+    assert late.is_tied
+    assert not late.delayed(None).is_tied

@@ -9,11 +9,12 @@ import pytest
 from tests.client.fake_coordinator import FakeCoordinator
 from tests.client.served import T, submitted
 
-from grpcflow import ids, session
+from grpcflow import driving, ids
 from grpcflow.connection import Connection
 from grpcflow.news import News
 from grpcflow.settled import Settled, told_from
-from grpcflow.waiting import NodesWaiter, Waiters
+from grpcflow.waiters import Waiters
+from grpcflow.waiting import NodesWaiter
 from grpcflow_protos.v1 import client_service_pb2, value_pb2
 
 
@@ -148,7 +149,7 @@ def test_after_a_broken_stream_the_state_is_told_anew_and_known_ones_are_passed_
     later: Callable[..., "Future[Any]"],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session, "_AGAIN", 0.001)
+    monkeypatch.setattr(driving, "_AGAIN", 0.001)
     graph = submitted(connection)
     coming = connection.arrivals([ids.node_id(graph, 0)], timeout=T, progress=True)
     first = later(next, coming)

@@ -36,7 +36,7 @@ def test_a_purge_revokes_what_stands_in_the_queues_that_are_named(cluster: Clust
     assert [each.state for each in mails] == ["REVOKED"] * 3 + ["PENDING"] * 3
     assert app.control.purge() == 3
     assert app.control.purge(["mail", "bulk"]) == 0
-    assert mail.delay(1).get(timeout=10) == 1
+    assert mail.delay(1).get(timeout=40) == 1
 
 
 def test_a_paused_queue_keeps_its_calls_until_it_is_resumed(cluster: Cluster) -> None:
@@ -44,7 +44,7 @@ def test_a_paused_queue_keeps_its_calls_until_it_is_resumed(cluster: Cluster) ->
     held = mail.delay(5)
     assert held.explain().code == "PAUSED"
     app.control.resume_queue("default")
-    assert held.get(timeout=10) == 5
+    assert held.get(timeout=40) == 5
 
 
 def test_calls_are_revoked_by_task_and_by_queue(cluster: Cluster) -> None:
@@ -107,12 +107,12 @@ def test_the_same_from_coroutines(cluster: Cluster) -> None:
 
 def test_workers_are_asked_and_told_from_coroutines(cluster: Cluster) -> None:
     async def main() -> None:
-        [(worker, answer)] = (await app.control.inspect().aask("ping")).items()
+        [(worker, answer)] = (await app.control.inspect(timeout=30).aask("ping")).items()
         assert answer == {"ok": "pong"}
         added = await app.control.acommand("add_consumer", {"queue": "later"}, destination=[worker])
         assert "ok" in added[worker]
         result = await mail.aapply_async((3,), queue="later")
-        assert await result.aget(timeout=10) == 3
+        assert await result.aget(timeout=40) == 3
         held = [await mail.aapply_async((number,), queue="nobody") for number in range(2)]
         revoked = await app.control.arevoke([held[0], "01890000-0000-7000-8000-000000000001"])
         assert (revoked.revoked, revoked.unknown) == (1, ("01890000-0000-7000-8000-000000000001",))

@@ -24,7 +24,6 @@ def noop(*args: Any) -> Any:
 @pytest.fixture(autouse=True)
 def fake() -> Any:
     app.fake.__init__()  # type: ignore[misc]
-    state.set_current_app(app)  # an empty canvas knows no other app, and another file may have made one meanwhile
     return app.fake
 
 

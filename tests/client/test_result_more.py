@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.client.fake_connection import FakeApp
 
-from grpcflow import GroupResult, chain, chord, codec, errors, group, ids, state, states
+from grpcflow import GroupResult, chain, chord, codec, errors, group, ids, states
 from grpcflow.connection import Settled
 from grpcflow_protos.v1 import value_pb2
 
@@ -21,7 +21,6 @@ def add(x: Any, y: Any = 0) -> Any:
 @pytest.fixture(autouse=True)
 def fake() -> Any:
     app.fake.__init__()  # type: ignore[misc]
-    state.set_current_app(app)
     return app.fake
 
 

@@ -25,7 +25,6 @@ def add(x: Any, y: Any = 0) -> Any:
 @pytest.fixture(autouse=True)
 def fake() -> Any:
     app.fake.__init__()  # type: ignore[misc]
-    state.set_current_app(app)
     return app.fake
 
 

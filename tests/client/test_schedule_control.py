@@ -39,7 +39,7 @@ app.conf.beat_schedule = {
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> FakeSchedules:
     fake = FakeSchedules()
-    monkeypatch.setattr("grpcflow.connection.connection_for", lambda addresses: fake)
+    monkeypatch.setattr("grpcflow.connection.connection_for", lambda addresses, credentials: fake)
     return fake
 
 

@@ -1,5 +1,6 @@
 """Tasks: how they are made, named, checked and retried; what a running one knows."""
 
+import asyncio
 import subprocess
 import sys
 import warnings
@@ -29,7 +30,7 @@ def me(self: Task[..., Any], *parts: object) -> Any:
 def test_importing_grpcflow_is_light() -> None:
     heavy = "{m.split('.')[0] for m in sys.modules} & {'grpc', 'google', 'msgspec', 'asyncio', 'click', 'rich'}"
     code = f"import sys, grpcflow; a = grpcflow.Grpcflow('x'); a.task(len); print({heavy})"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=150, check=True)
     assert out.stdout.strip() == "set()"
 
 
@@ -69,6 +70,25 @@ def test_a_name_that_is_used_twice_warns_and_the_later_function_is_called() -> N
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(errors.NotRegistered, match=r"'proj\.ne'.*'proj\.me'"):
         app.task_named("proj.ne")
+
+
+def test_a_base_class_that_sends_calls_itself_sends_all_of_them() -> None:
+    class Once(Task[..., Any]):
+        def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            return ("sent", tuple(args or ()), dict(kwargs or {}))
+
+    class OnceOnLoop(Once):
+        async def aapply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            return ("sent on a loop", tuple(args or ()), dict(kwargs or {}))
+
+    own = FakeApp("own")
+    once, on_loop = own.task(base=Once, name="once")(abs), own.task(base=OnceOnLoop, name="loop")(abs)
+    assert once.delay(1) == ("sent", (1,), {})
+    with own.batch():
+        assert once.delay(3) == ("sent", (3,), {})
+    assert on_loop.delay(4) == ("sent", (4,), {})
+    assert asyncio.run(on_loop.adelay(5)) == ("sent on a loop", (5,), {})
+    assert own.fake.graphs == []
 
 
 def test_a_base_class_and_a_class_based_task() -> None:

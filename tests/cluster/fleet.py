@@ -21,7 +21,7 @@ from grpcflow_worker.supervisor import Supervisor
 Result = TypeVar("Result")
 
 #: Seconds within which a worker comes, and leaves.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 #: Tasks that each runs at once.
 PLACES = 2

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 from tests.cluster.warm import WARM, Daemon
+from tests.support.ports import HeldPort
 
 from grpcflow import Grpcflow
 from grpcflow_protos.v1.control_service_pb2 import WorkerState
@@ -26,30 +27,29 @@ from grpcflow_protos.v1.control_service_pb2 import WorkerState
 HERE = Path(__file__).parent
 
 #: Seconds after which a wait fails; generous, for a machine that does other things too.
-LIMIT = 30.0
+LIMIT = 40.0
 
 #: Seconds between two looks of a wait.
 LOOK = 0.02
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def wait_for(what: str, condition: Callable[[], Any], limit: float = LIMIT) -> Any:
-    """Wait until `condition()` is true and return what it gave; fail by name after `limit` seconds."""
+    """Wait until `condition()` is true and return what it gave; fail by name after `limit` seconds.
+
+    A coordinator that cannot be reached is no answer: on a busy machine a client gives up before it was welcomed.
+    """
     deadline = time.monotonic() + limit
     pause = threading.Event()
     while True:
-        value = condition()
-        if value:
-            return value
+        error: ConnectionError | None = None
+        try:
+            value = condition()
+            if value:
+                return value
+        except ConnectionError as away:
+            error = away
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {limit:g} s in vain for: {what}")
+            raise AssertionError(f"waited {limit:g} s in vain for: {what}") from error
         pause.wait(LOOK)
 
 
@@ -115,8 +115,9 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self._held = HeldPort()
+        self.port = self._held.number
+        self.address = self._held.address
         self.notes = folder / "notes"
         self.notes.mkdir()
         self.coordinator: Process | None = None
@@ -222,6 +223,7 @@ class Cluster:
             for child in children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
+        self._held.close()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ MORTAL_COMMITS says after which commit of its life. All else is the real command
 import os
 import signal
 
-from grpcflow_coordinator import server
+from grpcflow_coordinator import realm
 from grpcflow_coordinator.__main__ import main
 from grpcflow_coordinator.storage.contract import Batch
 from grpcflow_coordinator.storage.lmdb import LmdbStore
@@ -25,5 +25,5 @@ class MortalStore(LmdbStore):
 
 
 if __name__ == "__main__":
-    vars(server)["LmdbStore"] = MortalStore
+    vars(realm)["LmdbStore"] = MortalStore
     main()

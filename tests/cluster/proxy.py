@@ -16,7 +16,7 @@ from dataclasses import dataclass
 CHUNK = 65_536
 
 #: Seconds that the thread has to start and to end.
-PATIENCE = 10.0
+PATIENCE = 40.0
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from grpcflow import batch, chord, group
 from grpcflow.retry_policy import RetryPolicy
 
 #: Seconds that a result may take.
-SOON = 30.0
+SOON = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from grpcflow import group
 #: Seconds that a wait may take.
 SOON = 60.0
 
-pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.timeout(300)]
 
 
 async def test_waits_streams_and_groups_outlive_a_coordinator_that_is_killed_while_they_are_awaited(

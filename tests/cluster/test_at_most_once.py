@@ -83,11 +83,13 @@ def test_what_it_returned_while_no_coordinator_was_there_counts(cluster: Cluster
 def test_it_fails_though_a_new_worker_takes_the_name_of_the_dead_one(cluster: Cluster, coordinator: Process) -> None:
     worker = cluster.start_worker("w1")
     lost = tasks.nap_once.delay(30, "lost")
-    late = tasks.nap.delay(0.4, "late")
+    door = cluster.folder / "door"
+    late = tasks.gate.delay(str(door), "late")
     wait_for("both to run", lambda: cluster.count("start-") == 2)
     coordinator.kill()
     worker.kill()
-    cluster.start_coordinator("--grace", "20")
+    cluster.start_coordinator("--grace", "2")
+    door.touch()
     cluster.start_worker("w1")
     with pytest.raises(WorkerLostError, match="not run twice"):
         lost.get(timeout=SOON)

@@ -28,7 +28,7 @@ def command(tmp_path: Path, *options: str) -> dict[str, Any]:
 def benchmark(tmp_path: Path, *options: str) -> str:
     """Runs a small benchmark; returns what it prints."""
     done: subprocess.CompletedProcess[str]
-    done = subprocess.run(**command(tmp_path, *options), capture_output=True, timeout=55)
+    done = subprocess.run(**command(tmp_path, *options), capture_output=True, timeout=150)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -57,7 +57,7 @@ def test_the_benchmark_measures_every_row_of_its_table(tmp_path: Path) -> None:
     machine = rows["bulk"]["machine"]
     assert machine["floor_per_second"] == rows["bulk"]["compared"]
     assert {"cpus", "python", "grpcio"} <= machine.keys()
-    assert "medians of 1 rounds" in told
+    assert "medians of the rounds" in told
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"], "it leaves nothing behind"
 
 

@@ -1,5 +1,7 @@
 """How the benchmark judges rows, what it prints and draws, and the core and store alone. No figure is judged here."""
 
+import contextlib
+import json
 import signal
 import sys
 import xml.etree.ElementTree
@@ -13,7 +15,22 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from benchmarks import __main__ as bench  # noqa: E402
-from benchmarks import comparing, growth, machine, micro, options, plots, registry, report, rows  # noqa: E402
+from benchmarks import (  # noqa: E402
+    comparing,
+    growth,
+    load,
+    machine,
+    micro,
+    options,
+    page,
+    peer_tables,
+    plots,
+    registry,
+    report,
+    rows,
+)
+from benchmarks.peers import plan  # noqa: E402
+from benchmarks.tasks import add  # noqa: E402
 
 LESS = rows.Row("wait", "a wait", "ms", ("ours", "ms"), "less", ("floor", "ms"), "floor", must=1.6, aim=1.2)
 MORE = rows.Row("rate", "a rate", "tasks/s", ("ours", "rate"), "more", ("floor", "rate"), "floor", must=0.3)
@@ -59,8 +76,16 @@ def test_every_row_shows_figures_that_a_measurement_or_celery_gives() -> None:
     parts = {part[0] for row in registry.ROWS.values() for part in (row.ours, row.compared) if part is not None}
     assert parts - registry.MEASUREMENTS.keys() == {"celery"}
     theirs = {row.compared[1] for row in registry.ROWS.values() if row.compared and row.compared[0] == "celery"}
-    assert theirs <= comparing.OURS.keys()
-    assert all(ours in registry.MEASUREMENTS for ours, _, _ in comparing.OURS.values())
+    assert theirs <= comparing.SHARED.keys()
+    assert all(row.ours[0] in registry.MEASUREMENTS for row in comparing.SHARED.values())
+    assert {measure: row.unit for measure, row in comparing.SHARED.items()} == plan.UNITS
+
+
+def test_peers_run_the_steps_that_compare_with_what_is_measured() -> None:
+    chosen = registry.needed(registry.chosen(("payloads", "cpu"), ()))
+    assert comparing.steps_for(chosen) == ["bulk", "payloads"]
+    assert comparing.steps_for(registry.needed(registry.chosen((), ("idle",)))) == []
+    assert comparing.run_round(["celery"], rows.SMALL, []) == []
 
 
 def test_what_was_written_is_read_again_and_a_later_run_of_a_row_replaces_it(tmp_path: Path) -> None:
@@ -75,31 +100,55 @@ def test_what_was_written_is_read_again_and_a_later_run_of_a_row_replaces_it(tmp
     assert all(one["machine"] == {"cpus": 2, "floor_per_second": 7.0} for one in read)
 
 
-def test_a_table_names_the_must_and_whether_it_is_met_in_markdown_too() -> None:
+def test_a_table_names_the_must_and_whether_it_is_kept_in_markdown_too() -> None:
     found = verdict(ALONE, {"ours": {"mb": 401.0}})
-    cells = report.cells(found)
-    assert cells == ["5,000,000 calls", "401 MB", "-", "-", "0%", "<= 400 MB", "NO", "-"]
-    assert "| 5,000,000 calls | 401 MB | - | - | 0% | <= 400 MB | NO | - |" in report.markdown(
-        "a title", report.COLUMNS, [cells]
-    )
+    assert report.cells(found) == ["5,000,000 calls", "401 MB", "-", "-", "1", "-", "<= 400 MB", "NO", "-", "-"]
+    text = report.markdown(report.ratios([found], {"cpus": 2, "python": "3.11", "grpcio": "1.80"}))
+    assert text.startswith("Medians of the rounds, on 2 CPUs, Python 3.11, grpcio 1.80.")
+    assert "| 5,000,000 calls | 401 MB | - | - | 1 | - | <= 400 MB | NO | - | - |" in text
 
 
-def test_peers_stand_beside_ours_of_the_same_round_and_those_left_out_say_why() -> None:
-    told: list[dict[str, Any]] = [
-        {"peer": "celery", "measure": "chain_100_ms", "value": 300.0, "unit": "ms", "durability": "none"},
-        {"peer": "celery", "measure": "bulk", "value": 700.0, "unit": "tasks/s", "durability": "none"},
-        {"peer": "rq", "measure": "chain_100_ms", "durability": "none", "left_out": "it has no chains"},
-    ]
+def test_an_aim_is_told_beside_the_must() -> None:
+    found = verdict(LESS, *({"ours": {"ms": ours}, "floor": {"ms": 1.0}} for ours in (1.3, 1.4, 1.5)))
+    assert (found.met, found.reached) == (True, False)
+    assert report.cells(found)[4:] == ["3", "14%", "<= 1.6 x", "yes", "<= 1.2 x", "NO"]
+
+
+THEIRS: list[dict[str, Any]] = [
+    {"peer": "celery", "measure": "chain", "value": 300.0, "durability": "none", "settings": "prefork"},
+    {"peer": "celery", "measure": "bulk", "value": 700.0, "durability": "none", "settings": "prefork"},
+    {"peer": "rq", "measure": "chain", "durability": "none", "left_out": "it has no chains", "settings": "a pool"},
+    {"peer": "rq", "measure": "bulk", "value": 8_400.0, "durability": "none", "settings": "a pool"},
+]
+
+
+def test_systems_stand_beside_ours_of_the_same_round_and_beside_celery() -> None:
     ours = {"chain": {"ms": 100.0}, "bulk": {"per_second": 7_000.0}}
-    found = comparing.records(1, told, ours) + comparing.records(2, told, {"chain": {"ms": 50.0}})
-    assert comparing.celery(told) == {"chain_100_ms": 300.0, "bulk": 700.0}
-    middle = comparing.medians(found)
-    assert [(one["peer"], one["ours"], one["better"]) for one in middle] == [
-        ("celery", 75.0, 4.5),
-        ("celery", 7_000.0, 10.0),
-        ("rq", None, None),
+    found = comparing.records(1, THEIRS, ours, rows.Sizes())
+    found += comparing.records(2, THEIRS, {"chain": {"ms": 50.0}}, rows.Sizes())
+    assert comparing.celery(THEIRS) == {"chain": 300.0, "bulk": 700.0}
+    middle = {(one["peer"], one["measure"]): one for one in comparing.medians(found)}
+    assert [middle["grpcflow", name]["times_celery"] for name in ("chain", "bulk")] == [4.5, 10.0]
+    assert middle["grpcflow", "chain"]["spread"] == pytest.approx(50 / 75)
+    figures, systems = peer_tables.tables(list(middle.values()))
+    assert figures.columns == ("measure", "grpcflow", "celery", "rq")
+    bulk = "bulk: a group of 20,000 no-op tasks, first submit to all values, tasks/s"
+    assert list(figures.rows) == [
+        [bulk, "7,000 (10.0 x)", "700", "8,400 (12.0 x) *"],
+        ["chain of 100, ms", "75.0 (4.50 x)", "300", "-"],
+        ["largest spread of the rounds", "67%", "0%", "0%"],
     ]
-    assert report.peer_cells(middle[2])[3] == "it has no chains"
+    assert list(systems.rows)[1:] == [
+        ["celery", "none", "prefork", "-"],
+        ["rq", "none", "a pool", "chain: it has no chains"],
+    ]
+    assert peer_tables.tables([]) == []
+
+
+def test_systems_are_told_without_celery_too() -> None:
+    found = comparing.records(1, THEIRS[2:], {"bulk": {"per_second": 7_000.0}}, rows.Sizes())
+    figures, _ = peer_tables.tables(comparing.medians(found))
+    assert [row[1:] for row in figures.rows] == [["7,000", "8,400 *"], ["-", "-"], ["-", "-"]]
 
 
 @pytest.mark.parametrize(("megabytes", "code"), [(400.0, 0), (401.0, 1)])
@@ -125,10 +174,24 @@ def test_the_options_choose_rows_and_sizes() -> None:
     assert options.parse(["--micro"]).families == options.parse(["--from", "x", "--markdown"]).families == ()
     assert options.parse(["--growth"]).growth == options.parse(["--plots", "x"]).growth == tuple(growth.LINES)
     assert options.parse(["--growth", "load"]).growth == ("load",)
+    assert options.parse(["--compare", "rq", "--micro", "--idle"]).families == ("rounds", "idle")
+    assert options.parse(["--compare", "rq", "--only", "chain"]).families == ()
     assert options.parse(["--all"]).families == ("rounds", "backlog", "idle", "open-loop")
     assert [row.name for row in registry.chosen(("chain", "backlog_memory"), ())] == ["chain", "backlog_memory"]
     with pytest.raises(SystemExit, match="there is no row nothing; there are: bulk"):
         registry.chosen(("nothing",), ())
+
+
+def test_a_system_that_nobody_knows_is_refused_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(["--compare", "carrot"])
+    assert "no peer is called carrot; there are: celery, " in capsys.readouterr().err
+
+
+def test_a_server_of_another_user_reaches_its_own_folder_among_the_scratch_files() -> None:
+    with machine.scratch() as folder:
+        assert folder.stat().st_mode & 0o777 == 0o711
+    assert not folder.exists()
 
 
 def test_what_takes_too_long_is_given_up() -> None:
@@ -137,6 +200,36 @@ def test_what_takes_too_long_is_given_up() -> None:
     with machine.deadline(1_000, "the wait"):
         assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1_000
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+class Forthcoming:
+    """A result that comes when the loop has its next turn."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    async def aget(self, timeout: float) -> int:
+        return self._number + 1
+
+
+def test_an_open_load_that_is_not_kept_up_with_ends_early_and_gives_its_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def submitted(number: int, _: int) -> Forthcoming:
+        return Forthcoming(number)
+
+    monkeypatch.setattr(load, "app", contextlib.nullcontext())
+    monkeypatch.setattr(add, "adelay", submitted)
+    monkeypatch.setattr(load, "NEWS", 0.0)
+    monkeypatch.setattr(load, "MOST_UNDER_WAY", 10)
+    offered = load.Load(rate=1e6, seconds=3_600.0)
+    figures = offered.run()
+    told = capsys.readouterr().err
+    assert "open load: 0 of 3600 s, 0 of " in told
+    assert "the cluster does not keep up with this load" in told
+    assert figures["per_second"] > 0
+    assert len(offered.waits) > 10
+    assert 0 < figures["p50_ms"] <= figures["p99_ms"]
 
 
 def test_the_core_and_the_store_are_measured_alone() -> None:
@@ -160,3 +253,38 @@ def test_plots_are_drawn_from_what_a_run_wrote_and_are_the_same_each_time(tmp_pa
     assert "Cost of a task by the size of its graph" in texts
     with pytest.raises(SystemExit, match="there is nothing to draw"):
         plots.draw([{"kind": "row"}], tmp_path)
+
+
+def test_a_page_gets_tables_and_plots_between_its_marks_and_keeps_what_was_not_measured(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    parts = [f"<!-- {name}: begin -->\nold {name}\n<!-- {name}: end -->\n" for name in ("table", "points", "plots")]
+    path.write_text("above\n" + "between\n".join(parts) + "below\n")
+    journal = report.Journal({"cpus": 2}, tmp_path / "figures")
+    told = rows.lines([registry.ROWS["backlog_memory"]], 1, {"backlog": {"mb": 45.0}}, rows.Sizes())
+    journal.write(map(rows.as_record, told))
+    words = ["--from", str(tmp_path / "figures"), "--into", str(path)]
+    assert bench.run(options.parse(words)) == 0
+    text = path.read_text()
+    assert "| 5,000,000 queued: anonymous memory | 45.0 MB |" in text
+    assert "old table" not in text
+    assert all(kept in text for kept in ("above\n", "between\n", "below\n", "old points", "old plots"))
+    point = {"kind": "growth", "line": "graph", "name": "10", "x": 10, "us_a_task": 50.0}
+    with (tmp_path / "figures").open("a") as figures:
+        figures.write(json.dumps(point) + "\n")
+    bench.run(options.parse(words))
+    text = path.read_text()
+    assert "![Cost of a task by the size of its graph](pictures/cost-graph.svg)" in text
+    assert "| 10 | 50.0 |" in text
+    assert (tmp_path / "pictures" / "cost-graph.svg").is_file()
+    bench.run(options.parse(words))
+    assert path.read_text() == text
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text("nothing\n")
+    with pytest.raises(SystemExit, match="has no lines <!-- table: begin --> and <!-- table: end -->"):
+        page.write(path, [report.Table("t", ("a",), [["b"]])], [], [])
+    assert path.read_text() == "nothing\n"
+    with pytest.raises(SystemExit, match="cannot be read: No such file"):
+        page.write(tmp_path / "none.md", [], [], [])

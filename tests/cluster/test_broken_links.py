@@ -9,7 +9,7 @@ from tests.cluster import cluster_tasks as tasks
 from tests.cluster.harness import Cluster, cluster_in, wait_for
 from tests.cluster.proxy import Proxy, proxy_to
 
-from grpcflow import chord, group, session
+from grpcflow import chord, driving, group
 
 #: Seconds that a result may take.
 SOON = 60.0
@@ -67,8 +67,8 @@ def test_a_worker_whose_link_breaks_comes_back_with_what_it_ran(wire: tuple[Clus
 def test_a_client_whose_link_is_dead_without_a_word_gets_its_results(
     wire: tuple[Cluster, Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_SILENCE", 0.4)
-    monkeypatch.setattr(session, "_PROBE_TIME", 0.4)
+    monkeypatch.setattr(driving, "_SILENCE", 0.4)
+    monkeypatch.setattr(driving, "_PROBE_TIME", 0.4)
     cluster, _ = wire
     with proxy_to(cluster.port) as proxy:
         tasks.app.conf.update(coordinator=proxy.address)
@@ -128,8 +128,8 @@ def test_work_goes_on_while_every_stream_of_the_client_is_closed_again_and_again
     threads = [waiter(partial(submit_some, n)) for n in range(3)]
     for thread, _ in threads:
         thread.join(SOON)
-    assert [answers for _, answers in threads] == [[list(range(20))]] * 3
-    assert cluster.count("client.") == 60
+    assert [answers for _, answers in threads] == [[list(range(30))]] * 3
+    assert cluster.count("client.") == 90
     assert hasty.connections >= 3
     tasks.app.connection.close()
 
@@ -137,7 +137,7 @@ def test_work_goes_on_while_every_stream_of_the_client_is_closed_again_and_again
 def submit_some(number: int) -> list[object]:
     """Submits and waits, one after the other; several of these at once, over one connection."""
     values = []
-    for i in range(20):
+    for i in range(30):
         pair = group(tasks.noted.si("client", i), tasks.nap.si(0.03, f"pause-{number}"))()
         values.append(pair.get(timeout=SOON)[0])
     return values

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import cluster_tasks as tasks
-from tests.cluster.harness import HERE, Cluster, free_port, wait_for
+from tests.cluster.harness import HERE, Cluster, wait_for
 
 from grpcflow import AsyncResult, GroupResult, Grpcflow, NotFound, TaskRevokedError, chain, chord, group
 
@@ -160,7 +160,7 @@ print("done")
 
 
 def test_calls_in_place_need_no_daemon(cluster: Cluster) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "GRPCFLOW_COORDINATOR": f"127.0.0.1:{free_port()}"}
+    environment = {**os.environ, "PYTHONPATH": str(HERE), "GRPCFLOW_COORDINATOR": cluster.address}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", EAGER], env=environment, capture_output=True, text=True, timeout=SOON
     )

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from grpcflow.connection import Connection, RetryPolicy
 from grpcflow.ids import node_id
 
 #: Seconds that a result may take.
-SOON = 30.0
+SOON = 60.0
 
 #: Lives of a coordinator that dies after its second or third commit, before one that lives on.
 LIVES = 6
@@ -98,10 +99,12 @@ def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(cluster: Cluste
     cluster.start_worker("w1")
     cluster.start_worker("w2")
     over = threading.Event()
+    finished: list[int] = []
     with ThreadPoolExecutor(2) as clients:
-        streams = [clients.submit(stream_of_groups, cluster, name, over) for name in ("a", "b")]
+        streams = [clients.submit(stream_of_groups, cluster, name, over, finished) for name in ("a", "b")]
         try:
-            for _ in range(KILLS):
+            for turn in range(KILLS):
+                wait_for("some groups", partial(enough, finished, 2 * turn + 1, streams))
                 wait_until("a moment", time.time() + rng.uniform(0.1, 0.5))
                 coordinator.kill()
                 coordinator = cluster.start_coordinator()
@@ -114,7 +117,12 @@ def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(cluster: Cluste
     assert submitted > KILLS * GROUP
 
 
-def stream_of_groups(cluster: Cluster, name: str, over: threading.Event) -> int:
+def enough(finished: list[int], count: int, streams: list[Future[int]]) -> bool:
+    """Returns whether so many groups have been finished, or nobody goes on."""
+    return len(finished) >= count or any(stream.done() for stream in streams)
+
+
+def stream_of_groups(cluster: Cluster, name: str, over: threading.Event, finished: list[int]) -> int:
     """Submits one group after the other and checks its results, until told; returns the number of tasks."""
     connection = Connection([cluster.address], retry_policy=RetryPolicy(tries=100, window=SOON, max_delay=0.2))
     count = 0
@@ -128,6 +136,7 @@ def stream_of_groups(cluster: Cluster, name: str, over: threading.Event) -> int:
             assert [(one.state, one.data) for one in settled] == [("SUCCESS", b"%d" % i) for i in numbers]
             assert connection.lookup([node_id(graph, GROUP)])[0] is not None
             count += GROUP
+            finished.append(GROUP)
     finally:
         connection.close()
     return count

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import cluster_tasks as tasks
-from tests.cluster.harness import LIMIT, Cluster, free_port
+from tests.cluster.harness import LIMIT, Cluster
 
 from grpcflow import CoordinatorUnavailable
 
@@ -24,7 +24,7 @@ def refused(cluster: Cluster, *options: str) -> str:
 def test_a_second_coordinator_on_the_same_folder_is_refused(cluster: Cluster) -> None:
     first = cluster.start_coordinator()
     folder = str(cluster.folder / "data")
-    said = refused(cluster, "--data", folder, "--listen", f"127.0.0.1:{free_port()}")
+    said = refused(cluster, "--data", folder, "--listen", "127.0.0.1:0")
     assert folder in said
     assert f"held by process {first.pid}" in said
     assert "--data" in said
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_written_is_refused(cluster: Cluster, tmp_path: 
         closed = Path("/proc/self/grpcflow")
     said = refused(cluster, "--data", str(closed), "--listen", "127.0.0.1:0")
     assert str(closed) in said
-    assert "check its path and rights" in said
+    assert "check its path, its rights and the room on its disk" in said
 
 
 def test_listening_beyond_this_machine_wants_to_be_said_aloud(cluster: Cluster, tmp_path: Path) -> None:
@@ -68,6 +68,6 @@ def test_a_coordinator_that_cannot_be_reached_is_named_in_time(cluster: Cluster)
     began = time.monotonic()
     with pytest.raises(CoordinatorUnavailable, match=cluster.address):
         tasks.add.delay(1, 2)
-    assert time.monotonic() - began < 6.0
+    assert time.monotonic() - began < 30.0
     with pytest.raises(CoordinatorUnavailable, match=cluster.address):
         tasks.app.AsyncResult("some").state  # noqa: B018  # asking is what fails

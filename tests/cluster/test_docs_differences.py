@@ -10,12 +10,12 @@ import pytest
 from tests.support.example_cluster import cluster
 from tests.support.tree import ROOT
 
-from census.cluster import LocalCluster
 from grpcflow import AsyncResult, Grpcflow, ImproperlyConfigured, NotFound, TaskRevokedError, chain, group
 from grpcflow.cli import main
 from grpcflow.lower import Calls, Mode, lower
+from local_cluster import LocalCluster
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 TASKS = '''"""Tasks of this test."""
 import json

@@ -9,8 +9,8 @@ from tests.support.example_cluster import cluster, run
 from tests.support.pages import Page
 from tests.support.tree import ROOT
 
-from census.cluster import LocalCluster
 from grpcflow import Grpcflow
+from local_cluster import LocalCluster
 
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\(([^)#\s:]+)(#[^)]*)?\)")
@@ -18,7 +18,7 @@ ANCHOR = re.compile(r"\]\(([^)#\s:]*)#([^)\s]+)\)")
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 PAGES = sorted(DOCS.rglob("*.md"))
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def name_of(path: Path) -> str:
@@ -54,8 +54,19 @@ def test_the_examples_of_a_page_give_what_they_say(page: Path, running: LocalClu
 
 
 def test_every_page_of_the_canvas_and_of_tasks_has_examples() -> None:
-    silent = [name_of(path) for path in PAGES if not re.search(r" #[>!] ", path.read_text(encoding="utf-8"))]
-    assert silent == ["README.md", "celery-differences.md", "top.md"]
+    silent = {name_of(path) for path in PAGES if not re.search(r" #[>!] ", path.read_text(encoding="utf-8"))}
+    of_daemons = {
+        "backups-and-disks.md",
+        "dashboard.md",
+        "howto/deploying.md",
+        "metrics.md",
+        "operating.md",
+        "overload.md",
+        "reliability.md",
+        "security.md",
+        "upgrading.md",
+    }
+    assert silent - of_daemons == {"README.md", "celery-differences.md", "top.md"}
 
 
 @pages

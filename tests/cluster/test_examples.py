@@ -14,13 +14,15 @@ from tests.support.example_cluster import EXAMPLES, cluster, run
 from tests.support.pages import claimed
 from tests.support.tree import ROOT
 
-from census.cluster import LocalCluster
 from grpcflow import Grpcflow
+from local_cluster import LocalCluster
 
 BINARIES = Path(sys.executable).parent
+#: Files that a census counts here: it is half done before it is over, and a worker starts meanwhile.
+FILES = 240
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def typed(command: str, running: LocalCluster) -> str:
@@ -28,7 +30,7 @@ def typed(command: str, running: LocalCluster) -> str:
     environment = running.environment | {"PATH": f"{BINARIES}:{os.environ['PATH']}"}
     shell = ["/bin/sh", "-c", f"exec 2>&1; {command}"]
     done = subprocess.run(
-        shell, cwd=running.folder, env=environment, capture_output=True, text=True, timeout=20, check=False
+        shell, cwd=running.folder, env=environment, capture_output=True, text=True, timeout=150, check=False
     )
     return done.stdout
 
@@ -41,7 +43,7 @@ def assert_prints_what_it_shows(page: list[Shown], running: LocalCluster) -> Non
         for theirs, ours in ids.items():
             command = command.replace(theirs, ours)
         printed = typed(command, running)
-        deadline = time.monotonic() + (10 if " inspect" in command else 0)
+        deadline = time.monotonic() + (40 if " inspect" in command else 0)
         while as_anywhere(printed) != as_anywhere(shown.output) and time.monotonic() < deadline:
             printed = typed(command, running)
         assert as_anywhere(printed) == as_anywhere(shown.output), command
@@ -51,13 +53,13 @@ def assert_prints_what_it_shows(page: list[Shown], running: LocalCluster) -> Non
 def test_the_census_is_exact_though_a_worker_is_killed(tmp_path: Path) -> None:
     report = tmp_path / "census.json"
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES)}
-    command = [sys.executable, "-m", "census", "--json", str(report), "--most", "600"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    command = [sys.executable, "-m", "census", "--json", str(report), "--most", str(FILES)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(report.read_text())
     assert told["exact"]
     assert told["killed_after"] > 0
-    assert told["table"]["total"]["files"] == 600
+    assert told["table"]["total"]["files"] == FILES
 
 
 def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
         for command in commands:
             if command.startswith("grpcflow "):
                 told = subprocess.run(
-                    f"{BINARIES}/{command}", shell=True, env=running.environment, capture_output=True, timeout=20
+                    f"{BINARIES}/{command}", shell=True, env=running.environment, capture_output=True, timeout=150
                 )
                 assert told.returncode == 0, (command, told.stdout, told.stderr)
         run(running, "program.py")

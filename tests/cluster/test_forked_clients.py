@@ -11,7 +11,7 @@ from tests.cluster.harness import Cluster, cluster_in
 
 #: Seconds that a result may take, and a whole script.
 SOON = 60.0
-SCRIPT_LIMIT = 30.0
+SCRIPT_LIMIT = 90.0
 
 #: What each script begins with: an end to all waiting, whatever hangs, which says where; and so does a crash.
 HEAD = """
@@ -19,7 +19,7 @@ import faulthandler, os, signal, threading
 from cluster_tasks import add, gate, nap, note
 faulthandler.enable()
 faulthandler.register(signal.SIGALRM, chain=True)
-signal.alarm(25)
+signal.alarm(85)
 
 def check(got, wanted):
     if got != wanted:
@@ -33,52 +33,52 @@ first = os.getpid()
 """
 
 BEFORE_AND_AFTER = """
-check(add.delay(1, 1).get(timeout=10), 2)
+check(add.delay(1, 1).get(timeout=40), 2)
 child = os.fork()
 if child == 0:
-    check(add.delay(2, 2).get(timeout=10), 4)
+    check(add.delay(2, 2).get(timeout=40), 4)
     grandchild = os.fork()
-    check(add.delay(3, 3).get(timeout=10), 6)
+    check(add.delay(3, 3).get(timeout=40), 6)
     if grandchild == 0:
         os._exit(0)
     ended_well(grandchild)
     os._exit(0)
-check(add.delay(4, 4).get(timeout=10), 8)
+check(add.delay(4, 4).get(timeout=40), 8)
 ended_well(child)
-check(add.delay(5, 5).get(timeout=10), 10)
+check(add.delay(5, 5).get(timeout=40), 10)
 """
 
 LIVE_STREAM = """
 door = os.environ["DOOR"]
 answers = []
 held = gate.delay(door, "held")
-asking = [threading.Thread(target=lambda: answers.append(held.get(timeout=15))) for _ in range(2)]
+asking = [threading.Thread(target=lambda: answers.append(held.get(timeout=40))) for _ in range(2)]
 for thread in asking:
     thread.start()
-check(add.delay(1, 1).get(timeout=10), 2)
+check(add.delay(1, 1).get(timeout=40), 2)
 children = []
 for number in range(3):
     child = os.fork()
     if child == 0:
-        check(add.delay(number, number).get(timeout=10), 2 * number)
-        check(held.get(timeout=15), "held")
+        check(add.delay(number, number).get(timeout=40), 2 * number)
+        check(held.get(timeout=40), "held")
         os._exit(0)
     children.append(child)
-    check(add.delay(number, 1).get(timeout=10), number + 1)
+    check(add.delay(number, 1).get(timeout=40), number + 1)
 open(door, "w").close()
 for child in children:
     ended_well(child)
 for thread in asking:
-    thread.join(15)
+    thread.join(40)
 check(answers, ["held", "held"])
 """
 
 POOL = """
 import multiprocessing
-check(add.delay(1, 1).get(timeout=10), 2)
+check(add.delay(1, 1).get(timeout=40), 2)
 
 def ask(number):
-    return add.delay(number, number).get(timeout=10)
+    return add.delay(number, number).get(timeout=40)
 
 with multiprocessing.get_context("fork").Pool(2) as pool:
     check(pool.map(ask, range(8)), [2 * number for number in range(8)])
@@ -87,7 +87,7 @@ check(ask(9), 18)
 
 FORKED_FIRST = """
 child = os.fork()
-check(add.delay(1, 1).get(timeout=10), 2)
+check(add.delay(1, 1).get(timeout=40), 2)
 if child == 0:
     os._exit(0)
 ended_well(child)

@@ -12,7 +12,7 @@ from grpcflow import StillRunning, chain, chord, group
 from grpcflow.errors import NotFound, TaskRevokedError
 
 #: Seconds that a result may take.
-SOON = 20.0
+SOON = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from tests.cluster import cluster_tasks as tasks
-from tests.cluster.harness import Cluster, wait_for
+from tests.cluster.harness import LIMIT, Cluster, wait_for
 from tests.cluster.proxy import proxy_to
 
 #: Seconds that a result may take.
@@ -18,7 +18,7 @@ def client(cluster: Cluster) -> None:
 
 
 def test_a_worker_that_was_cut_off_for_longer_than_the_grace_stops_what_others_took_over(cluster: Cluster) -> None:
-    cluster.start_coordinator("--grace", "0.4", "--heartbeat", "0.2", "--silence", "0.8")
+    cluster.start_coordinator("--grace", "0.4")
     ends, goes_on = cluster.folder / "ends", cluster.folder / "goes-on"
     with proxy_to(cluster.port) as proxy:
         cut_off = cluster.start_worker("w1", queues="default,own", address=proxy.address)
@@ -26,6 +26,8 @@ def test_a_worker_that_was_cut_off_for_longer_than_the_grace_stops_what_others_t
         running = tasks.gate_where.delay(str(goes_on), "running")
         wait_for("both to run", lambda: cluster.count("start-") == 2)
         proxy.part()
+        # The worker hears nothing of it. A short silence would end the link of whoever has no processor for a moment.
+        proxy.close_far()
         wait_for("the grace to be over", lambda: cluster.state_of("w1") is None)
         cluster.start_worker("w2")
         wait_for("both to run again", lambda: cluster.count("start-") == 4)
@@ -36,8 +38,9 @@ def test_a_worker_that_was_cut_off_for_longer_than_the_grace_stops_what_others_t
         story = cluster.app.connection.lookup([ended.id])
         proxy.heal()
         wait_for("it to be back", lambda: cluster.state_of("w1") == "live")
+        stopped = ("is no longer ours: stopped", "ended by signal 9")  # asked for, and done
         wait_for(
-            "it to stop what is no longer its own", lambda: "is no longer ours: stopped" in cut_off.log.read_text()
+            "it to stop what is no longer its own", lambda: all(said in cut_off.log.read_text() for said in stopped)
         )
         assert tasks.where.apply_async(queue="own").get(timeout=SOON)[0] == "w1"
         goes_on.touch()
@@ -48,7 +51,7 @@ def test_a_worker_that_was_cut_off_for_longer_than_the_grace_stops_what_others_t
 
 
 def test_what_a_stop_has_cut_off_at_the_drain_timeout_runs_elsewhere_at_once(cluster: Cluster) -> None:
-    cluster.start_coordinator("--grace", "60")
+    cluster.start_coordinator("--grace", "600")
     leaving = cluster.start_worker("w1", "--drain-timeout", "0.3")
     door = cluster.folder / "door"
     running = tasks.gate_where.delay(str(door), "cut")
@@ -56,9 +59,9 @@ def test_what_a_stop_has_cut_off_at_the_drain_timeout_runs_elsewhere_at_once(clu
     cluster.start_worker("w2")
     asked = time.monotonic()
     leaving.send(signal.SIGTERM)
-    assert leaving.popen.wait(10) == 128 + signal.SIGTERM
+    assert leaving.popen.wait(LIMIT) == 128 + signal.SIGTERM
     assert time.monotonic() - asked >= 0.3
-    wait_for("it to run elsewhere", lambda: cluster.count("start-cut") == 2, 10)
+    wait_for("it to run elsewhere", lambda: cluster.count("start-cut") == 2)
     door.touch()
     assert running.get(timeout=SOON) == "w2"
     assert cluster.count("end-cut") == 1

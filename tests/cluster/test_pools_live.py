@@ -37,7 +37,7 @@ def test_a_pool_grows_with_its_work_replaces_its_children_and_shows_all_that_in_
     add: Any = shared.app.signature("t.add", queue="scaled")
     values = group(add.clone((number, 1)) for number in range(500)).delay().get(timeout=30)
     assert values == [number + 1 for number in range(500)]
-    stats = shared.app.control.inspect(["scaled"]).stats()["scaled"]
+    stats = shared.app.control.inspect(["scaled"], timeout=30).stats()["scaled"]
     assert stats["pool"]["max-tasks-per-child"] == 40
     assert stats["autoscaler"]["max"] == 3
 

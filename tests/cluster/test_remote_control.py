@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.cluster.harness import Cluster, wait_for
+from tests.cluster.harness import LIMIT, Cluster, wait_for
 
 from grpcflow.cli import main
 
@@ -16,6 +16,9 @@ Typed = Callable[..., tuple[int, Any, str]]
 
 BUSY, IDLE = "busy1", "idle1"
 BOTH = ("-d", f"{BUSY},{IDLE}")
+
+#: A worker that has no processor for a second is no fault.
+PATIENTLY = ("-t", "40")
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def running(shared: Cluster) -> Iterator[list[str]]:
     shared.hire(IDLE, "--label", "zone=us", queues="idle")
     gate = str(shared.notes / "open")
     sent = [shared.app.send_task("t.gate", (gate,), queue="busy") for _ in range(2)]
-    inspect = shared.app.control.inspect([BUSY])
+    inspect = shared.app.control.inspect([BUSY], timeout=30)
     wait_for("two tasks to run", lambda: len(inspect.active()[BUSY]) == 2)
     yield [each.id for each in sent]
     (shared.notes / "open").touch()
@@ -46,14 +49,14 @@ def running(shared: Cluster) -> Iterator[list[str]]:
 
 def said(typed: Typed, *words: str) -> dict[str, Any]:
     """What both workers answer, who must."""
-    code, told, stderr = typed(*words, *BOTH)
+    code, told, stderr = typed(*words, *BOTH, *PATIENTLY)
     assert (code, stderr) == (0, ""), (told, stderr)
     assert list(told) == [BUSY, IDLE] or set(told) == {BUSY, IDLE}
     return dict(told)
 
 
 def test_every_question(shared: Cluster, typed: Typed, running: list[str]) -> None:
-    began = time.monotonic()
+    # No question may wait for a task: those of the busy one go on until the end of this test.
     assert said(typed, "inspect", "ping")[BUSY] == {"ok": "pong"}
     active = said(typed, "inspect", "active")
     assert {each["id"] for each in active[BUSY]} == set(running)
@@ -84,7 +87,6 @@ def test_every_question(shared: Cluster, typed: Typed, running: list[str]) -> No
     assert said(typed, "inspect", "clock")[BUSY]["clock"] > 0
     assert said(typed, "inspect", "memsample")[IDLE].endswith("MB")
     assert said(typed, "inspect", "times", "21") == {name: {"hostname": name, "product": 42.0} for name in (BUSY, IDLE)}
-    assert time.monotonic() - began < 10, "no question may wait for a task"
     (shared.notes / "open").touch()
     for each in waits:
         each.get(timeout=20)
@@ -105,8 +107,8 @@ def test_every_command(shared: Cluster, typed: Typed, running: list[str]) -> Non
     ):
         told = said(typed, "control", name, *words)
         assert all(list(value) == ["ok"] for value in told.values()), (name, told)
-    assert typed("control", "say", "-d", IDLE)[:2] == (1, {IDLE: {"error": "LookupError: no words"}})
-    code, told, _ = typed("control", "autoscale", "4", "2", "-d", IDLE)
+    assert typed("control", "say", "-d", IDLE, *PATIENTLY)[:2] == (1, {IDLE: {"error": "LookupError: no words"}})
+    code, told, _ = typed("control", "autoscale", "4", "2", "-d", IDLE, *PATIENTLY)
     assert (code, list(told[IDLE])) == (1, ["error"]), "it was not started with autoscale"
     assert typed("control", "rate_limit", "t.text", "100/s")[0] == 0
     assert typed("control", "rate_limit", "t.text", "0")[0] == 0
@@ -122,15 +124,27 @@ def test_every_command(shared: Cluster, typed: Typed, running: list[str]) -> Non
     listed = {each.name: each.workers for each in shared.app.control.commands()}
     assert listed["ping"] == ()
     assert {BUSY, IDLE} <= set(listed["times"])
-    assert typed("control", "shutdown", "-d", IDLE)[1] == {IDLE: {"ok": "shutting down"}}
-    assert shared.workers.pop(IDLE).popen.wait(20) == 0
+    assert typed("control", "shutdown", "-d", IDLE, *PATIENTLY)[1] == {IDLE: {"ok": "shutting down"}}
+    assert shared.workers.pop(IDLE).popen.wait(LIMIT) == 0
+
+
+def assert_one_is_silent(typed: Typed) -> None:
+    """Asks both workers of which one is stopped; the other one may need longer on a busy machine."""
+    for seconds in (0.3, 3.0, 30.0):
+        began = time.monotonic()
+        code, told, stderr = typed("inspect", "active_queues", "-t", str(seconds), *BOTH)
+        assert time.monotonic() - began >= seconds
+        if told:
+            assert (code, list(told), f"{IDLE}: NO REPLY" in stderr) == (0, [BUSY], True)
+            return
+    pytest.fail("nobody answered")
 
 
 def test_targets_and_those_who_do_not_answer(shared: Cluster, typed: Typed, running: list[str]) -> None:
-    assert list(typed("inspect", "ping", "--label", "zone=eu")[1]) == [BUSY]
-    assert list(typed("inspect", "ping", "--queue", "idle")[1]) == [IDLE]
-    assert set(typed("inspect", "ping", "--pattern", "*[!0-9]1", "--pattern", "none")[1]) >= {BUSY, IDLE}
-    assert list(typed("inspect", "ping", "--regex", "--pattern", "idle[0-9]")[1]) == [IDLE]
+    assert list(typed("inspect", "ping", "--label", "zone=eu", *PATIENTLY)[1]) == [BUSY]
+    assert list(typed("inspect", "ping", "--queue", "idle", *PATIENTLY)[1]) == [IDLE]
+    assert set(typed("inspect", "ping", "--pattern", "*[!0-9]1", "--pattern", "none", *PATIENTLY)[1]) >= {BUSY, IDLE}
+    assert list(typed("inspect", "ping", "--regex", "--pattern", "idle[0-9]", *PATIENTLY)[1]) == [IDLE]
     code, _, stderr = typed("inspect", "ping", "-d", "buzy1")
     assert (code, f"did you mean {BUSY}?" in stderr) == (69, True)
     code, _, stderr = typed("inspect", "pong")
@@ -140,11 +154,8 @@ def test_targets_and_those_who_do_not_answer(shared: Cluster, typed: Typed, runn
     worker = shared.workers[IDLE]
     worker.send(signal.SIGSTOP)
     try:
-        began = time.monotonic()
-        code, told, stderr = typed("inspect", "active_queues", "-t", "0.3", *BOTH)
-        assert 0.3 <= time.monotonic() - began < 3
-        assert (code, list(told), f"{IDLE}: NO REPLY" in stderr) == (0, [BUSY], True)
+        assert_one_is_silent(typed)
         assert typed("inspect", "ping", "-t", "0.1", "-d", IDLE)[0] == 69
     finally:
         worker.send(signal.SIGCONT)
-    assert typed("inspect", "ping", "-t", "10", "-d", IDLE)[0] == 0
+    assert typed("inspect", "ping", "-t", "40", "-d", IDLE)[0] == 0

@@ -21,7 +21,7 @@ GROUP = 30
 LENGTH = 0.02
 
 #: Seconds that a result may take.
-SOON = 30.0
+SOON = 60.0
 
 
 class Load:

@@ -199,10 +199,10 @@ group(noted.s(f"halved-{i}", "x" * 1000) for i in range(6_000))().get(timeout=30
 def test_a_client_that_is_killed_halfway_through_a_submission_leaves_nothing_behind(running: Cluster) -> None:
     with proxy_to(running.port) as proxy:
         environment = {**running.environment(proxy.address), "PYTHONPATH": str(HERE)}
+        # Some chunks will have arrived, the last ones never do: what goes up after them is lost on the way.
+        proxy.swallow_after(2_500_000)
         client = subprocess.Popen([sys.executable, "-c", SUBMIT_MANY], env=environment, stdout=subprocess.PIPE)
         try:
-            # Some chunks have arrived, the last ones never do: what goes up after them is lost on the way.
-            proxy.swallow_after(2_500_000)
             wait_for("half of it to arrive", lambda: proxy.bytes_up > 2_500_000)
         finally:
             client.kill()

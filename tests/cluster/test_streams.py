@@ -12,7 +12,7 @@ from tests.cluster.harness import Cluster, Process, wait_for
 from grpcflow import errors, group
 
 #: Seconds that a result may take.
-SOON = 30.0
+SOON = 60.0
 
 
 @pytest.fixture(autouse=True)

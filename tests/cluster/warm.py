@@ -45,7 +45,7 @@ _MESSAGE: Final = 1 << 20
 _SOON: Final = 30.0
 
 #: Seconds that daemons get at the end of all tests to end as well.
-_FAREWELL: Final = 5.0
+_FAREWELL: Final = 40.0
 
 
 class Warm:

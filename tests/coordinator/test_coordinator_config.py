@@ -45,3 +45,24 @@ def test_a_size_of_events_on_disk_that_cannot_be_is_refused(text: str) -> None:
 def test_events_on_disk_need_a_folder() -> None:
     with pytest.raises(ConfigurationError, match="--memory there is none"):
         made(events_on_disk="1GiB", memory=True)
+
+
+def test_the_room_of_the_data_file_is_a_size_or_none() -> None:
+    assert made().preallocate == 256 << 20
+    assert made(preallocate="64MiB").preallocate == 64 << 20
+    assert load({"preallocate": "0"}, environment={"HOME": "/somewhere"}).preallocate == 0
+    with pytest.raises(ConfigurationError, match="preallocate is -1 bytes"):
+        made(preallocate=-1)
+
+
+@pytest.mark.parametrize("name", ["heartbeat", "silence"])
+def test_a_silence_that_no_peer_can_be_told_of_is_refused(name: str) -> None:
+    assert made(silence=4_294_967.0, heartbeat=5.0).silence == 4_294_967.0
+    with pytest.raises(ConfigurationError, match="49 days"):
+        made(**{"silence": 9_999_999.0, name: 4_294_968.0})
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:²", "127.0.0.1:٣", "127.0.0.1:65536", ":1", "127.0.0.1"])
+def test_a_port_that_is_none_is_refused_with_an_example(listen: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not HOST:PORT"):
+        made(listen=listen)

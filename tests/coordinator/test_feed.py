@@ -4,7 +4,7 @@ import asyncio
 
 from grpcflow_coordinator.core.effects import Effects
 from grpcflow_coordinator.core.model import NodeState, Now, Outcome
-from grpcflow_coordinator.feed import Feed
+from grpcflow_coordinator.feed import SAID, Feed
 from grpcflow_protos.v1 import event_service_pb2 as pb
 
 GRAPH, OTHER = b"a" * 12, b"b" * 12
@@ -52,6 +52,15 @@ def test_it_is_bounded_by_the_nodes_that_it_names_and_says_what_is_gone() -> Non
     assert len(feed.page(0, 2)[0]) == 2
 
 
+def test_what_somebody_said_counts_by_its_bytes() -> None:
+    feed = Feed(Clock(), length=1_000)
+    for _ in range(100):
+        feed.publish("large", b"x" * 64 * 1024)
+    assert len(feed.page(0, 1_000)[0]) == 1_000 // (1 + 64 * 1024 // SAID)
+    feed.take(settled(*range(990)))
+    assert len(feed.page(0, 1_000)[0]) == 1
+
+
 def test_an_offset_of_an_earlier_start_reads_from_the_first_that_is_kept() -> None:
     feed = Feed(Clock())
     feed.base = 2 << 40
@@ -78,6 +87,6 @@ async def test_a_reader_that_waits_is_woken_by_the_next_event_or_when_its_time_i
     waiting = asyncio.create_task(feed.more(0, 60))
     await asyncio.sleep(0)
     feed.take(settled(1))
-    await asyncio.wait_for(waiting, 5)
-    await asyncio.wait_for(feed.more(0, 60), 5)
-    await asyncio.wait_for(feed.more(1, 0.01), 5)
+    await asyncio.wait_for(waiting, 40)
+    await asyncio.wait_for(feed.more(0, 60), 40)
+    await asyncio.wait_for(feed.more(1, 0.01), 40)

@@ -14,7 +14,7 @@ SHELL = sorted(path for path in SCRIPTS.iterdir() if path.is_file() and path.rea
 
 def shell(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "", **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150)
 
 
 def fake_python(folder: Path, name: str, script: str) -> Path:
@@ -64,13 +64,13 @@ def test_a_right_environment_is_left_alone(tmp_path: Path) -> None:
         "bootstrap.install('runtime'); bootstrap.install('dev'); print('left alone')\n"
         "bootstrap.stamp('dev').write_text('another'); print(bootstrap.is_installed('dev'))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=150)
     assert done.stdout.splitlines() == ["left alone", "False"], done.stderr
 
 
 def test_wrong_use_is_told_how() -> None:
     done = subprocess.run(
-        [sys.executable, SCRIPTS / "bootstrap.py", "dance"], capture_output=True, text=True, timeout=30
+        [sys.executable, SCRIPTS / "bootstrap.py", "dance"], capture_output=True, text=True, timeout=150
     )
     assert done.returncode == 64
     assert "bootstrap.py test" in done.stderr

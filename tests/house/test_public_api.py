@@ -12,7 +12,11 @@ from types import ModuleType
 import pytest
 
 HERE = Path(__file__).parent
-SNAPSHOTS = {"grpcflow": HERE / "public_api.txt", "grpcflow.testing": HERE / "public_api_testing.txt"}
+SNAPSHOTS = {
+    "grpcflow": HERE / "public_api.txt",
+    "grpcflow.opentelemetry": HERE / "public_api_opentelemetry.txt",
+    "grpcflow.testing": HERE / "public_api_testing.txt",
+}
 
 modules = pytest.mark.parametrize("module", SNAPSHOTS)
 

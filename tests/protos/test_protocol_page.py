@@ -13,6 +13,12 @@ PAGE = (PROTOS / "PROTOCOL.md").read_text(encoding="utf-8")
 SOURCES = {path.name: path.read_text(encoding="utf-8") for path in sorted((PROTOS / "grpcflow" / "v1").glob("*.proto"))}
 CODES = PAGE.split("## 10 Codes")[1].split("## 11")[0]
 TABLE = dict(re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \|", CODES, re.MULTILINE))
+#: Of the page about who may call.
+OF_ACCESS = dict(
+    re.findall(
+        r"^\| ([A-Z_]+) \| ([A-Z_]+) \|", (PROTOS / "SECURITY-WIRE.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+)
 
 #: Words in capitals that are gRPC statuses, as the page and the sources use them.
 STATUSES = {
@@ -21,6 +27,7 @@ STATUSES = {
     "RESOURCE_EXHAUSTED",
     "ALREADY_EXISTS",
     "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
     "NOT_FOUND",
     "UNAVAILABLE",
     "ABORTED",
@@ -49,7 +56,8 @@ def test_every_code_that_a_proto_names_is_in_the_table(source: str) -> None:
 
 
 def test_the_table_is_that_of_the_coordinator() -> None:
-    assert {code: status.name for code, status in STATUS_OF.items()} == TABLE
+    assert {code: status.name for code, status in STATUS_OF.items()} == TABLE | OF_ACCESS
+    assert not TABLE.keys() & OF_ACCESS.keys()
 
 
 def test_section_9_gives_each_code_the_status_of_the_code_table() -> None:

@@ -4,8 +4,16 @@ from collections.abc import AsyncGenerator
 from contextlib import closing
 from typing import Any
 
+from grpcflow import ids
+from grpcflow.bundles import Bundle
+from grpcflow.connection import Settled
+from grpcflow.lower.chunks import to_chunks
+from grpcflow.lower.model import TemplateSpec
+
 _NAMES = {
     "asubmit": "submit",
+    "asubmit_call": "submit_call",
+    "await_node": "wait_node",
     "await_settled": "wait",
     "await_range": "wait_range",
     "alookup": "lookup",
@@ -17,7 +25,18 @@ _NAMES = {
 
 
 class AlsoAwaited:
-    """Gives a fake the coroutines of the methods that it has."""
+    """Gives a fake the coroutines of the methods that it has, and what single calls can be made of."""
+
+    def submit_call(self, template: TemplateSpec, payload: bytes) -> tuple[bytes, int]:
+        alone = Bundle(template.queue)
+        alone.add(template, payload)
+        self.submit(to_chunks(alone.lowered(), alone.graph))
+        return alone.graph, 0
+
+    def wait_node(self, graph: bytes, index: int, **how: Any) -> Settled:
+        name = ids.node_id(graph, index)
+        found: dict[str, Settled] = self.wait([name], **how)
+        return found[name]
 
     def __getattr__(self, name: str) -> Any:
         if name not in _NAMES:

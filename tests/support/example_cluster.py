@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.tree import ROOT
 
-from census.cluster import LocalCluster
+from local_cluster import LocalCluster
 
 EXAMPLES = ROOT / "examples"
 
@@ -21,6 +21,6 @@ def cluster(folder: Path, app: str, path: Path, concurrency: int = 1) -> LocalCl
 def run(on: LocalCluster, *arguments: str, code: int = 0) -> str:
     """Runs a Python program against a cluster and returns all that it printed; its exit code must be `code`."""
     command = [sys.executable, "-W", "error", *arguments]
-    done = subprocess.run(command, cwd=on.folder, env=on.environment, capture_output=True, text=True, timeout=90)
+    done = subprocess.run(command, cwd=on.folder, env=on.environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == code, done.stdout + done.stderr + on.last_lines()
     return done.stdout if code == 0 else done.stderr

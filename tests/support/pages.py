@@ -16,8 +16,15 @@ _BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MODULE: Final = re.compile(r"# (\w+\.py)\n")
 _CLAIM: Final = re.compile(r"^(?P<indent> *)(?P<said>[^\s#].*?)\s+#(?P<kind>[>!]) (?P<told>.+)$", re.MULTILINE)
 
-#: What a program needs to check that an exception is raised.
-_PRELUDE: Final = """def raised(call, kind, words):
+#: What a program needs to check that an exception is raised. Workers have longer to answer than what the pages say:
+#: where none has a processor for a second, that is no fault of the page.
+_PRELUDE: Final = """from grpcflow import commands as _commands
+
+_commands._SLACK, _asked = 40.0, _commands._request
+_commands._request = lambda name, args, to, seconds, of: _asked(name, args, to, max(seconds, 40.0), of)
+
+
+def raised(call, kind, words):
     try:
         value = call()
     except Exception as error:

@@ -14,6 +14,8 @@ PACKAGES = {
 }
 GENERATED = PACKAGES["grpcflow_protos"] / "v1"
 FOLDERS = ("client", "coordinator", "docs", "examples", "protos", "scripts", "tests", "worker", ".ci")
+#: Folders that tools fill.
+NOT_OURS = {"__pycache__", "node_modules"}
 
 
 def files(*suffixes: str) -> Iterator[Path]:
@@ -28,7 +30,7 @@ def _written() -> tuple[Path, ...]:
     return tuple(
         path
         for path in found
-        if "__pycache__" not in path.parts and GENERATED not in path.parents and path.name != ".git" and path.is_file()
+        if not NOT_OURS & set(path.parts) and GENERATED not in path.parents and path.name != ".git" and path.is_file()
     )
 
 
@@ -48,6 +50,18 @@ def text_of(path: Path) -> str:
 def parsed(path: Path) -> ast.Module:
     """Returns the syntax tree of a Python file; nobody may change it."""
     return ast.parse(text_of(path))
+
+
+def statements(path: Path) -> Iterator[ast.stmt]:
+    """Yields every statement of a Python file, however deep; expressions, which are most of a tree, are not entered."""
+    waiting: list[ast.AST] = [parsed(path)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.stmt):
+            yield node
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, field, ())
+            waiting += inner if isinstance(inner, list) else ()
 
 
 def by_folder(paths: Iterable[Path]) -> list[list[Path]]:

@@ -15,7 +15,7 @@ from grpcflow.log import get_task_logger
 from grpcflow.testing import Cluster
 from grpcflow_coordinator.errors import ConfigurationError
 
-BOUND = 20.0
+BOUND = 40.0
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def names_left(before: set[threading.Thread]) -> list[str]:
     """Returns the names of threads that came after `before` and stay; those that are about to end may do so."""
     left = [thread for thread in set(threading.enumerate()) - before if "_poll_wrapper" not in thread.name]
     for thread in left:
-        thread.join(2.0)
+        thread.join(BOUND)
     return [thread.name for thread in left if thread.is_alive()]
 
 
@@ -170,7 +170,7 @@ def test_a_worker_may_have_any_executor_that_needs_no_fork(app: Grpcflow, pool: 
     app.task(name="wait")(wait)
     with Cluster(app, pool=pool) as cluster:
         assert pool in app.send_task("wait").get(timeout=BOUND)
-        assert list(app.control.inspect().ping() or []) == [cluster.workers[0].name]
+        assert list(app.control.inspect(timeout=30).ping() or []) == [cluster.workers[0].name]
 
 
 def test_prefork_is_refused_with_the_reason(app: Grpcflow) -> None:

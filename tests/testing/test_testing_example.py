@@ -24,6 +24,6 @@ def test_the_tests_of_the_example_pass() -> None:
     # As a user would run it, but for the plugins of our own suite, and without a cache in the tree.
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(command, cwd=SHOP, env=environment, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, cwd=SHOP, env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed" in done.stdout

@@ -43,7 +43,7 @@ def test_a_task_of_the_tests_own_runs_on_the_worker(pytester: pytest.Pytester) -
             def mul(x, y):
                 return x * y
 
-            assert mul.delay(4, 4).get(timeout=10) == 16
+            assert mul.delay(4, 4).get(timeout=40) == 16
 
         def test_cluster(grpcflow_app, grpcflow_cluster, grpcflow_worker):
             @grpcflow_app.task(name="mul")
@@ -77,7 +77,7 @@ def test_each_test_has_an_app_of_its_own_which_is_current_while_it_runs(pytester
 
         def test_two(grpcflow_app, grpcflow_worker):
             assert grpcflow_app is not seen[0]
-            assert shared.delay().get(timeout=10) == "shared"
+            assert shared.delay().get(timeout=40) == "shared"
         """
     )
     with Grpcflow("outer", set_as_current=False) as outer:
@@ -105,7 +105,7 @@ def test_marks_set_what_one_test_needs_and_the_nearest_counts(pytester: pytest.P
         def test_not_eager(grpcflow_app, grpcflow_cluster):
             assert not grpcflow_app.conf.task_always_eager
             grpcflow_app.task(name="one")(lambda: 1)
-            assert grpcflow_app.tasks["one"].delay().get(timeout=10) == 1
+            assert grpcflow_app.tasks["one"].delay().get(timeout=40) == 1
             assert grpcflow_app.conf.task_default_queue == "module"
         """
     )
@@ -162,12 +162,12 @@ def test_a_suite_says_once_what_its_apps_and_workers_are(pytester: pytest.Pytest
         """
         def test_all(grpcflow_app, grpcflow_worker):
             assert grpcflow_app.main == "houses"
-            assert grpcflow_app.send_task("house").get(timeout=10) == "built"
+            assert grpcflow_app.send_task("house").get(timeout=40) == "built"
             config = grpcflow_worker.config
             assert (config.concurrency, config.pool, tuple(config.queues)) == (3, "asyncio", ("ours",))
 
         def test_session(grpcflow_session_app, grpcflow_session_worker):
-            assert grpcflow_session_app.send_task("house").get(timeout=10) == "built"
+            assert grpcflow_session_app.send_task("house").get(timeout=40) == "built"
         """
     )
     pytester.syspathinsert()
@@ -187,7 +187,7 @@ def test_the_fixtures_of_the_session_are_made_once(pytester: pytest.Pytester) ->
             assert len(set(seen)) == 1
             if number == 0:
                 grpcflow_session_app.task(name="one")(lambda: 1)
-            assert grpcflow_session_app.send_task("one").get(timeout=10) == 1
+            assert grpcflow_session_app.send_task("one").get(timeout=40) == 1
             assert len(grpcflow_session_cluster.calls("one")) == number + 1
         """
     )
@@ -216,7 +216,7 @@ def test_the_users_own_app_is_used_and_put_back(pytester: pytest.Pytester) -> No
         def test_own(grpcflow_app, grpcflow_worker):
             assert grpcflow_app is app
             assert app.conf.task_default_priority == 7
-            assert own.delay().get(timeout=10) == "own"
+            assert own.delay().get(timeout=40) == "own"
 
         def test_afterwards():
             assert app.conf.task_default_priority == 2
@@ -230,6 +230,30 @@ def test_the_users_own_app_is_used_and_put_back(pytester: pytest.Pytester) -> No
 
 
 @pytest.mark.slow
+def test_what_an_app_sets_when_it_is_complete_stays_for_every_test(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ngrpcflow_app = complete:app")
+    pytester.makepyfile(
+        complete="""
+        from grpcflow import Grpcflow
+
+        app = Grpcflow("complete", set_as_current=False)
+
+        @app.on_after_finalize.connect
+        def set_up(sender, **_):
+            sender.conf.timezone = "Europe/Paris"
+        """,
+        test_complete="""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_each(grpcflow_app, number):
+            grpcflow_app.finalize()
+            assert grpcflow_app.conf.timezone == "Europe/Paris"
+        """,
+    )
+    passes(pytester, 2)
+
+
 def test_a_test_that_is_a_coroutine_uses_the_same_fixtures(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(
@@ -260,7 +284,7 @@ def test_test_processes_side_by_side_have_a_cluster_each(pytester: pytest.Pytest
         @pytest.mark.parametrize("number", range(6))
         def test_one(grpcflow_app, grpcflow_worker, number):
             grpcflow_app.task(name="one")(lambda: number)
-            assert grpcflow_app.send_task("one").get(timeout=10) == number
+            assert grpcflow_app.send_task("one").get(timeout=40) == number
         """
     )
     done = pytester.runpytest_subprocess(*QUIET, "-n", "2")

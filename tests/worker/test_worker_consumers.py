@@ -24,7 +24,7 @@ def cluster() -> Iterator[Cluster]:
 
 def queues(cluster: Cluster) -> list[tuple[str, int]]:
     """What the one worker says that it serves."""
-    (served,) = app.control.inspect().active_queues().values()
+    (served,) = app.control.inspect(timeout=30).active_queues().values()
     return [(each["name"], each["weight"]) for each in served]
 
 
@@ -35,7 +35,7 @@ def test_a_worker_that_serves_nothing_any_more_takes_work_when_it_is_told_to(clu
     assert waits.explain().code == "NO_WORKER"
     (reply,) = app.control.add_consumer("default")
     assert list(reply.values()) == [{"ok": "add consumer default"}]
-    assert waits.get(timeout=10) == 3
+    assert waits.get(timeout=40) == 3
 
 
 def test_a_queue_is_added_with_a_weight_from_python_and_from_the_shell(
@@ -53,6 +53,6 @@ def test_a_queue_is_added_with_a_weight_from_python_and_from_the_shell(
 
 
 def test_each_worker_has_a_queue_of_its_own_whatever_it_serves(cluster: Cluster) -> None:
-    (name,) = app.control.inspect().ping()
+    (name,) = app.control.inspect(timeout=30).ping()
     app.control.cancel_consumer("default")
-    assert add.apply_async((1, 2), queue=worker_direct(name)).get(timeout=10) == 3
+    assert add.apply_async((1, 2), queue=worker_direct(name)).get(timeout=40) == 3

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.log_state import logs_put_back
 
 from grpcflow import signals
 from grpcflow.log import get_task_logger
 from grpcflow_worker.lines import LineFormatter, LogOptions
 from grpcflow_worker.logs import begin_child, log_stream, set_up_app_log, set_up_log, set_up_plain_log
 
-LOGGERS = (None, "grpcflow", "grpcflow.task", "grpcflow.trace")
 #: Lines on the terminal of the test, without redirection of what it prints itself.
 PLAIN = {"worker_redirect_stdouts": False}
 Told = list[tuple[str, dict[str, Any]]]
@@ -22,17 +22,11 @@ Told = list[tuple[str, dict[str, Any]]]
 @pytest.fixture(autouse=True)
 def loggers_as_before() -> Iterator[None]:
     """Loggers and receivers are put back."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [(each, each.level, each.propagate, list(each.handlers)) for each in loggers]
     streams = sys.stdout, sys.stderr
-    yield
-    sys.stdout, sys.stderr = streams
+    with logs_put_back():
+        yield
+        sys.stdout, sys.stderr = streams
     LineFormatter.index = 0
-    for each, level, propagate, handlers in before:
-        for made in set(each.handlers) - set(handlers):
-            made.close()
-        each.setLevel(level)
-        each.propagate, each.handlers = propagate, handlers
     for signal in (signals.setup_logging, signals.after_setup_logger, signals.after_setup_task_logger):
         signal.receivers.clear()
 

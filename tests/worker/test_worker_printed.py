@@ -89,11 +89,11 @@ def test_threads_do_not_mix_their_lines(log: Log) -> None:
     def one() -> None:
         log.stream.write("one ")
         first.set()
-        assert second.wait(10)
+        assert second.wait(60)
         log.stream.write("and one\n")
 
     def two() -> None:
-        assert first.wait(10)
+        assert first.wait(60)
         log.stream.write("two\n")
         second.set()
 
@@ -101,7 +101,7 @@ def test_threads_do_not_mix_their_lines(log: Log) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert log.lines() == ["w1: two", "w1: one and one"]
 
 

@@ -41,7 +41,7 @@ async def put(settings: dict[str, Any], coordinator: Coordinator) -> FakeTimer:
     timer = FakeTimer()
     skipping = asyncio.ensure_future(timer.skip_pauses())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             await put_declared(settings, lambda: "here:1", timer.timing, coordinator.put)
     finally:
         skipping.cancel()

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import pytest
+from tests.support.log_state import logs_put_back
 
 from grpcflow_worker import __main__ as program
 from grpcflow_worker import reloading
@@ -23,15 +24,8 @@ from grpcflow_worker.subscription import ConfigError
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
     """The log of our own loggers is put back."""
-    ours = logging.getLogger("grpcflow")
-    before = ours.level, ours.propagate, list(ours.handlers)
-    root = logging.getLogger().level
-    yield
-    for made in set(ours.handlers) - set(before[2]):
-        made.close()
-    ours.setLevel(before[0])
-    ours.propagate, ours.handlers = before[1:]
-    logging.getLogger().setLevel(root)
+    with logs_put_back():
+        yield
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from grpcflow_worker.stream import Timing
 
 GRAPH = bytes(range(12))
 SECRET = b"s" * 16
-BOUND = 10.0
+BOUND = 40.0
 """Seconds that a test waits for anything; what is waited for takes milliseconds."""
 PAUSES = (0.06, 2.5)
 """Between these in seconds: the first pauses before a new try, and the wait for the end of a stream."""
@@ -148,6 +148,13 @@ class WorkerStream:
                 self.loads.append(message.load)
             if message.sequence or message.replies:
                 return message
+
+    async def beat(self) -> pb.WorkRequest:
+        """The worker's next message, which has no number: a sign of life, with its load or without it."""
+        message = await asyncio.wait_for(self.inbox.get(), BOUND)
+        assert message is not None, "the worker ended the stream"
+        assert message in (pb.WorkRequest(), pb.WorkRequest(load=message.load))
+        return message
 
     async def tells_load(self) -> load_pb2.WorkerLoad:
         """The load that comes next, in whatever message."""

@@ -163,7 +163,7 @@ async def test_a_worker_that_leaves_while_it_answers_is_named(ask: Ask) -> None:
 async def test_a_handler_that_raises_is_that_worker_s_error(ask: Ask) -> None:
     async with serving() as wire, living(wire, good=answers, bad=fails):
         asking = ask(wire)
-        replies = await asking.python(lambda app: app.control.inspect().stats())
+        replies = await asking.python(lambda app: app.control.inspect(timeout=30).stats())
         assert replies.errors == {"bad": "LookupError: no words"}
         code, out, _ = await asking.typed("control", "heartbeat")
         assert (code, "-> bad: ERROR\n    LookupError: no words\n-> good: OK" in out) == (1, True)

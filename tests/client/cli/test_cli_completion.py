@@ -158,7 +158,7 @@ def test_bash_itself_puts_in_what_fits_behind_its_piece_of_a_word(words: list[st
     run = f'{script}\nCOMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE=$LINE COMP_POINT=${{#LINE}}\n'
     run += f'_grpcflow_completion {program}; printf "%s\\n" "${{COMPREPLY[@]}}"'
     command = ["bash", "--norc", "-c", run, "bash", *words]
-    done = subprocess.run(command, env=os.environ | {"LINE": line}, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=os.environ | {"LINE": line}, capture_output=True, text=True, timeout=150)
     assert (done.stdout.split()[0], done.stderr) == (completed, "")
 
 
@@ -177,7 +177,7 @@ def test_the_real_program_completes_for_a_shell_and_is_silent_without_a_coordina
         more = {"COMP_TYPED": words, "COMP_PIECE": words.rpartition(" ")[2]}
         code = "import sys; from grpcflow.cli import main; sys.exit(main([]))"
         command = [sys.executable, "-c", code]
-        return subprocess.run(command, env=surroundings | more, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, env=surroundings | more, capture_output=True, text=True, timeout=150)
 
     assert asked("grpcflow ctl st").stdout == "plain,status\n"
     nobody = asked("grpcflow ctl status -d ")

@@ -44,9 +44,32 @@ def start(started: Started, name: str, code: str) -> Companion:
     return started[-1]
 
 
+def press(number: signal.Signals) -> None:
+    """Sends a signal to this process from another thread, as soon as somebody has begun to heed it."""
+    before, pause = signal.getsignal(number), threading.Event()
+
+    def send() -> None:
+        for _ in range(4_000):
+            if signal.getsignal(number) is not before:
+                os.kill(os.getpid(), number)
+                return
+            pause.wait(0.01)
+
+    threading.Thread(target=send).start()
+
+
+class Impatient(Voices):
+    """Presses Ctrl-C again in the moment in which it hears what that does."""
+
+    def say(self, name: str, line: str) -> None:
+        super().say(name, line)
+        if "once more" in line:
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_lines_are_whole_and_under_the_name_of_who_says_them(said: Said, started: Started) -> None:
     one = start(started, "worker", "import sys; print('first'); print('second', file=sys.stderr)")
-    one._reader.join(20)
+    one._reader.join(60)
     assert sorted(said().splitlines()) == ["worker      | first", "worker      | second"]
 
 
@@ -61,19 +84,27 @@ def test_a_signal_stops_all_in_order(said: Said, started: Started, number: signa
     both = [start(started, "worker", LIVES), start(started, "coordinator", LIVES)]
     assert all(one.started("serving on ", 20) for one in both)
     assert all(os.getpgid(one._process.pid) == one._process.pid for one in both)
-    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+    press(number)
     assert run_until_stopped(both, Voices()) == 0
     assert [one.code for one in both] == [-signal.SIGTERM, -signal.SIGTERM]
     assert "stopping; once more stops at once" in said()
 
 
-def test_a_second_signal_kills_what_does_not_end(said: Said, started: Started) -> None:
+def test_a_second_signal_kills_what_does_not_end(said: Said, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     deaf = start(started, "worker", DEAF)
     assert deaf.started("serving on ", 20)
-    for seconds in (0.05, 0.6):
-        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
-    assert run_until_stopped([deaf], Voices()) == 0
+    at_once: list[bool] = []
+    stop = deaf.stop
+
+    def noted(**how: bool) -> None:
+        at_once.append(how.get("at_once", False))
+        stop(**how)
+
+    monkeypatch.setattr(deaf, "stop", noted)
+    press(signal.SIGINT)
+    assert run_until_stopped([deaf], Impatient()) == 0
     assert deaf.code == -signal.SIGKILL
+    assert at_once == [False, True]
 
 
 def test_one_that_ends_by_itself_takes_the_other_with_it(said: Said, started: Started) -> None:

@@ -30,7 +30,7 @@ def test_every_command_shows_one_example_on_a_short_page(path: str) -> None:
     command = COMMANDS[path]
     if command.epilog is None:
         pytest.fail(f"{path} has no example: write one into cli/examples.py")
-    page = command.get_help(click.Context(command, info_name=f"grpcflow {path}"))
+    page = command.get_help(click.Context(command, info_name=f"grpcflow {path}", help_option_names=["-h", "--help"]))
     assert page.count("Example:") == 1
     assert page.count("\n") < MOST_LINES, page
 
@@ -97,7 +97,7 @@ def test_options_have_one_name_and_one_meaning() -> None:
 
 
 #: Print nothing for programs: they run until they are stopped, hold others, draw, or print what a shell reads.
-WITHOUT_JSON = {"worker", "dev", "completion", "top"}
+WITHOUT_JSON = {"worker", "dev", "completion", "top", "dashboard"}
 
 
 def test_all_that_prints_data_can_print_json() -> None:

@@ -136,7 +136,7 @@ def test_a_reader_that_goes_leaves_no_traceback(word: str) -> None:
     os.close(reading)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", FLOOD, word], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=30
+            [sys.executable, "-c", FLOOD, word], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=150
         )
     finally:
         os.close(writing)
@@ -175,7 +175,7 @@ def test_nothing_is_coloured_where_the_output_is_no_terminal(typed: Type) -> Non
 
 def test_a_long_wait_shows_life_on_a_terminal_and_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Waiting("Purging", terminal=True, quiet=0) as waiting:
-        waiting._timer.join(10)
+        waiting._timer.join(60)
     assert "Purging" in capsys.readouterr().err
     with Waiting("Purging", terminal=False, quiet=0):
         pass

@@ -63,7 +63,7 @@ def sent(*names: str) -> list[str]:
     ids = []
     for name in names:
         result = send.delay(name, tries=2)
-        result.get(timeout=10, propagate=False)
+        result.get(timeout=40, propagate=False)
         ids.append(result.id)
     return ids
 
@@ -181,7 +181,7 @@ def test_a_list_that_was_cut_says_so_at_any_width() -> None:
 
 def test_show_tells_the_error_the_arguments_and_the_graph(asked: Typed, cluster: Cluster) -> None:
     result = chord([send.s("ann", tries=2), send.s("bob")], total.s()).delay()
-    result.get(timeout=10, propagate=False)
+    result.get(timeout=40, propagate=False)
     member = next(one.id for one in app.failed.list() if "bob" in one.message)
     shown = asked("show", member)
     assert (shown.exit_code, shown.stderr) == (0, "")
@@ -209,7 +209,7 @@ def test_show_as_json_has_every_field(asked: Typed, cluster: Cluster) -> None:
 
 def test_show_of_what_failed_because_of_another_names_it(asked: Typed, cluster: Cluster) -> None:
     result = (send.s("ann") | total.s()).delay()
-    result.get(timeout=10, propagate=False)
+    result.get(timeout=40, propagate=False)
     [first] = app.failed.list()
     assert f"(grpcflow failed show {first.id})" in asked("show", result.id).stdout
 
@@ -230,7 +230,7 @@ def test_show_of_what_is_not_known_or_has_not_failed_is_exit_code_66(asked: Type
     assert (unknown.exit_code, unknown.stdout) == (66, "")
     assert "does not know nobody" in unknown.stderr
     fine = total.delay([])
-    fine.get(timeout=10)
+    fine.get(timeout=40)
     result = asked("show", fine.id)
     assert result.exit_code == 66
     assert "has not failed: it is SUCCESS" in result.stderr
@@ -275,7 +275,7 @@ def test_a_retry_by_id_says_what_runs_again(asked: Typed, cluster: Cluster, monk
         "unknown_tasks": [],
         "refused": [],
     }
-    assert app.AsyncResult(first).get(timeout=10) == "ann"
+    assert app.AsyncResult(first).get(timeout=40) == "ann"
 
 
 def test_a_retry_of_all_asks_before(asked: Typed, cluster: Cluster) -> None:

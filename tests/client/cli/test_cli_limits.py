@@ -228,7 +228,7 @@ def test_no_coordinator_is_exit_code_69_for_lists(words: tuple[str, ...]) -> Non
 def test_unfinished_graphs_are_listed_the_oldest_first_with_their_age(asked: Typed, cluster: Cluster) -> None:
     waiting = [mail.apply_async((number,), queue="nobody") for number in range(3)]
     cluster.time.advance(3_700)
-    mail.delay(1).get(timeout=10)
+    mail.delay(1).get(timeout=40)
     head, *rows = lines(asked("graph", "list", "--unfinished", "--oldest", "--limit", "2"))
     assert head.split() == ["ID", "STATE", "DONE", "AGE", "TOOK", "TASK"]
     assert [row.split()[:5] for row in rows[:2]] == [[one.id, "PENDING", "0", "of", "1"] for one in waiting[:2]]

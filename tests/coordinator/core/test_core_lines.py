@@ -76,6 +76,17 @@ def test_one_of_hundreds_of_tasks_is_found_with_a_look_at_a_few(bench: Bench, mo
     assert looks[0] < 600 * 4, "it looked at 300 tasks for each call"
 
 
+@pytest.mark.parametrize("unknown", [3, 40])
+def test_tasks_that_a_worker_does_not_know_hold_nothing_up_and_keep_their_places(bench: Bench, unknown: int) -> None:
+    names = [f"t{number}" for number in range(unknown + 5)]
+    graphs = [bench.submit(one(replace(PLAIN, task=name))) for name in [*names, *names]]
+    some = bench.worker(capacity=100, tasks=frozenset(names[unknown:]))
+    known = [graph for place, graph in enumerate(graphs) if place % len(names) >= unknown]
+    assert [graph for graph, _ in some.given] == known
+    late = bench.worker("late@host", capacity=100, tasks=frozenset(names))
+    assert [graph for graph, _ in late.given] == [graph for graph in graphs if graph not in known]
+
+
 def test_a_name_nobody_knows_holds_nobody_up(bench: Bench) -> None:
     fill(bench, 2 * WINDOW, replace(PLAIN, task="unknown"))
     graph = bench.submit(one())

@@ -6,7 +6,7 @@ import pytest
 from tests.coordinator.support.bench import Bench
 from tests.coordinator.support.graphs import PLAIN, one
 
-from grpcflow_coordinator.core import dispatch
+from grpcflow_coordinator.core import dispatch, sweeping
 from grpcflow_coordinator.core.lines import WINDOW, Lines
 from grpcflow_coordinator.core.machine import Machine
 from grpcflow_coordinator.core.model import NodeState
@@ -21,7 +21,9 @@ HIGH = replace(PLAIN, priority=5)
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few pages, and no sweep that clears the queue before somebody takes from it."""
     monkeypatch.setattr(dispatch, "SETTLED_PAGES", ALLOWED)
+    monkeypatch.setattr(sweeping, "_SHARE", 0)
 
 
 def expired(bench: Bench, count: int) -> list[bytes]:

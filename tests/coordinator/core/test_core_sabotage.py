@@ -11,6 +11,7 @@ from tests.coordinator.support.graphs import PLAIN, Sketch, chord, on_error, one
 from grpcflow_coordinator.core import attempts, handing, limits, settling, timers
 from grpcflow_coordinator.core.invariants import Broken
 from grpcflow_coordinator.core.lines import Lines
+from grpcflow_coordinator.core.ordering import Level
 from grpcflow_coordinator.core.states import IllegalTransition
 
 
@@ -62,6 +63,10 @@ def forget_who_waits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(limits, "wake", lambda step: step.cluster.lines.loose.clear())
 
 
+def list_no_task(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Level, "_list", nothing)
+
+
 def lose_attempts(patch: pytest.MonkeyPatch) -> None:
     def close(step: Any, attempt: Any) -> None:
         del step.cluster.attempts[attempt.token]
@@ -107,6 +112,7 @@ def test_the_story_holds_where_nothing_is_broken(bench: Bench) -> None:
         count_parents_twice,
         drop_entries_too_early,
         hand_out_twice,
+        list_no_task,
         lose_attempts,
     ],
 )

@@ -53,6 +53,26 @@ def test_silence_breaks_a_stream_and_any_word_keeps_it(bench: Bench) -> None:
     assert bench.take_close(worker) == "SILENT"
 
 
+def test_a_sign_of_life_takes_no_step_and_keeps_a_stream(bench: Bench) -> None:
+    worker = bench.worker()
+    for _ in range(3):
+        bench.pass_time(14.0)
+        assert bench.machine.hear(worker.stream, bench.now)
+    bench.pass_time(15.0)
+    assert bench.take_close(worker) == "SILENT"
+    assert not bench.machine.hear(worker.stream, bench.now), "its stream is no longer its own"
+
+
+def test_a_sign_of_life_takes_a_step_where_somebody_waits_for_it(bench: Bench) -> None:
+    holder = bench.worker()
+    newcomer = bench.arrive(Puppet())
+    bench.take(Probe)
+    assert not bench.machine.hear(holder.stream, bench.now)
+    bench.speak(holder)
+    assert bench.take_close(newcomer) == "NAME_TAKEN"
+    assert bench.machine.hear(holder.stream, bench.now)
+
+
 def test_one_that_came_back_and_is_silent_again_is_not_given_the_grace_of_before() -> None:
     bench = Bench(Limits(silence=1.0, grace=30.0))
     worker = bench.worker()
@@ -161,6 +181,20 @@ def test_the_name_stays_the_successor_s_over_a_restart(bench: Bench) -> None:
     bench.restart()
     bench.arrive(successor)
     bench.arrive(old, draining=True)
+    bench.arrive(Puppet())
+    [probe] = bench.take(Probe)
+    assert probe.stream is successor.stream
+
+
+def test_after_a_restart_a_newcomer_ends_nobody_s_grace_since_who_has_its_name_may_be_leaving(bench: Bench) -> None:
+    graph = group(bench, 1)
+    old = bench.worker(capacity=1)
+    bench.restart()
+    successor = bench.worker()
+    bench.arrive(old, draining=True)
+    bench.finish(old, graph, 0)
+    assert bench.ended == [graph]
+    assert not successor.given
     bench.arrive(Puppet())
     [probe] = bench.take(Probe)
     assert probe.stream is successor.stream

@@ -1,10 +1,13 @@
 """Submission: all of a graph or nothing; the same graph again; ids."""
 
+import random
 from dataclasses import replace
 
+import pytest
 from tests.coordinator.support.bench import Bench
 from tests.coordinator.support.graphs import PLAIN, Sketch, chord, graph_id, one, value
 
+from grpcflow_coordinator.core import submission
 from grpcflow_coordinator.core.cluster import GRAPH_CACHE, Limits
 from grpcflow_coordinator.core.effects import Accepted, Refused
 from grpcflow_coordinator.core.events import ChunkArrived, ChunkRefused, ClientLeft, Event, Tick
@@ -16,6 +19,54 @@ def pieces(count: int = 6, runs_each: int = 2, client: object = "client") -> tup
     for _ in range(count):
         sketch.task()
     return sketch.id, sketch.chunks(client, runs_each)
+
+
+def test_graphs_that_are_half_here_have_a_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "STAGED", 3)
+    for _ in range(3):
+        bench.step(pieces()[1][0])
+    _, late = pieces()
+    bench.step(late[0])
+    assert code(bench) == "OVERLOADED"
+    for chunk in late[1:]:
+        bench.step(chunk)
+    assert not bench.take(Refused)  # the rest of it is dropped
+    for client in ("other", "client"):
+        graph, chunks = pieces(client=client)
+        for chunk in chunks:
+            bench.step(chunk)
+        assert [send.graph for send in bench.take(Accepted)] == [graph]
+        bench.step(ClientLeft("client"))  # with all that it had begun
+
+
+@pytest.mark.parametrize(("bound", "told"), [("TEMPLATE_BYTES", "PAYLOAD_TOO_LARGE"), ("STAGED_BYTES", "OVERLOADED")])
+def test_templates_of_a_graph_and_of_all_that_are_half_here_have_a_bound(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, bound: str, told: str
+) -> None:
+    monkeypatch.setattr(submission, bound, 1_000)
+    _, chunks = pieces()
+    large = replace(chunks[0].templates[0], wire=b"w" * 600)
+    bench.step(replace(chunks[0], templates=(large, chunks[0].templates[0])))
+    assert not bench.take(Refused)
+    bench.step(replace(chunks[1], last=False, templates=(large,)))
+    assert code(bench) == told
+    assert not bench.machine.cluster.staging
+
+
+def test_stamps_of_a_graph_have_a_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "STAMPS", 3)
+    _, chunks = pieces()
+    stamped = replace(chunks[0].templates[0], stamps=(("name", ("a", "b")),))
+    bench.step(replace(chunks[0], templates=(stamped, stamped)))
+    assert code(bench) == "BAD_ARGUMENTS"
+
+
+def test_refused_graphs_whose_rest_is_to_come_have_a_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "REFUSED_KEPT", 2)
+    for _ in range(5):
+        bench.step(ChunkRefused("client", pieces()[0], "MALFORMED", "no", False))
+    assert len(bench.take(Refused)) == 5
+    assert len(bench.machine.cluster.refused) == 2
 
 
 def code(bench: Bench) -> str:
@@ -142,6 +193,52 @@ def test_after_a_refusal_the_rest_is_dropped_without_a_word(bench: Bench) -> Non
     assert not bench.sent
     bench.send_chunks(chunks)
     assert len(bench.take(Accepted)) == 1
+
+
+def test_of_two_senders_of_a_graph_each_is_told_that_it_is_refused(bench: Bench) -> None:
+    """A client whose link was lost sends the same graph again while what it sent before still arrives."""
+    graph, _ = pieces()
+    for last in (False, True):
+        for client in ("the old link", "the new link"):
+            bench.step(ChunkRefused(client, graph, "STORE_FULL", "full", last=last))
+    assert [refused.client for refused in bench.take(Refused)] == ["the old link", "the new link"]
+    assert not bench.machine.cluster.refused
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_senders_that_get_in_each_other_s_way_are_each_answered_once_and_the_graph_is_whole(
+    bench: Bench, seed: int
+) -> None:
+    """Two streams of which both live send one graph in pieces, again and again, in any order."""
+    chance = random.Random(seed)
+    graph, chunks = pieces(count=8)
+    taken = False
+    left = {client: [*chunks] * chance.randrange(1, 4) for client in ("one", "other")}
+    answers: dict[object, list[str]] = {"one": [], "other": []}
+    begun = {"one": 0, "other": 0}
+    while any(left.values()):
+        client = chance.choice([one for one, rest in left.items() if rest])
+        piece = replace(left[client].pop(0), client=client)
+        if piece.sequence == 0:
+            assert len(answers[client]) == begun[client], seed  # what it sent before was answered
+            begun[client] += 1
+        bench.step(piece)
+        for accepted in bench.take(Accepted):
+            answers[accepted.client].append("")
+            taken = True
+        for refused in bench.take(Refused):
+            answers[refused.client].append(refused.code)
+            assert refused.code == "CHUNK_OUT_OF_ORDER"
+        assert (bench.records.graph(graph) is not None) == taken, seed
+    assert {client: len(told) for client, told in answers.items()} == begun, seed
+    for sender in answers:
+        bench.step(ClientLeft(sender))
+    bench.send_chunks(replace(chunk, client="third") for chunk in chunks)
+    assert len(bench.take(Accepted)) == 1
+    assert not bench.machine.cluster.staging
+    assert not bench.machine.cluster.refused
+    worker = bench.worker()
+    assert sorted(worker.given) == [(graph, index) for index in range(8)]
 
 
 def test_a_piece_that_says_another_size(bench: Bench) -> None:

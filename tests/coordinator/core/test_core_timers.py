@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 from tests.coordinator.support.bench import BOOM, Bench
 from tests.coordinator.support.graphs import PLAIN, Sketch, after, chord, one, value
 
 from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.core.events import Retried, Tick
 from grpcflow_coordinator.core.model import NodeState, Template, TimerKind
+from grpcflow_coordinator.storage import keys
 
 SOON = replace(PLAIN, countdown_ms=5_000)
 
@@ -244,6 +246,21 @@ def test_a_large_graph_is_pruned_whole_in_bounded_pieces_over_restarts(bench: Be
     assert not [timer for timer in bench.records.all_timers() if timer.kind == TimerKind.PRUNE]
 
 
+def test_graphs_are_pruned_whole_wherever_a_step_ends() -> None:
+    for batch in range(1, 9):
+        bench = Bench(Limits(batch=batch, result_expires_ms=10_000))
+        worker = bench.worker(capacity=20)
+        for sketch in (one(), one(), chord(2), one(own_id="mine"), one()):
+            bench.submit(sketch)
+        bench.values_of(worker)
+        bench.values_of(worker)
+        bench.gone(worker)
+        bench.pass_time(10.0)
+        assert bench.records.all_graphs() == [], f"in steps of {batch}"
+        kept = (keys.META, keys.LANE, keys.MARK)
+        assert not [key for key in bench.store._map if key[: len(keys.META)] not in kept], f"in steps of {batch}"
+
+
 def test_an_id_taken_over_outlives_the_one_it_was_taken_from(bench: Bench) -> None:
     worker = bench.worker()
     first = bench.submit(one(own_id="mine"))
@@ -284,3 +301,33 @@ def test_a_step_expires_a_bounded_number_of_nodes_and_the_next_goes_on() -> None
     # Three timers of four nodes each are the first that name ten.
     assert steps == [12, 12]
     assert {outcome.state for outcome in bench.settled.values()} == {NodeState.REVOKED}
+
+
+@pytest.mark.parametrize("template", [replace(PLAIN, countdown_ms=5_000), expiring(5.0)], ids=["ready", "expire"])
+def test_a_timer_means_no_later_graph_of_the_same_id(template: Template) -> None:
+    bench = Bench(Limits(result_expires_ms=1_000))
+    sketch = one(template)
+    bench.submit(sketch)
+    bench.revoke(sketch.id, 0)
+    bench.pass_time(1.5)
+    bench.pass_time(1.5)
+    assert bench.records.graph(sketch.id) is None
+    bench.submit(sketch)
+    bench.pass_time(3)  # the timer of before is due, and that of now is not
+    assert bench.state(sketch.id, 0) is None
+    worker = bench.worker()
+    assert worker.given == ([] if template.countdown_ms else [(sketch.id, 0)])
+    bench.pass_time(3)
+    assert worker.given == [(sketch.id, 0)]
+
+
+def test_a_timer_of_an_earlier_version_means_its_graph() -> None:
+    bench = Bench()
+    sketch = one(replace(PLAIN, countdown_ms=5_000))
+    bench.submit(sketch)
+    [timer] = [timer for timer in bench.records.all_timers() if timer.kind == TimerKind.READY]
+    assert timer.made_ms == bench.wall_ms
+    bench.records.put_timer(timer.due_ms, timer.kind, timer.node, timer.count)
+    worker = bench.worker()
+    bench.pass_time(6)
+    assert worker.given == [(sketch.id, 0)]

@@ -418,9 +418,9 @@ def test_a_span_holds_its_end_and_not_its_start() -> None:
     ],
 )
 def test_the_latest_tick_of_a_span_is_found_without_listing_them(times: Times, until: str, last: str | None) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert shown(latest_tick(times, ms("2019-01-01"), ms(until), ms("2019-01-01"))) == last
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_nothing_is_worked_out_past_the_end_of_the_calendar() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.coordinator.support.serving import BOUND, Wire, call, refused, serving
+from tests.coordinator.support.serving import BOUND, Wire, call, encoded, refused, serving
 
 from grpcflow_coordinator.core.model import text_id
+from grpcflow_protos import limits
 from grpcflow_protos.v1 import event_service_pb2 as pb
 from grpcflow_protos.v1 import event_service_pb2_grpc, value_pb2, worker_service_pb2
 
@@ -129,3 +130,20 @@ async def test_what_is_refused_of_a_reader(field: str) -> None:
         assert await refused(read(wire, **{field: LONG})) == (INVALID, code)
         assert await refused(read(wire, id="nobody")) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_NODE")
         await wire.works()
+
+
+async def test_events_that_say_much_come_in_messages_that_the_transport_takes() -> None:
+    async with serving() as wire:
+        count, feed = 150, wire.coordinator.home.outbox.feed
+        first = feed.end + 1
+        for _ in range(count):
+            feed.publish("large", encoded({"text": "x" * 60_000}))
+        stream = events(wire).ReadEvents(pb.ReadEventsRequest(since_ms=1), timeout=BOUND)
+        messages = [message async for message in stream]
+        assert [event.offset for message in messages for event in message.events] == list(range(first, first + count))
+        assert all(message.next == message.events[-1].offset for message in messages if message.events)
+        assert max(message.ByteSize() for message in messages) < limits.BATCH_BYTES + 70_000
+        limited = events(wire).ReadEvents(pb.ReadEventsRequest(since_ms=1, limit=100), timeout=BOUND)
+        messages = [message async for message in limited]
+        assert sum(len(message.events) for message in messages) == 100
+        assert messages[-1].next == first + 99

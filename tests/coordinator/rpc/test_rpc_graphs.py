@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -9,6 +10,7 @@ import pytest
 from tests.coordinator.support.serving import BOUND, Wire, call, calls, mint, refused, serving
 
 from grpcflow_coordinator.core.model import text_id
+from grpcflow_coordinator.rpc import client
 from grpcflow_protos.v1 import client_service_pb2, control_service_pb2, graph_pb2, value_pb2, worker_service_pb2
 from grpcflow_protos.v1 import graph_service_pb2 as pb
 
@@ -283,3 +285,45 @@ async def test_unknown_ids_of_a_watch_are_none_of_a_graph() -> None:
         nodes = client_service_pb2.NodeSet(ids=["nobody"])
         stream = wire.client.Watch(client_service_pb2.WatchRequest(nodes=nodes), timeout=BOUND)
         assert await refused(stream.read()) == (NOT_FOUND, "UNKNOWN_NODE")
+
+
+async def test_a_watch_of_what_expired_as_it_began_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LOOK_AGAIN", 0.01)
+    async with serving() as wire:
+        chunk = call()
+        await wire.submit(chunk)
+        nodes = client_service_pb2.NodeSet(graph=chunk.graph, ranges=[graph_pb2.Range(count=1)])
+        stream = wire.client.Watch(client_service_pb2.WatchRequest(nodes=nodes), timeout=BOUND)
+        reading = asyncio.ensure_future(refused(stream.read()))
+        watchers = wire.coordinator.home.outbox.watchers
+        async with asyncio.timeout(BOUND):
+            while not watchers._graphs:
+                await asyncio.sleep(0)
+        assert not reading.done()
+        wire.coordinator.engine.committed.graph = lambda graph: None  # type: ignore[method-assign]
+        assert await reading == (NOT_FOUND, "UNKNOWN_NODE")
+
+
+async def test_one_of_many_independent_calls_is_shown_cancelled_and_retried_by_itself() -> None:
+    async with serving() as wire:
+        runs, templates = [Run(count=3, payloads=[b"[[],{}]"] * 3)], [graph_pb2.Template(task="t", apart=True)]
+        chunk = graph_pb2.GraphChunk(graph=mint(), last=True, node_count=3, templates=templates, runs=runs)
+        await wire.submit(chunk)
+        worker = await wire.work()
+        tokens = await worker.have(3)
+        await fail(worker, tokens[1])
+        mine = text_id(chunk.graph, 1)
+        summary, [run] = await shown(wire, mine)
+        assert (summary.id, summary.state, summary.ended) == (mine, value_pb2.STATE_FAILURE, True)
+        assert (summary.tally.nodes, summary.tally.failed, summary.tally.running) == (1, 1, 0)
+        assert (run.first, run.count, run.nodes[0].error) == (1, 1, "ValueError: boom")
+        summary, _ = await shown(wire, chunk.graph.hex())
+        assert (summary.tally.nodes, summary.tally.running, summary.ended) == (3, 2, False)
+        retried = await ask(wire, "RetryGraph", pb.RetryGraphRequest(id=mine))
+        assert retried.retried == 1
+        summary, _ = await shown(wire, mine)
+        assert (summary.ended, summary.tally.unsettled) == (False, 1)
+        cancelled = await ask(wire, "CancelGraph", pb.CancelGraphRequest(id=text_id(chunk.graph, 0)))
+        assert (cancelled.running, cancelled.cancelled) == (1, 0)
+        summary, _ = await shown(wire, text_id(chunk.graph, 2))
+        assert (summary.ended, summary.state) == (False, value_pb2.STATE_STARTED)

@@ -221,8 +221,7 @@ async def test_a_reader_is_told_to_come_back_when_the_coordinator_stops() -> Non
         await emit(wire, chunk.graph, token, 0, b"0")
         await next_items(stream, 1)
         waiting = asyncio.ensure_future(refused(stream.read()))
-        assert wire.coordinator._clients is not None
-        wire.coordinator._clients.stop()
+        wire.coordinator.home.clients.stop()
         assert await waiting == (grpc.StatusCode.UNAVAILABLE, "STOPPING")
 
 

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from google.protobuf import duration_pb2, timestamp_pb2
 from tests.coordinator.support import serving
-from tests.coordinator.support.serving import call, calls, drain, hello, mint, ranges, refused
+from tests.coordinator.support.serving import call, drain, hello, mint, ranges, refused
 
 from grpcflow_coordinator import engine as engine_module
 from grpcflow_coordinator.errors import STATUS_OF
@@ -55,6 +55,18 @@ def name(index: int, chunk: Chunk) -> None:
     chunk.runs[index].id = "same"
 
 
+def apart(chunk: Chunk) -> None:
+    """Say of a call that it is independent of all others of its graph."""
+    chunk.templates[0].apart = True
+
+
+def many_edges(chunk: graph_pb2.GraphChunk) -> None:
+    """Give two runs more edges than one piece may have."""
+    chunk.node_count = limits.NODE_LIMIT
+    for run in (chunk.runs[0], chunk.runs.add(first=1, count=1, payloads=[b"[[],{}]"])):
+        run.children.extend(range(2, 3 + limits.CHUNK_EDGES_MOST // 2))
+
+
 GRAPHS: list[tuple[str, Mutation]] = [
     ("EMPTY_GRAPH", lambda chunk: chunk.ClearField("runs")),
     ("EMPTY_GRAPH", lambda chunk: chunk.ClearField("node_count")),
@@ -67,6 +79,12 @@ GRAPHS: list[tuple[str, Mutation]] = [
     ),
     ("NODE_LIMIT", lambda chunk: setattr(chunk, "node_count", limits.NODE_LIMIT + 1)),
     ("CHUNK_TOO_LONG", lambda chunk: chunk.runs.extend([Run(count=1)] * limits.CHUNK_RUNS_MOST)),
+    ("CHUNK_TOO_LONG", lambda chunk: chunk.templates.extend(list(chunk.templates) * limits.CHUNK_RUNS_MOST)),
+    ("CHUNK_TOO_LONG", lambda chunk: many_edges(chunk)),
+    ("MALFORMED", lambda chunk: chunk.runs[0].children.extend([1, 1, 1])),
+    ("MALFORMED", lambda chunk: chunk.runs[0].inputs.extend([Edge(parent=0, mode=1)] * 3)),
+    ("BAD_ARGUMENTS", lambda chunk: chunk.templates[0].stamps.add(name="s", values=["v"] * 1_001)),
+    ("BAD_ARGUMENTS", lambda chunk: chunk.templates[0].stamps.extend([graph_pb2.Stamp(name="s")] * 1_001)),
     ("GRAPH_CYCLE", lambda chunk: chunk.runs[0].children.append(0)),
     ("GRAPH_CYCLE", lambda chunk: chunk.runs[0].inputs.append(Edge(parent=0, mode=1))),
     ("GRAPH_CYCLE", lambda chunk: two(chunk, edge=Edge(parent=1, mode=1))),
@@ -106,6 +124,20 @@ GRAPHS: list[tuple[str, Mutation]] = [
     ("MALFORMED", lambda chunk: chunk.runs[0].payloads.append(b"[]")),
     ("MALFORMED", lambda chunk: chunk.runs[0].join.SetInParent()),
     ("MALFORMED", lambda chunk: setattr(chunk.runs[0], "count", 0)),
+    *(
+        ("MALFORMED", all_of(apart, tie))
+        for tie in (
+            lambda chunk: two(chunk, edge=Edge(parent=0, mode=1)),
+            lambda chunk: setattr(chunk.runs[0], "id", "mine"),
+            lambda chunk: setattr(chunk.runs[0], "unique_key", "k"),
+            lambda chunk: setattr(chunk.runs[0], "group", bytes(16)),
+            lambda chunk: chunk.templates.append(graph_pb2.Template(task="u")),
+            lambda chunk: setattr(chunk.templates[0], "broadcast", True),
+            lambda chunk: chunk.templates[0].countdown.FromSeconds(1),
+            lambda chunk: chunk.templates[0].eta.FromSeconds(1 << 33),
+            lambda chunk: chunk.attachment.SetInParent(),
+        )
+    ),
 ]
 
 
@@ -127,71 +159,6 @@ async def test_a_graph_is_refused_by_submit_and_on_a_session_which_both_go_on(co
         await session.read(lambda message: message.accepted)
         assert session.accepted == [good.graph]
         await wire.works()
-
-
-async def test_payloads_at_the_limit() -> None:
-    async with serving.serving(payload_limit=10_000) as wire:
-        for size in (9_999, 10_000):
-            await wire.submit(call(b"x" * size))
-        code = "PAYLOAD_TOO_LARGE"
-        assert await refused(wire.submit(call(b"x" * 10_001))) == (STATUS_OF[code], code)
-        await wire.works()
-
-
-@pytest.mark.parametrize("plain", [True, False])
-async def test_results_at_the_limit(plain: bool) -> None:
-    async with serving.serving(payload_limit=10_000) as wire:
-        worker = await wire.work()
-        for size in (9_999, 10_000, 10_001):
-            worker.tokens.clear()
-            chunk = call()
-            await wire.submit(chunk)
-            [token] = await worker.have(1)
-            if plain:
-                await worker.report(values={"tokens": [token], "values": [b"x" * size]})
-            else:
-                value = value_pb2.Value(data=b"x" * size, content_type="application/msgpack")
-                await worker.report(reports=[Report(token=token, value=value)])
-            [result] = await wire.watch(ranges(chunk.graph, 1))
-            if size <= 10_000:
-                assert len(result.value.data) == size
-            else:
-                assert result.failure.reason == "TOO_LARGE"
-        await wire.works()
-
-
-async def test_a_retry_with_arguments_over_the_limit_fails_the_task() -> None:
-    async with serving.serving(payload_limit=10_000) as wire:
-        worker = await wire.work()
-        chunk = call()
-        await wire.submit(chunk)
-        [token] = await worker.have(1)
-        retry = worker_service_pb2.Retry(payload=b"x" * 10_001)
-        await worker.report(reports=[Report(token=token, retry=retry)])
-        [result] = await wire.watch(ranges(chunk.graph, 1))
-        assert result.failure.reason == "TOO_LARGE"
-
-
-async def test_values_that_do_not_fit_together_are_fetched_in_parts() -> None:
-    async with serving.serving(payload_limit=400_000) as wire:
-        chunk = calls(4)
-        body = Run(first=5, count=1, payloads=[b"[[],{}]"], inputs=[Edge(parent=4, mode=1, on_failure=2)])
-        chunk.runs[1].children.append(5)
-        chunk.runs.append(body)
-        chunk.node_count = 6
-        await wire.submit(chunk)
-        worker = await wire.work(session=b"s" * 16)
-        for token in list(await worker.have(4)):
-            await worker.report(values={"tokens": [token], "values": [b"1" * 390_000]})
-        token = (await worker.have(5))[-1]
-        request = worker_service_pb2.InputsRequest(session=b"s" * 16, token=token)
-        parts = [part async for page in wire.workers.Inputs(request, timeout=serving.BOUND) for part in page.parts]
-        kinds = [value_pb2.PART_KIND_OPEN, *[value_pb2.PART_KIND_DATA] * 4, value_pb2.PART_KIND_CLOSE]
-        assert [part.kind for part in parts] == kinds
-        assert sum(len(part.data) for part in parts) == 4 * 390_000
-        request.token += 1
-        pages = wire.workers.Inputs(request, timeout=serving.BOUND)
-        assert await refused(drain(pages)) == (grpc.StatusCode.FAILED_PRECONDITION, "STALE_ATTEMPT")
 
 
 async def test_a_message_beyond_the_transport_s_limit() -> None:

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import lmdb
 import pytest
+from tests.coordinator.support.holding import holding
 
-from grpcflow_coordinator.storage import lmdb as lmdb_store
+from grpcflow_coordinator.storage import lmdb_opening
 from grpcflow_coordinator.storage.contract import Batch, Store, StoreDamaged, StoreFailed, StoreFull, StoreLocked
 from grpcflow_coordinator.storage.lmdb import LmdbStore
+from grpcflow_coordinator.storage.lmdb_reading import LmdbSnapshot
 from grpcflow_coordinator.testing.store_contract import StoreContract
 
 #: A map that a few commits fill.
@@ -42,6 +44,11 @@ def test_what_was_committed_is_there_after_reopening(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_system_that_cannot_reserve_room_goes_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    LmdbStore(tmp_path).close()
+
+
 # --- one process to a folder
 
 
@@ -55,22 +62,11 @@ def test_a_second_store_of_the_same_process_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
-    code = (
-        "import sys, pathlib\n"
-        "from grpcflow_coordinator.storage.lmdb import LmdbStore\n"
-        "store = LmdbStore(pathlib.Path(sys.argv[1]))\n"
-        "print('open', flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "open\n"
+    with holding(LmdbStore, tmp_path) as holder:
         with pytest.raises(StoreLocked, match=f"is held by process {holder.pid}; stop that coordinator first"):
             LmdbStore(tmp_path)
         holder.kill()
-        holder.wait(10)
+        holder.wait(60)
         LmdbStore(tmp_path).close()
 
 
@@ -145,11 +141,54 @@ def test_a_write_that_the_kernel_really_cuts_short_loses_nothing(tmp_path: Path)
         "store.commit(big)\n"
         "print(len(store.keys(b'', b'z', 999)))\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=150)
     assert (ran.stdout.split(), ran.returncode) == (["full", "full", "full", "501"], 0), ran.stderr
     store = LmdbStore(tmp_path)
     assert len(store.keys(b"", b"z", 999)) == 501
     store.close()
+
+
+def test_a_start_on_a_full_disk_says_so_before_the_table_of_readers_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LMDB writes that table by way of the memory: a page that finds no room is a SIGBUS."""
+
+    def no_room(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", no_room)
+        with pytest.raises(StoreFull, match="is full: make room and try again"):
+            LmdbStore(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", no_room)
+        with pytest.raises(StoreFailed, match=r"No space left on device; check .* the room on its disk"):
+            LmdbStore(tmp_path)
+    LmdbStore(tmp_path).close()
+    assert (tmp_path / "lock.mdb").stat().st_blocks * 512 >= 8192
+
+
+@pytest.mark.parametrize("pages", [1, 2, 3])
+def test_a_store_that_finds_no_room_while_it_is_made_is_made_later(tmp_path: Path, pages: int) -> None:
+    with pytest.raises(StoreFailed, match=r"cannot be (made|opened): "):
+        LmdbStore(tmp_path, map_bytes=pages * 4096)
+    store = LmdbStore(tmp_path)
+    store.commit(Batch({b"a": b"1"}))
+    store.close()
+
+
+def test_a_file_that_was_begun_and_not_written_is_not_taken_for_one_that_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(path: str, **_: object) -> lmdb.Environment:
+        (Path(path) / "data.mdb").touch()
+        raise lmdb.DiskError(f"{path}: {os.strerror(errno.ENOSPC)}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lmdb, "open", begun)
+        with pytest.raises(StoreFailed, match="No space left on device"):
+            LmdbStore(tmp_path)
+    LmdbStore(tmp_path).close()
 
 
 # --- foreign, broken, cut short
@@ -174,9 +213,9 @@ def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path: Pat
 
 def test_a_store_of_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(lmdb_store, "FORMAT", b"2")
+        patched.setattr(lmdb_opening, "FORMAT", b"3")
         LmdbStore(tmp_path).close()
-    with pytest.raises(StoreDamaged, match="format 2, this version reads format 1"):
+    with pytest.raises(StoreDamaged, match="format 3, this version reads the formats 1 to 2"):
         LmdbStore(tmp_path)
 
 
@@ -240,3 +279,77 @@ def _raiser(code: int) -> object:
         raise lmdb.Error(f"mdb_txn_commit: {os.strerror(code)}")
 
     return refuse
+
+
+def test_a_file_cut_by_a_page_or_more_is_refused_or_whole(tmp_path: Path) -> None:
+    """Whatever is missing at the end: either the folder is refused, or nothing of what was told is missing."""
+    whole = tmp_path / "whole"
+    store = LmdbStore(whole)
+    written = {b"%05d" % index: b"v" * (100 + index * 97 % 9000) for index in range(400)}
+    store.commit(Batch(dict(written)))
+    store.commit(Batch({}, {b"%05d" % index for index in range(0, 400, 3)}))
+    store.commit(Batch({b"%05d" % index: b"w" * 5000 for index in range(0, 400, 9)}))
+    expected = store.scan(b"", b"z", 1000)
+    store.close()
+    data = (whole / "data.mdb").read_bytes()
+    refused = 0
+    for pages in (*range(1, 12), 40, 200):
+        cut = tmp_path / f"cut{pages}"
+        cut.mkdir()
+        (cut / "data.mdb").write_bytes(data[: -pages * 4096])
+        try:
+            again = LmdbStore(cut)
+        except StoreDamaged:
+            assert (cut / "data.mdb").read_bytes() == data[: -pages * 4096], "a refused file was changed"
+            refused += 1
+            continue
+        assert again.scan(b"", b"z", 1000) == expected
+        again.close()
+    assert refused >= 5
+
+
+def test_a_place_of_a_killed_reader_is_cleared_so_that_the_file_stays_small(tmp_path: Path) -> None:
+    """A backup that is killed must not make the coordinator's file grow for good."""
+    store = LmdbStore(tmp_path)
+    store.commit(Batch({b"a": b"1"}))
+    with holding(LmdbSnapshot, tmp_path) as reader:
+        reading = _churn(store)
+        reader.kill()
+        reader.wait(60)
+    held = _churn(store)
+    store.free_bytes()
+    cleared = _churn(store)
+    store.close()
+    assert reading > 2_000_000, "the writer used pages again that somebody reads"
+    assert held > 2_000_000, "LMDB clears such places by itself: nothing needs to be done any more"
+    assert cleared == 0, f"the file grew by {cleared} bytes though nobody reads"
+
+
+def _churn(store: LmdbStore) -> int:
+    """Write the same keys again and again, and give by how many bytes the file grew."""
+    before = store.size_bytes()
+    for number in range(40):
+        store.commit(Batch({b"%03d" % index: b"%d" % number * 1000 for index in range(50)}))
+    return store.size_bytes() - before
+
+
+def test_finalising_is_for_good_and_says_who_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LmdbStore(tmp_path)
+    store.commit(Batch({b"a": b"1"}))
+    assert (store.format, store.description()) == (1, b""), "a new folder has the format that the release before reads"
+    store.finalise(b"finalised by grpcflow 9")
+    assert (store.format, store.description(), store.get(b"a")) == (2, b"finalised by grpcflow 9", b"1")
+    store.close()
+    again = LmdbStore(tmp_path)
+    assert again.format == 2
+    again.close()
+    monkeypatch.setattr(lmdb_opening, "FORMATS", (b"1",))
+    with pytest.raises(StoreDamaged, match=r"format 2, this version reads .*\(finalised by grpcflow 9\)"):
+        LmdbStore(tmp_path)
+
+
+def test_a_restore_that_did_not_end_is_not_taken_for_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / lmdb_opening.RESTORING).mkdir()
+    with pytest.raises(StoreDamaged, match="did not come to its end: run it again"):
+        LmdbStore(tmp_path)
+    assert not (tmp_path / "data.mdb").exists()

@@ -41,6 +41,7 @@ from grpcflow_coordinator.core.events import (
 from grpcflow_coordinator.core.machine import Machine
 from grpcflow_coordinator.core.model import Failure, NodeState, Now, Outcome, node_id, text_id
 from grpcflow_coordinator.core.presence import Limit, SessionFacts, TaskFacts
+from grpcflow_coordinator.storage.checking import check
 from grpcflow_coordinator.storage.memory import MemoryStore
 from grpcflow_coordinator.storage.overlay import Overlay
 from grpcflow_coordinator.storage.records import Records
@@ -210,7 +211,9 @@ class Bench:
         return found
 
     def close(self) -> None:
-        """Refuse leftovers."""
+        """Refuse leftovers, and records that do not agree: what the command `check` would tell."""
+        broken = [finding for finding in check(self.store, self.wall_ms) if finding.broken] if self.check else []
+        assert not broken, broken[:3]
         assert not self.sent, f"sent and not looked at: {len(self.sent)}, the first of them {self.sent[0]}"
 
     # Clients

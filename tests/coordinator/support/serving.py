@@ -30,7 +30,7 @@ from grpcflow_protos.v1 import (
 )
 
 #: Seconds after which a test that waits for the wire has failed.
-BOUND = 10.0
+BOUND = 40.0
 
 
 def mint() -> bytes:

@@ -64,7 +64,7 @@ class Recorder:
         self.reasons.append(reason)
         self._changed.set()
 
-    async def until(self, condition: Callable[[], object], seconds: float = 20) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 40) -> None:
         """Waits until the condition holds; it is looked at after every report."""
         async with asyncio.timeout(seconds):
             while not condition():
@@ -130,7 +130,7 @@ class Running:
         assert token in self.heard.ends, self.heard.data.get(token)
         return self.heard.ends[token]
 
-    async def close(self, *, drain: bool = True, deadline: float = 10) -> None:
+    async def close(self, *, drain: bool = True, deadline: float = 40) -> None:
         self.closed = True
         await self.executor.close(drain=drain, deadline=deadline)
 
@@ -153,7 +153,7 @@ async def finish(running: Running) -> None:
     assert not running.heard.late, "attempts whose progress came after their end"
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
+async def eventually(condition: Callable[[], object], seconds: float = 40) -> None:
     """Waits for what no report tells of; looks again and again."""
     pause = asyncio.Event()  # never set: a wait on it is a pause
     async with asyncio.timeout(seconds):
@@ -182,7 +182,7 @@ class Gate:
 
     async def arrival(self) -> str:
         """Waits for the next task; returns the name it gave (its process id by default)."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             return (await self._arrived.get())[0]
 
     async def close(self) -> None:

@@ -114,7 +114,7 @@ async def test_forgetting_what_runs_cancels_it_without_a_word(many: Running, gat
     token = many.put("wait_at", gate.port)
     await gate.arrival()
     assert many.executor.forget(token)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not many.executor.idle():
             await asyncio.sleep(0)
     assert token not in many.heard.ends
@@ -125,9 +125,9 @@ async def test_forgetting_what_runs_cancels_it_without_a_word(many: Running, gat
 
 
 async def test_a_soft_limit_is_raised_at_an_await_and_the_task_cleans_up(many: Running, gate: Gate) -> None:
-    _, text = await many.get("clean_up", gate.port, soft_time_limit=0.05, time_limit=30)
-    assert text == "the task ran longer than its soft time limit of 0.05 s"
-    failure = failure_of(await many.end("wait_at", gate.port, soft_time_limit=0.05))
+    _, text = await many.get("clean_up", gate.port, soft_time_limit=0.5, time_limit=30)
+    assert text == "the task ran longer than its soft time limit of 0.5 s"
+    failure = failure_of(await many.end("wait_at", gate.port, soft_time_limit=0.5))
     assert (failure.module, failure.type_name) == ("grpcflow.errors", "SoftTimeLimitExceeded")
     assert "executor_async.py" in failure.traceback
 
@@ -139,7 +139,7 @@ async def test_a_hard_limit_ends_the_task_as_in_a_process(many: Running, gate: G
 
 
 async def test_a_coroutine_that_ignores_all_limits_is_given_up(many: Running, gate: Gate) -> None:
-    end = await many.end("stubborn", gate.port, soft_time_limit=0.02, time_limit=0.05)
+    end = await many.end("stubborn", gate.port, soft_time_limit=0.3, time_limit=0.6)
     assert failure_of(end).reason == "TIME_LIMIT"
     assert await many.get("add", 1, 2) == 3
 
@@ -167,28 +167,32 @@ async def test_the_soft_signal_interrupts_a_coroutine_without_a_limit(many: Runn
 # --- what tasks do to the loop ---------------------------------------------------------------------------------
 
 
-async def test_a_task_that_blocks_the_loop_is_named(
-    many: Running, gate: Gate, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_task_that_blocks_the_loop_is_named(many: Running, gate: Gate) -> None:
     ready = many.put("plain", gate.port)  # imports what the other one needs, which takes its time on a busy machine
     gate.open(await gate.arrival())
     await many.heard.all_of([ready])
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+    messages: list[str] = []
+
+    def note(record: logging.LogRecord) -> None:
+        messages.append(record.getMessage())
+        loop.call_soon_threadsafe(told.set)
+
     handler = logging.Handler()
-    handler.emit = lambda record: loop.call_soon_threadsafe(told.set)  # type: ignore[method-assign, assignment]
+    handler.emit = note  # type: ignore[method-assign]
     logger = logging.getLogger("grpcflow.worker")
     logger.addHandler(handler)
     try:
         token = many.put("blocks", gate.port)
         await gate.arrival()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             await told.wait()
+        gate.open("blocked")
+        await many.heard.all_of([token])
     finally:
         logger.removeHandler(handler)
-    gate.open("blocked")
-    await many.heard.all_of([token])
-    (message,) = [record.getMessage() for record in caplog.records if record.name == "grpcflow.worker"]
+    (message,) = messages
     assert message.startswith("executor_async.blocks[00010203-")
     assert "has blocked the event loop of all tasks for 100 ms, at " in message
     # It stands there all the time; on a busy machine it may be seen on its way to the gate already.
@@ -338,11 +342,11 @@ async def test_elsewhere_a_loop_is_kept_and_what_a_coroutine_leaves_is_closed(
 async def test_prefork_keeps_both_limits_of_a_coroutine(start: Start, gate: Gate) -> None:
     one = await start("prefork", concurrency=1, app="executor_async")
     pid = (await one.get("where"))[0]
-    told, text = await one.get("clean_up", gate.port, soft_time_limit=0.1, time_limit=30)
+    told, text = await one.get("clean_up", gate.port, soft_time_limit=0.5, time_limit=30)
     assert (told, (await one.get("where"))[0]) == (pid, pid)
-    assert text == "the task ran longer than its soft time limit of 0.1 s"
-    failure = failure_of(await one.end("wait_at", gate.port, soft_time_limit=0.1))
+    assert text == "the task ran longer than its soft time limit of 0.5 s"
+    failure = failure_of(await one.end("wait_at", gate.port, soft_time_limit=0.5))
     assert failure.type_name == "SoftTimeLimitExceeded"
     assert "executor_async.py" in failure.traceback
-    assert failure_of(await one.end("stubborn", gate.port, soft_time_limit=0.1, time_limit=0.3)).reason == "TIME_LIMIT"
+    assert failure_of(await one.end("stubborn", gate.port, soft_time_limit=0.5, time_limit=1.0)).reason == "TIME_LIMIT"
     assert json.dumps(await one.get("add", 1, 2)) == "3"

@@ -306,7 +306,7 @@ async def test_a_child_that_dies_loses_all_of_its_batch_and_nothing_else(own: Be
 @pytest.mark.parametrize(("kind", "form"), [("prefork", ""), ("prefork", "_async"), ("asyncio", "_async")])
 async def test_time_limits_hold_for_a_batch_as_a_whole(own: Begin, kind: str, form: str) -> None:
     running = await own(kind)
-    tokens = put(running, f"endless{form}", [(1,), (2,)], soft_time_limit=0.1)
+    tokens = put(running, f"endless{form}", [(1,), (2,)], soft_time_limit=0.5)
     assert await all_values(running, tokens) == ["softly", "softly"]
     tokens = put(running, f"endless{form}", [(1,), (2,)], time_limit=0.15)
     await running.heard.all_of(tokens)

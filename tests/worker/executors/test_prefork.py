@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -258,7 +257,7 @@ async def test_closing_leaves_no_process(start: Start) -> None:
 
 
 @pytest.mark.slow
-async def test_no_child_outlives_a_killed_supervisor(gate: Gate, free_port: Callable[[], int]) -> None:
+async def test_no_child_outlives_a_killed_supervisor(gate: Gate) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(APPS), *sys.path])}
     command = [sys.executable, str(APPS / "lone_supervisor.py"), str(gate.port)]
     supervisor = subprocess.Popen(command, env=environment)
