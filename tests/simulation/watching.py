@@ -136,25 +136,37 @@ class Watching:
         if graph in self.world.disk.ledger.pruned and not (plan.may_return and plan.loses_attempts):
             raise Breach(f"node {node.hex()} begins, and its graph was deleted")
         if run.call.task == "limited":
-            self._check_running("limited", LIMITED_AT_ONCE)
+            self._check_running(worker, token, LIMITED_AT_ONCE)
 
-    def _check_running(self, task: str, most: int) -> None:
-        """Count what runs on workers whom the coordinator still takes for alive."""
+    def _check_running(self, beginner: Worker, began: int, most: int) -> None:
+        """Count the attempts of one task that run, and count for the coordinator.
+
+        One that it has given up does not: its worker was away for longer than the grace, and may go on with what it
+        has, or begin it, before it hears of that.
+
+        Args:
+            beginner: The worker of the one that begins, which has no place yet.
+            began: Its token.
+            most: How many may run.
+        """
         coordinator = self.world.coordinator
         if not coordinator.is_alive:
             return
         cluster = coordinator.machine.cluster
         missing = cluster.recovery.missing if cluster.recovery is not None else set[bytes]()
-        count = 1  # the one that begins has no place yet
+        begun = beginner.session.run_of(began)
+        assert begun is not None
+        count = 0
         for worker in self.world.workers:
             secret = worker.session.identity.secret
             if secret not in cluster.sessions:
                 continue
-            for token in worker.running():
+            for token in [*worker.running(), *([began] if worker is beginner else [])]:
                 run = worker.session.run_of(token)
-                count += run is not None and run.call.task == task and (token in cluster.attempts or secret in missing)
+                is_alike = run is not None and run.call.task == begun.call.task
+                count += is_alike and (token in cluster.attempts or secret in missing)
         if count > most:
-            raise Breach(f"{count} of {task} run at once, {most} may")
+            raise Breach(f"{count} of {begun.call.task} run at once, {most} may")
 
     # What clients are told
 
