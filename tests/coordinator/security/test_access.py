@@ -339,20 +339,29 @@ async def drained(stream: Any) -> None:
 
 async def first_of(method: Any, message: Any, metadata: Any) -> tuple[grpc.StatusCode, str] | None:
     """Return how a stream is refused whose first message is this; None where it is not."""
-    stream = method(metadata=metadata)
-    try:
-        async with asyncio.timeout(BOUND):
-            await stream.write(message)
-            assert await stream.read() is not grpc.aio.EOF
-    except (grpc.aio.AioRpcError, asyncio.InvalidStateError, AssertionError):
-        try:
-            await drained(stream)
-        except grpc.aio.AioRpcError as error:
-            return reason(error)
-        raise
-    finally:
-        stream.cancel()
-    return None
+    async with asyncio.timeout(BOUND):
+        while True:
+            stream = method(metadata=metadata)
+            try:
+                await stream.write(message)
+                assert await stream.read() is not grpc.aio.EOF
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError, AssertionError):
+                try:
+                    await drained(stream)
+                except grpc.aio.AioRpcError as error:
+                    if not is_cut_short(error):
+                        return reason(error)
+                else:
+                    raise
+            else:
+                return None
+            finally:
+                stream.cancel()
+
+
+def is_cut_short(error: grpc.aio.AioRpcError) -> bool:
+    """Return whether grpc's own client lost the answer: it does where the stream is refused while it begins to write."""
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
 
 
 async def answers(wire: Wire, token: Any, *chunks: graph_pb2.GraphChunk) -> tuple[set[bytes], set[tuple[bytes, str]]]:
