@@ -71,15 +71,15 @@ def served(folder: Path, *coordinator: str, workers: bool = True) -> Iterator[Se
         port.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _warm() -> Iterator[None]:
     yield
     WARM.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium; as long as it is there, no test can run an event loop of its own."""
     found = shutil.which("chromium")
     assert found is not None, "scripts/test-system installs it"
     with sync_playwright() as playwright:
