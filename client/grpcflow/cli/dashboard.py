@@ -31,21 +31,30 @@ __all__ = ["dashboard"]
 @click.option(
     "--proxy", metavar="NETWORK", multiple=True, help="Where that header is believed from. Default: this machine."
 )
+@click.option(
+    "--insecure", is_flag=True, help="Let everybody in who can reach it, where the coordinator asks for no token."
+)
 @reach_options
 def dashboard(
-    listen: str, certificate: str, key: str, proxy_header: str, proxy_role: str, proxy: tuple[str, ...]
+    listen: str,
+    certificate: str,
+    key: str,
+    proxy_header: str,
+    proxy_role: str,
+    proxy: tuple[str, ...],
+    insecure: bool,
 ) -> None:
     """Show the cluster in a browser: queues, workers, graphs, what failed, live.
 
     People log in with a token of the coordinator. Where it asks for none, and only this machine can reach the
-    dashboard, nobody has to.
+    dashboard, or --insecure is said, nobody has to.
     """
     _check_installed()
     from grpcflow.dashboard.serving import serve
-    from grpcflow.dashboard.settings import Settings, networks_of, split_listen
+    from grpcflow.dashboard.settings import Settings, listen_of, networks_of
 
     connection = invocation().connection
-    host, port = split_listen(listen)
+    host, port = listen_of(listen)
     settings = Settings(
         host=host,
         port=port,
@@ -56,8 +65,9 @@ def dashboard(
         proxies=networks_of(proxy),
         tls_cert=certificate,
         tls_key=key,
+        insecure=insecure,
     )
-    if not settings.is_near and not certificate and not proxy_header:
+    if not (settings.is_near or certificate or proxy_header or insecure):
         click.echo(
             "Tokens would travel in the clear: give --certificate and --key, or put a proxy before it.", err=True
         )

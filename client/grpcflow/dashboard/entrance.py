@@ -18,7 +18,8 @@ from grpcflow.credentials import Credentials
 from grpcflow.dashboard.link import Link
 from grpcflow.dashboard.permissions import asks_for_token, permissions
 from grpcflow.dashboard.sessions import Attempts, Session, Sessions
-from grpcflow.dashboard.settings import CONTROL, Settings, is_loopback
+from grpcflow.dashboard.settings import CONTROL, Settings
+from grpcflow_protos.addresses import is_loopback
 
 __all__ = ["Entrance", "NotLetIn"]
 
@@ -81,12 +82,13 @@ class Entrance:
         """
         if self.settings.proxy_header:
             return await self._enter_by_proxy(request)
-        if not self.settings.is_near:
+        if not (self.settings.is_near or self.settings.insecure):
             raise NotLetIn("Log in with a token.", "token")
         if await self._asks_for_token():
             raise NotLetIn("Log in with a token.", "token")
         if not self._is_open_to(request):
-            raise NotLetIn("Without a login the dashboard answers to the names of this machine only.", "never")
+            known = "a number, as 10.1.2.3" if self.settings.insecure else "the names of this machine"
+            raise NotLetIn(f"Without a login the dashboard answers to {known} only.", "never")
         return await self._opened("", "open", CONTROL, self._without_token)
 
     async def log_in(self, token: str, peer: str) -> str:
@@ -188,19 +190,25 @@ class Entrance:
     def _is_open_to(self, request: HTTPConnection) -> bool:
         """Return whether a browser that shows nothing may be let in: one that knows this machine by its own name.
 
-        A page of another site can have its own name lead here; its requests bear that name.
+        A page of another site can have its own name lead here; its requests bear that name, and no number.
         """
         host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        return is_loopback(peer_of(request)) and (is_loopback(name) or name in self.settings.origins)
+        name = (host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host).strip("[]")
+        if self.settings.insecure:
+            return name == "localhost" or _number(name) is not None
+        return is_loopback(peer_of(request)) and is_loopback(name)
 
 
 def peer_of(request: HTTPConnection) -> str:
     """Return the number of the other end of a connection; "": it has none."""
-    peer = "" if request.client is None else request.client.host
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return ""
+    address = _number("" if request.client is None else request.client.host)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
+    return str(mapped or address or "")
+
+
+def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return a host that is written as a number; None: it is a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

@@ -6,8 +6,9 @@ from typing import Final, TypeAlias
 
 from grpcflow.credentials import Credentials
 from grpcflow.errors import ImproperlyConfigured
+from grpcflow_protos.addresses import is_loopback, split
 
-__all__ = ["CONTROL", "INSPECT", "Network", "Settings", "is_loopback", "networks_of", "split_listen"]
+__all__ = ["CONTROL", "INSPECT", "Network", "Settings", "listen_of", "networks_of"]
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -33,7 +34,7 @@ class Settings:
         proxies: Networks that the header is believed from.
         tls_cert: File of the certificate shown to browsers; "": plain HTTP.
         tls_key: File of its key.
-        origins: Further hosts, as in a browser's address line, under which the dashboard may be asked without a login.
+        insecure: True: where the coordinator asks for no token, let everybody in who can reach the dashboard.
         session_time: Seconds that a login holds without being used.
         interval: Seconds between two looks at the cluster while somebody watches.
     """
@@ -47,7 +48,7 @@ class Settings:
     proxies: tuple[Network, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
-    origins: tuple[str, ...] = ()
+    insecure: bool = False
     session_time: float = 12 * 3600.0
     interval: float = 1.0
 
@@ -82,14 +83,6 @@ class Settings:
         return any((mapped or address) in network for network in self.proxies or networks_of(_NEAR))
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether what listens on a host is reached from this machine alone."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def networks_of(texts: tuple[str, ...]) -> tuple[Network, ...]:
     """Return networks by their text, such as ``10.0.0.0/8``; a single address is a network of one.
 
@@ -105,13 +98,13 @@ def networks_of(texts: tuple[str, ...]) -> tuple[Network, ...]:
     return tuple(found)
 
 
-def split_listen(text: str) -> tuple[str, int]:
+def listen_of(text: str) -> tuple[str, int]:
     """Return host and port of ``HOST:PORT``.
 
     Raises:
         ImproperlyConfigured: It is something else.
     """
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65_535:
+    found = split(text)
+    if found is None:
         raise ImproperlyConfigured(f"--listen is {text!r}; write HOST:PORT, for example 127.0.0.1:8080.")
-    return host.strip("[]"), int(port)
+    return found

@@ -10,7 +10,7 @@ from tests.client.dashboard.conftest import Open, World
 from grpcflow.credentials import Credentials
 from grpcflow.dashboard.headers import POLICY
 from grpcflow.dashboard.sessions import Attempts
-from grpcflow.dashboard.settings import Settings, networks_of, split_listen
+from grpcflow.dashboard.settings import Settings, listen_of, networks_of
 from grpcflow.errors import ImproperlyConfigured
 
 ALL = frozenset({"inspect", "control", "submit"})
@@ -45,6 +45,23 @@ async def test_a_dashboard_for_other_machines_never_lets_in_without_a_login(open
     refused = await browser.log_in("anything")
     assert refused.status == 403, "the coordinator would take any token, as it looks at none"
     assert "asks for no token" in refused.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("10.1.2.3:8551", 200), ("[2001:db8::1]:8551", 200), ("localhost", 200), ("evil.example:8551", 403), ("", 403)],
+)
+async def test_one_that_is_insecure_lets_in_whoever_types_a_number(opened: Open, host: str, status: int) -> None:
+    browser = opened("0.0.0.0", insecure=True)
+    browser.peer, browser.host = "10.9.9.9", host
+    assert (await browser.get("/")).status == status
+
+
+async def test_one_that_is_insecure_asks_for_tokens_where_the_coordinator_does(opened: Open, world: World) -> None:
+    world.tokens = {"secret-token": ALL}
+    browser = opened("0.0.0.0", insecure=True)
+    browser.host = "10.1.2.3:8551"
+    assert (await browser.get("/")).header("location") == "/login?next=%2F"
 
 
 async def test_while_the_coordinator_is_away_nobody_is_let_in_and_told_why(opened: Open, world: World) -> None:
@@ -276,8 +293,8 @@ async def test_what_is_too_long_is_not_read(opened: Open) -> None:
 def test_addresses_networks_and_roles_that_are_none_are_refused_with_a_cure() -> None:
     for wrong in ("8551", "127.0.0.1", "127.0.0.1:", ":80", "h:99999", "h:x"):
         with pytest.raises(ImproperlyConfigured, match="HOST:PORT"):
-            split_listen(wrong)
-    assert split_listen("[::1]:80") == ("::1", 80)
+            listen_of(wrong)
+    assert listen_of("[::1]:80") == ("::1", 80)
     with pytest.raises(ImproperlyConfigured, match=r"10\.1\.0\.0/16"):
         networks_of(("here",))
     with pytest.raises(ImproperlyConfigured, match="--key"):
