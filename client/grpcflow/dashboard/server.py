@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 from grpcflow import __version__, errors
 from grpcflow.dashboard.actions import ACTIONS, BadArguments, Given
 from grpcflow.dashboard.answers import TooLong, body_of, failed, said
+from grpcflow.dashboard.canvas_code import canvas_code
 from grpcflow.dashboard.entrance import Entrance, NotLetIn, peer_of
 from grpcflow.dashboard.event_tail import EventTail
 from grpcflow.dashboard.graph_list import found, listed
@@ -89,6 +90,7 @@ class Dashboard:
             Route("/api/find", self._asking(self._find)),
             Route("/api/graphs/{id:path}/live", self._asking(self._graph)),
             Route("/api/graphs/{id:path}/timeline", self._asking(self._timeline)),
+            Route("/api/graphs/{id:path}/python", self._asking(self._python)),
             Route("/api/task", self._asking(self._task)),
             Route("/api/actions/{name}", self._acting(self._act), methods=["POST"]),
             Mount("/static", _Files(directory=STATIC)),
@@ -235,6 +237,9 @@ class Dashboard:
         first = request.query_params.get("first", "0")
         at = int(first) if first.isascii() and first.isdigit() and len(first) < 10 else 0
         return said(await run_in_threadpool(timeline, session.link, request.path_params["id"], at))
+
+    async def _python(self, request: Request, session: Session) -> Response:
+        return said(await run_in_threadpool(canvas_code, session.link, request.path_params["id"]))
 
     async def _task(self, request: Request, session: Session) -> Response:
         return said(await run_in_threadpool(story, session.link, request.query_params.get("id", "")))

@@ -136,6 +136,8 @@ def test_a_graph_that_failed_tells_why_and_is_retried(visit: Visiting, running: 
     story.get_by_role("button", name="Copy as Python").click()
     told(page, "Copied")
     assert page.evaluate("navigator.clipboard.readText()").startswith("app.send_task('t.fail', args=['no paper']")
+    page.locator("#graph-head").get_by_role("button", name="Copy as Python").click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text.includes('canvas = chain('))")
     page.get_by_role("button", name="Retry failed").click()
     told(page, "Runs again: 2 tasks")
 

@@ -52,6 +52,7 @@ export class Page {
       h("div", { class: "acts" },
         h("div", { class: "switch", role: "group", "aria-label": "View" }, [["drawing", "Drawing"], ["timeline", "Timeline"]].map(([name, label]) =>
           h("button", { type: "button", "data-do": "view", "data-view": name, "aria-pressed": String(name === this.shown) }, label))),
+        button("canvas", "Copy as Python"),
         acts && !graph.ended && button("cancel", "Cancel", {}, "danger"),
         acts && graph.ended && failed > 0 && button("retry", "Retry failed")));
   }
@@ -124,8 +125,24 @@ export class Page {
       const sure = await ask({ title: "Revoke this task?", text: "It ends as revoked, and what follows it fails; if it runs, it is stopped.", yes: "Revoke", danger: true });
       if (sure !== null) await doAndSay("revoke", { id: data.id, terminate: true });
     }
-    if (what === "copy") await navigator.clipboard.writeText(data.code).then(() => say("Copied."), () => say(data.code));
+    if (what === "copy") await this.copy(data.code);
+    if (what === "canvas") await this.canvas();
     if (["cancel", "retry", "revoke"].includes(what)) this.context.reopen();
+  }
+
+  /** Copy the whole canvas, and say what is not in it. */
+  async canvas() {
+    try {
+      const { python, lacks } = await get(`/api/graphs/${encodeURIComponent(this.id)}/python`);
+      await this.copy(python);
+      for (const sentence of lacks) say(sentence);
+    } catch (error) {
+      say(error.message, true);
+    }
+  }
+
+  async copy(code) {
+    await navigator.clipboard.writeText(code).then(() => say("Copied."), () => say(code));
   }
 
   view(name, first) {
