@@ -61,6 +61,14 @@ def failure(at: int, **more: Any) -> FailedCall:
 # --- rates -------------------------------------------------------------------------------------------------
 
 
+def test_what_comes_in_is_counted_by_node_also_where_a_group_is_its_end() -> None:
+    rates = Rates(Clock())
+    rates.take(page(event("task-sent", NOW - 2, 1_001, queue="", task=""), event("task-succeeded", NOW - 1, task="")))
+    assert rates.rate("submitted").per_second == 200.2
+    assert rates.rate("finished").per_second == 0.0, "a join is no task"
+    assert rates.queues() == {}, "which queues its calls are in is not told"
+
+
 def test_rates_are_counted_by_the_second_over_the_last_five() -> None:
     clock = Clock()
     rates = Rates(clock)

@@ -75,13 +75,15 @@ class Rates:
             self._forget(self._moment() - KEPT - 1)
 
     def _count(self, event: Event) -> None:
-        if not event.task:
+        kind, count = event.kind, event.count
+        if not event.task and kind not in _SENT:
             return  # it collects the members of a group, and nothing ran
         second = self._seconds.setdefault(int(event.time.timestamp()), _Second())
-        kind, count = event.kind, event.count
         second.finished += count if kind in _FINISHED else 0
         second.failed += count if kind in _FAILED else 0
         second.submitted += count if kind in _SENT else 0
+        if not event.task:
+            return  # a graph that ends in a group: which queues its calls are in is not told
         queue = clean(event.queue)
         if queue in second.queues or len(second.queues) < _QUEUES:
             second.queues.setdefault(queue, [0, 0])[kind in _ENDED] += count
