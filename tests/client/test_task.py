@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 from tests.client.fake_connection import FakeApp, lowered_calls
 
-from grpcflow import Context, DuplicateTaskName, Grpcflow, Task, current_app, current_task, errors, shared_task, state
+from grpcflow import (
+    Context,
+    DuplicateTaskName,
+    Grpcflow,
+    Task,
+    chain,
+    chord,
+    current_app,
+    current_task,
+    errors,
+    group,
+    shared_task,
+    state,
+)
 from grpcflow.autoretry import backoff
 
 app = FakeApp("proj")
@@ -89,6 +102,27 @@ def test_a_base_class_that_sends_calls_itself_sends_all_of_them() -> None:
     assert on_loop.delay(4) == ("sent", (4,), {})
     assert asyncio.run(on_loop.adelay(5)) == ("sent on a loop", (5,), {})
     assert own.fake.graphs == []
+
+
+def test_signatures_do_not_go_through_an_overridden_apply_async() -> None:
+    sent: list[Any] = []
+
+    class Noted(Task[..., Any]):
+        def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            sent.append(args)
+            return super().apply_async(args, kwargs, **options)
+
+    own = FakeApp("own")
+    noted = own.task(base=Noted, name="noted")(abs)
+    chain(noted.s(1), noted.s()).apply_async()
+    group(noted.s(2), noted.s(3)).apply_async()
+    chord([noted.s(4), noted.s(5)], noted.s()).apply_async()
+    assert sent == []
+    assert len(own.fake.graphs) == 3
+    noted.s(6).apply_async()
+    assert sent == [], "nor does a signature alone"
+    noted.delay(7)
+    assert sent == [(7,)]
 
 
 def test_a_base_class_and_a_class_based_task() -> None:
