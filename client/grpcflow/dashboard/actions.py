@@ -82,7 +82,7 @@ class Action:
     """Something that can be done.
 
     Attributes:
-        needs: What one must be allowed: ``control`` or ``submit``.
+        needs: What one must be allowed: ``control``, ``submit`` or ``admin``.
         do: Does it, and returns what was done, as a sentence; blocks.
     """
 
@@ -194,6 +194,38 @@ def _clear_limit(link: "Link", given: Given) -> str:
     return f"{task or queue}: {Control(link).clear_limit(task, queue=queue)}, as its code says."
 
 
+#: What is kept of graphs that ended -> the argument of `Control.retention` for how many.
+_COUNTS: Final = {"results": "keep", "failures": "keep_failures", "arguments": "keep_arguments"}
+
+
+def _set_retention(link: "Link", given: Given) -> str:
+    """Set one of the three, by text: how long, how many, or both, with a comma between."""
+    task, queue = _scoped(given)
+    what = given.text("what")
+    if what not in _COUNTS:
+        raise BadArguments(f"what is one of {', '.join(_COUNTS)}")
+    kept: dict[str, Any] = {}
+    for part in given.text("kept").split(","):
+        number = part.strip().removeprefix("newest ").strip()
+        if number == part.strip():
+            kept[what] = number
+        elif number.isascii() and number.isdigit() and len(number) < 10:
+            kept[_COUNTS[what]] = int(number)
+        else:
+            raise BadArguments(f"{part.strip()!r}: after `newest` comes how many, as in newest 1000")
+    try:
+        Control(link).retention(task, queue=queue, **kept)
+    except ValueError as error:
+        raise BadArguments(str(error)) from None
+    return f"{what.capitalize()} of {task or queue} are kept so: {given.text('kept')}."
+
+
+def _clear_retention(link: "Link", given: Given) -> str:
+    task, queue = _scoped(given)
+    Control(link).clear_retention(task, queue=queue)
+    return f"{task or queue}: kept as its calls or the coordinator say."
+
+
 def _scoped(given: Given) -> tuple[str | None, str | None]:
     scope, name = given.text("scope"), given.text("name")
     if scope not in ("task", "queue"):
@@ -212,6 +244,8 @@ ACTIONS: Final[dict[str, Action]] = {
     "pause-schedule": Action("control", _pause_schedule),
     "set-limit": Action("control", _set_limit),
     "clear-limit": Action("control", _clear_limit),
+    "set-retention": Action("admin", _set_retention),
+    "clear-retention": Action("admin", _clear_retention),
     "pause-queue": Action("control", _pause_queue),
     "resume-queue": Action("control", _resume_queue),
     "purge-queue": Action("control", _purge_queue),

@@ -18,7 +18,7 @@ from grpcflow.credentials import Credentials
 from grpcflow.dashboard.link import Link
 from grpcflow.dashboard.permissions import asks_for_token, permissions
 from grpcflow.dashboard.sessions import Attempts, Session, Sessions
-from grpcflow.dashboard.settings import CONTROL, Settings
+from grpcflow.dashboard.settings import EVERYTHING, Settings
 from grpcflow_protos.addresses import is_loopback
 
 __all__ = ["Entrance", "NotLetIn"]
@@ -89,7 +89,7 @@ class Entrance:
         if not self._is_open_to(request):
             known = "a number, as 10.1.2.3" if self.settings.insecure else "the names of this machine"
             raise NotLetIn(f"Without a login the dashboard answers to {known} only.", "never")
-        return await self._opened("", "open", CONTROL, self._without_token)
+        return await self._opened("", "open", EVERYTHING, self._without_token)
 
     async def log_in(self, token: str, peer: str) -> str:
         """Open a session for somebody who shows a token; return its name for the browser.

@@ -13,7 +13,7 @@ _REFUSED: Final = "TOKEN_"
 
 
 def permissions(connection: Connection) -> frozenset[str]:
-    """Return which of ``inspect``, ``control`` and ``submit`` a connection's token may.
+    """Return which of ``inspect``, ``control``, ``submit`` and ``admin`` a connection's token may.
 
     Args:
         connection: Shows the token.
@@ -22,11 +22,12 @@ def permissions(connection: Connection) -> frozenset[str]:
         RequestFailed: The coordinator does not take the token at all; ``code`` begins with ``TOKEN_``.
         CoordinatorUnavailable, TimeoutError: It could not be reached, or did not answer.
     """
-    # A revoke of nothing and a run of no schedule do nothing, and are refused only to those who may do neither.
+    # A revoke of nothing, a run of no schedule and the retention of no task change nothing, and who may not is told so.
     questions: tuple[tuple[str, Callable[[], Any]], ...] = (
         ("inspect", connection.list_workers),
         ("control", lambda: connection.revoke([])),
         ("submit", lambda: connection.run_schedule("")),
+        ("admin", lambda: connection.clear_retention("task", "")),
     )
     return frozenset(name for name, ask in questions if _is_let(ask))
 

@@ -34,7 +34,7 @@ class Session:
     Attributes:
         name: Who, for people; "": nobody asked.
         kind: How: ``token``, ``proxy`` or ``open``.
-        may: What is allowed: some of ``inspect``, ``control``, ``submit``.
+        may: What is allowed: some of ``inspect``, ``control``, ``submit``, ``admin``.
         link: Where the cluster is asked.
         csrf: What each action has to bear, so that no other page can have it done.
         used: When it was last used, by the monotonic clock.

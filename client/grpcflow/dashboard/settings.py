@@ -8,13 +8,14 @@ from grpcflow.credentials import Credentials
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow_protos.addresses import is_loopback, split
 
-__all__ = ["CONTROL", "INSPECT", "Network", "Settings", "listen_of", "networks_of"]
+__all__ = ["CONTROL", "EVERYTHING", "INSPECT", "Network", "Settings", "listen_of", "networks_of"]
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: What somebody may do: look, act on what goes on, submit what a schedule calls.
+#: What somebody may do: look; act on what goes on and submit what a schedule calls; say what is kept, too.
 INSPECT: Final = frozenset({"inspect"})
 CONTROL: Final = frozenset({"inspect", "control", "submit"})
+EVERYTHING: Final = CONTROL | {"admin"}
 
 #: Proxies that are believed where none is named: those of this machine.
 _NEAR: Final = ("127.0.0.0/8", "::1/128")

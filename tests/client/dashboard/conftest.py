@@ -69,6 +69,10 @@ class Connection(FakeConnection):
         self.need("submit")
         raise errors.NotFound(f"there is no schedule {name!r}", code="UNKNOWN_SCHEDULE")
 
+    def clear_retention(self, scope: str, name: str) -> None:
+        self.need("admin")
+        raise errors.InvalidRequest(f"no {scope} is named", code="BAD_ARGUMENTS")
+
     def control(self, command: str, arguments: Any, destination: Any, timeout: float, **more: Any) -> Any:
         self.need("control")
         return super().control(command, arguments, destination, timeout, **more)

@@ -67,7 +67,7 @@ def test_an_address_that_is_taken_is_refused_with_a_cure(capsys: pytest.CaptureF
 
 def test_what_a_token_may_is_found_out_and_nothing_is_changed(tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
-    every = (Role.SUBMIT, Role.WORK, Role.INSPECT, Role.CONTROL)
+    every = (Role.SUBMIT, Role.WORK, Role.INSPECT, Role.CONTROL, Role.ADMIN)
     tokens = {role.value: give(file, [role], name=role.value) for role in every}
     with Cluster(Grpcflow("x", set_as_current=False), concurrency=0, coordinator={"tokens": str(file)}) as cluster:
 
@@ -75,6 +75,7 @@ def test_what_a_token_may_is_found_out_and_nothing_is_changed(tmp_path: Path) ->
             return contextlib.closing(Connection([cluster.address], credentials=Credentials(token=token)))
 
         expected = {"submit": {"submit"}, "work": set(), "inspect": {"inspect"}, "control": {"inspect", "control"}}
+        expected["admin"] = {"inspect", "control", "submit", "admin"}
         for role, may in expected.items():
             with asked(tokens[role]) as connection:
                 assert permissions(connection) == may, role

@@ -26,7 +26,7 @@ async def test_nobody_has_to_log_in_on_loopback_where_the_coordinator_asks_for_n
     page = await browser.get("/")
     assert (page.status, "<main" in page.text) == (200, True)
     me = (await browser.get("/api/me")).json()
-    assert (me["kind"], me["may"]) == ("open", ["control", "inspect", "submit"])
+    assert (me["kind"], me["may"]) == ("open", ["admin", "control", "inspect", "submit"])
 
 
 @pytest.mark.parametrize("host", ["evil.example:8551", "127.0.0.1.evil.example", "[2001:db8::1]:8551", ""])

@@ -175,6 +175,21 @@ def test_retention_is_shown_in_words(link: Link, cluster: Cluster) -> None:
     assert (kept["name"], kept["results"], kept["failures"]) == ("bank.book", "2:00:00", "as usual")
 
 
+def test_retention_is_set_part_by_part_and_cleared(link: Link, cluster: Cluster) -> None:
+    named = {"scope": "queue", "name": "brief"}
+    assert do("set-retention", link, what="results", kept="2h, newest 5", **named).startswith("Results of brief")
+    do("set-retention", link, what="failures", kept="newest 1000", **named)
+    do("set-retention", link, what="arguments", kept="90s", **named)
+    shown = {one["name"]: one for one in seen("settings", link)["retention"]}["brief"]
+    assert (shown["results"], shown["failures"]) == ("2:00:00, the newest 5", "the newest 1,000")
+    assert shown["arguments"] == "0:01:30"
+    for what, kept in (("values", "2h"), ("results", "often"), ("results", "newest few"), ("results", "2h, ,")):
+        with pytest.raises(BadArguments):
+            do("set-retention", link, what=what, kept=kept, **named)
+    do("clear-retention", link, **named)
+    assert "brief" not in {one["name"] for one in seen("settings", link)["retention"]}
+
+
 # --- events ------------------------------------------------------------------------------------------------
 
 

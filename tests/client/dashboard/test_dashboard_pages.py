@@ -147,6 +147,7 @@ QUEUES = [("pause-queue", "pause"), ("resume-queue", "resume"), ("purge-queue", 
 ELSEWHERE = {
     *("cancel-graph", "retry-graph", "revoke"),
     *("retry-failed", "purge-failed", "run-schedule", "pause-schedule", "set-limit", "clear-limit"),
+    *("set-retention", "clear-retention"),
 }
 
 

@@ -293,3 +293,20 @@ def test_limits_are_set_and_cleared(visit: Visiting, running: Served) -> None:
     expect(narrow).to_contain_text("10/s")
     narrow.get_by_role("button", name="Clear").click()
     expect(narrow).to_have_count(0)
+
+
+def test_what_is_kept_is_set_and_cleared(visit: Visiting, running: Served) -> None:
+    page = visit(running, "/settings")
+    page.get_by_role("button", name="Say what is kept of a queue or a task").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill("queue brief")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_role("textbox").fill("2h, newest 5")
+    page.keyboard.press("Enter")
+    brief = row(page, "brief")
+    expect(brief.locator("[data-label=Results]")).to_have_text("2:00:00, the newest 5")
+    brief.get_by_role("button", name="Arguments").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill("newest few")
+    page.keyboard.press("Enter")
+    told(page, "after `newest` comes how many")
+    brief.get_by_role("button", name="Clear").click()
+    expect(brief).to_have_count(0)

@@ -2,8 +2,9 @@
 
 import { ask, doAndSay } from "./ask.js";
 import { fill, h } from "./dom.js";
+import { Filtered } from "./filtered.js";
 import { count, length, rate } from "./format.js";
-import { button, cell, filterField, leftOut, panel, table } from "./parts.js";
+import { button, cell, leftOut, panel, table } from "./parts.js";
 
 export const title = "Queues";
 export const path = "/queues";
@@ -11,20 +12,9 @@ export const live = "queues";
 
 const COLUMNS = [["Queue"], ["Waiting", "right"], ["Oldest", "right"], ["In/s", "right"], ["Out/s", "right"]];
 
-export class Page {
+export class Page extends Filtered {
   constructor(root, context) {
-    this.context = context;
-    this.filter = "";
-    fill(root, h("div", { class: "head" }, h("h1", {}, title), filterField("", "Filter queues, tasks and reasons")), h("div", { id: "list", class: "stack" }));
-  }
-
-  query() {
-    return { filter: this.filter };
-  }
-
-  filtered(text) {
-    this.filter = text;
-    this.context.reopen();
+    super(root, context, title, "Filter queues, tasks and reasons");
   }
 
   update(data) {
@@ -68,6 +58,4 @@ export class Page {
       if (sure !== null) await doAndSay("purge-queue", { queue });
     }
   }
-
-  close() {}
 }

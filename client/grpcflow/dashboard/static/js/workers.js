@@ -2,8 +2,9 @@
 
 import { ask, doAndSay } from "./ask.js";
 import { fill, h } from "./dom.js";
+import { Filtered } from "./filtered.js";
 import { bytes, count, length } from "./format.js";
-import { button, cell, filterField, leftOut, meter, panel, stateBadge, table } from "./parts.js";
+import { button, cell, leftOut, meter, panel, stateBadge, table } from "./parts.js";
 
 export const title = "Workers";
 export const path = "/workers";
@@ -11,20 +12,9 @@ export const live = "workers";
 
 const COLUMNS = [["Worker"], ["State"], ["Running"], ["Held", "right"], ["Done", "right"], ["Memory", "right"], ["Load", "right"], ["Up", "right"], ["Queues"]];
 
-export class Page {
+export class Page extends Filtered {
   constructor(root, context) {
-    this.context = context;
-    this.filter = "";
-    fill(root, h("div", { class: "head" }, h("h1", {}, title), filterField("", "Filter workers and running tasks")), h("div", { id: "list", class: "stack" }));
-  }
-
-  query() {
-    return { filter: this.filter };
-  }
-
-  filtered(text) {
-    this.filter = text;
-    this.context.reopen();
+    super(root, context, title, "Filter workers and running tasks");
   }
 
   update(data) {
@@ -85,6 +75,4 @@ export class Page {
       if (sure !== null) await doAndSay("drain-worker", { worker });
     }
   }
-
-  close() {}
 }
