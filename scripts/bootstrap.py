@@ -4,7 +4,8 @@
     bootstrap.py test-system [PYTEST ARGUMENT ..] what needs packages of the system; see scripts/test-system
     bootstrap.py quickstart [--json FILE]         the census on a cluster of its own
     bootstrap.py example FOLDER [ARGUMENT ...]    the program in a folder of examples/
-    bootstrap.py install runtime|examples|dev     the environment and nothing else
+    bootstrap.py docs build|serve [ARGUMENT ...]  the documentation as a site; see scripts/docs
+    bootstrap.py install runtime|examples|docs|dev  the environment and nothing else
 
 Runs on any Python >= 3.11 with the standard library alone: no root, git or compiler. An environment that is already
 right is left as it is, so that a second run needs no network. This file may import nothing that has to be installed.
@@ -25,7 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BINARIES = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BINARIES / ("python.exe" if os.name == "nt" else "python")
-LEVELS = {"runtime": ".", "examples": ".[examples]", "dev": ".[dev]"}
+LEVELS = {"runtime": ".", "examples": ".[examples]", "docs": ".[docs]", "dev": ".[dev]"}
+#: What the level "dev" holds as well; the site of the documentation is built by few.
+IN_DEV = ("runtime", "examples", "dev")
 INSTALL_SECONDS = 900
 LOCK_SECONDS = 900
 #: Tests start processes of their own, so that more than one session of tests to a CPU gains nothing.
@@ -56,6 +59,9 @@ def main(arguments: Sequence[str]) -> int:
         case ["test-system", *rest]:
             install("dev")
             return run([str(PYTHON), "-m", "pytest", "tests/system", *rest])
+        case ["docs", *rest]:
+            install("docs")
+            return run([str(PYTHON), "-m", "documentation", *rest], cwd=Path.cwd(), PYTHONPATH=str(ROOT / "scripts"))
         case ["quickstart", *rest]:
             install("runtime")
             return run_quickstart(rest)
@@ -123,7 +129,7 @@ def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 def install(level: str) -> None:
-    """Makes sure that .venv holds this level ("runtime" or "dev"); says how long it took where anything was done."""
+    """Makes sure that .venv holds this level of LEVELS; says how long it took where anything was done."""
     if is_installed(level):
         return
     with locked():
@@ -142,7 +148,7 @@ def install(level: str) -> None:
 def is_installed(level: str) -> bool:
     """Says whether .venv was made by this interpreter's version from this pyproject.toml, at this level or above."""
     wanted = fingerprint()
-    stamps = [stamp(name) for name in ("dev", level)]
+    stamps = [stamp(name) for name in ({"dev", level} if level in IN_DEV else {level})]
     return PYTHON.exists() and any(path.exists() and path.read_text() == wanted for path in stamps)
 
 

@@ -1,4 +1,4 @@
-"""The commands that the how-to pages show are such that the programs would take them: names and options of ours."""
+"""The commands that the how-to pages and those for newcomers show: the programs would take them, names and options."""
 
 import re
 import shlex
@@ -13,18 +13,24 @@ import grpcflow_coordinator.__main__ as coordinator
 import grpcflow_worker.__main__ as worker
 from grpcflow import cli
 
-PAGES = sorted((ROOT / "docs" / "howto").glob("*.md"))
+PAGES = sorted(
+    [*(ROOT / "docs" / "howto").glob("*.md"), ROOT / "docs" / "quickstart.md", ROOT / "docs" / "coming-from-celery.md"]
+)
 PROGRAMS: dict[str, click.Command] = {
     "grpcflow": cli.command_line,
     "grpcflow-coordinator": coordinator.command,
     "grpcflow-worker": worker.command,
 }
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Commands beside what they show, and in the column of a table that says what to type here.
+TYPED = re.compile(r"^\$ (.+)$|^\| `celery [^|]*\| `(grpcflow[^`]*)`", re.MULTILINE)
 
 
 def shown(page: Path) -> list[list[str]]:
     """Returns the words of each command of ours that stands in a page."""
-    lines = [line for block in BLOCK.findall(page.read_text(encoding="utf-8")) for line in block.splitlines()]
+    text = page.read_text(encoding="utf-8")
+    lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+    lines += [line or cell for line, cell in TYPED.findall(text)]
     split = [shlex.split(line.partition(" > ")[0], comments=True) for line in lines]
     return [words for words in split if words and words[0] in PROGRAMS]
 
