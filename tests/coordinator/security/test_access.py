@@ -360,7 +360,7 @@ async def first_of(method: Any, message: Any, metadata: Any) -> tuple[grpc.Statu
 
 
 def is_cut_short(error: grpc.aio.AioRpcError) -> bool:
-    """Return whether grpc's own client lost the answer: it does where the stream is refused while it begins to write."""
+    """Return whether grpc's own client lost the answer, as it does where it is refused while it begins to write."""
     return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
 
 
