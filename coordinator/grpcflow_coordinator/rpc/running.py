@@ -1,7 +1,7 @@
 """Which nodes workers have: looked up among all attempts in one go, for questions. Changes nothing.
 
 Attempts are kept by their tokens, since an index by node would cost something for each task. So a look costs what all
-attempts cost, and where that is much it is used again for a while: questions take a tenth of the time at most.
+attempts cost, and where those are many it is used again for a while: questions take a tenth of the time at most.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from grpcflow_coordinator.engine import Engine
 #: How many times as long as it took a look is used again, and seconds up to which one costs nothing to speak of.
 AGAIN: Final = 10
 QUICK: Final = 0.001
+
+#: So many attempts are looked through in less than QUICK by any machine: where it takes longer, others had the
+#: processor meanwhile, and a question is answered as things are now.
+FEW: Final = 1_000
 
 
 class Running:
@@ -39,7 +43,7 @@ class Running:
         self._by_graph = Counter(attempt.graph for attempt in attempts)
         ended = self._engine.now().monotonic
         took = ended - began
-        self._until = ended + (AGAIN * took if took > QUICK else 0.0)
+        self._until = ended + (AGAIN * took if took > QUICK and len(self._by_node) > FEW else 0.0)
 
     def by_node(self) -> dict[bytes, Attempt]:
         """Return the attempts by the ids of their nodes."""

@@ -10,10 +10,11 @@ from tests.coordinator.support.serving import BOUND, calls, ranges, serving
 
 from grpcflow_coordinator.core.model import Now, node_id
 from grpcflow_coordinator.rpc import lookup
-from grpcflow_coordinator.rpc.running import AGAIN, Running
+from grpcflow_coordinator.rpc.running import AGAIN, FEW, Running
 from grpcflow_protos.v1 import client_service_pb2
 
 GRAPH = b"g" * 12
+OTHER = b"o" * 12
 
 
 class Attempts(dict[int, Any]):
@@ -39,6 +40,7 @@ def running(attempts: Attempts) -> Running:
 
 def test_many_questions_about_much_take_a_tenth_of_the_time() -> None:
     attempts = Attempts(seconds=0.1)
+    attempts.update({token: SimpleNamespace(graph=OTHER, index=token) for token in range(2, FEW + 3)})
     one = running(attempts)
     for _ in range(1_000):
         one.by_node()
@@ -47,11 +49,13 @@ def test_many_questions_about_much_take_a_tenth_of_the_time() -> None:
     assert 1 <= attempts.looks <= 2
     attempts[1] = SimpleNamespace(graph=GRAPH, index=7)
     attempts.now += AGAIN * 0.1
-    assert (one.by_node(), one.by_graph()) == ({node_id(GRAPH, 7): attempts[1]}, {GRAPH: 1})
+    assert one.by_node()[node_id(GRAPH, 7)] is attempts[1]
+    assert one.by_graph() == {GRAPH: 1, OTHER: FEW + 1}
 
 
-def test_a_question_about_little_is_answered_as_it_is_now() -> None:
-    attempts = Attempts(seconds=0.0001)
+@pytest.mark.parametrize("seconds", [0.0001, 0.1], ids=["at-once", "while-others-had-the-processor"])
+def test_a_question_about_little_is_answered_as_it_is_now(seconds: float) -> None:
+    attempts = Attempts(seconds)
     one = running(attempts)
     assert not one.by_node()
     attempts[1] = SimpleNamespace(graph=GRAPH, index=7)
