@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import hypothesis
 import psutil
 import pytest
-from tests.support.ports import HeldPort
+from tests.support.ports import HeldPort, WatchedSockets
 from tests.support.time_limits import TimeLimits
 from tests.support.turns import Turns
 
@@ -107,15 +108,32 @@ def session_seed() -> int:
 
 
 @pytest.fixture(autouse=True)
-def levels_of_logs_stay() -> Iterator[None]:
-    """Fails the test that leaves a logger at another level: the tests behind it would see lines that are not theirs."""
-    before = levels_of_logs()
+def what_all_share_stays() -> Iterator[None]:
+    """Fails the test that leaves a logger at another level, or a shared task: which tests would see it is chance."""
+    before, shared = levels_of_logs(), list(shared_tasks())
     yield
-    after = levels_of_logs()
+    after, left = levels_of_logs(), list(shared_tasks())
     if after != before:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
         pytest.fail(f"the levels of loggers were {before} and are left as {after}")
+    if left != shared:
+        shared_tasks()[:] = shared
+        pytest.fail(f"{len(left) - len(shared)} shared tasks are left, which later apps have too: use `forgets_shared`")
+
+
+def shared_tasks() -> list[Any]:
+    """Returns the registrations of shared tasks; of none where the client was not imported yet."""
+    state = sys.modules.get("grpcflow.state")
+    return [] if state is None else state.shared_registrations
+
+
+@pytest.fixture
+def forgets_shared() -> Iterator[None]:
+    """For a test that makes shared tasks: they are gone behind it."""
+    before = list(shared_tasks())
+    yield
+    shared_tasks()[:] = before
 
 
 def levels_of_logs() -> dict[str, int]:
@@ -165,6 +183,15 @@ def loopback_only() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_socket_left() -> Iterator[None]:
+    """Fails the session where a socket is open at its end: ports are few, and what nobody closes is nobody's."""
+    with pytest.MonkeyPatch.context() as patch:
+        sockets = WatchedSockets(patch)
+        yield
+        assert not (left := sockets.left()), f"sockets left behind by tests: {left}"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +17,24 @@ _HELD: Final[list[socket.socket]] = []
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on; the system gives it to nobody else while this process runs."""
-    held = socket.socket()
+    held = _held()
     _HELD.append(held)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that who names it may listen there
-    held.bind(("127.0.0.1", 0))
     port: int = held.getsockname()[1]
     return port
+
+
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """Give such a port that is anybody's again afterwards."""
+    with _held() as held:
+        yield held.getsockname()[1]
+
+
+def _held() -> socket.socket:
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that who names it may listen there
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

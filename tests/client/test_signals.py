@@ -62,6 +62,7 @@ def test_a_task_and_its_name_are_the_same_sender() -> None:
     assert [len(ear.heard) for ear in (by_name, by_task, other)] == [2, 2, 0]
 
 
+@pytest.mark.usefixtures("forgets_shared")
 def test_a_shared_task_is_a_sender_by_its_name() -> None:
     Grpcflow("signals_shared")
 

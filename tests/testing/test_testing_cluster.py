@@ -354,6 +354,7 @@ def test_how_far_work_came_can_be_looked_at(app: Grpcflow) -> None:
         assert "1 FAILURE" in tree
 
 
+@pytest.mark.usefixtures("forgets_shared")
 def test_a_shared_task_runs_on_the_cluster_of_its_app() -> None:
     @shared_task(name="shared_on_a_cluster")
     def shared() -> str:

@@ -59,6 +59,7 @@ def test_a_task_of_the_tests_own_runs_on_the_worker(pytester: pytest.Pytester) -
     passes(pytester, 2)
 
 
+@pytest.mark.usefixtures("forgets_shared")
 def test_each_test_has_an_app_of_its_own_which_is_current_while_it_runs(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -127,6 +128,7 @@ def test_a_mark_with_a_setting_that_does_not_exist_says_which_was_meant(pytester
     done.stdout.fnmatch_lines(["*task_allways_eager*task_always_eager*"])
 
 
+@pytest.mark.usefixtures("forgets_shared")
 def test_a_suite_says_once_what_its_apps_and_workers_are(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         house_tasks="""

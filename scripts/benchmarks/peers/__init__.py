@@ -82,18 +82,19 @@ def run(names: Sequence[str], rounds: int, sizes: Sizes, steps: Sequence[str] = 
 def _measured(python: Path, peer: str, sizes: Sizes, steps: Sequence[str]) -> Found:
     """Run the driver of a peer."""
     from benchmarks.peers import running
-    from benchmarks.processes import free_port
+    from benchmarks.processes import held_port
 
     system = peer.partition("-")[0]
-    environment = {
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath))),
-        "BENCH_PEER": peer,
-        "BENCH_PORT": str(free_port()),
-        "BENCH_FSYNC": "1" if peer.endswith("-fsync") else "0",
-    }
     command = [str(python), "-m", f"benchmarks.peers.{system}_peer"]
-    return running.measure(command, environment, sizes, running.limits_for(sizes.tasks), steps)
+    with held_port() as port:
+        environment = {
+            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath))),
+            "BENCH_PEER": peer,
+            "BENCH_PORT": str(port),
+            "BENCH_FSYNC": "1" if peer.endswith("-fsync") else "0",
+        }
+        return running.measure(command, environment, sizes, running.limits_for(sizes.tasks), steps)
 
 
 def rows(peer: str, found: list[Found], steps: Sequence[str] = ()) -> list[dict[str, object]]:
