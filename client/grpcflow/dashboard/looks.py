@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from grpcflow.cli.printing import duration
 from grpcflow.cli.schedule_screen import as_json
 from grpcflow.dashboard.failures import failures
 from grpcflow.dashboard.pages import plain
@@ -82,7 +83,7 @@ def _retention(kept: "Retention") -> dict[str, Any]:
 
 def _kept(keep: Any) -> str:
     """Return how much is kept of something, in words."""
-    parts = [f"{keep.age}"] if keep.age is not None else []
+    parts = [] if keep.age is None else [duration(keep.age.total_seconds())]
     parts += [f"the newest {keep.count:,}"] if keep.count else []
     return ", ".join(parts) or "as usual"
 

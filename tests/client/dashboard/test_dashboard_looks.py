@@ -172,7 +172,7 @@ def test_limits_are_shown_set_and_cleared(link: Link, cluster: Cluster) -> None:
 def test_retention_is_shown_in_words(link: Link, cluster: Cluster) -> None:
     app.control.retention("bank.book", results=timedelta(hours=2))
     [kept] = seen("settings", link)["retention"]
-    assert (kept["name"], kept["results"], kept["failures"]) == ("bank.book", "2:00:00", "as usual")
+    assert (kept["name"], kept["results"], kept["failures"]) == ("bank.book", "2 h", "as usual")
 
 
 def test_retention_is_set_part_by_part_and_cleared(link: Link, cluster: Cluster) -> None:
@@ -181,8 +181,8 @@ def test_retention_is_set_part_by_part_and_cleared(link: Link, cluster: Cluster)
     do("set-retention", link, what="failures", kept="newest 1000", **named)
     do("set-retention", link, what="arguments", kept="90s", **named)
     shown = {one["name"]: one for one in seen("settings", link)["retention"]}["brief"]
-    assert (shown["results"], shown["failures"]) == ("2:00:00, the newest 5", "the newest 1,000")
-    assert shown["arguments"] == "0:01:30"
+    assert (shown["results"], shown["failures"]) == ("2 h, the newest 5", "the newest 1,000")
+    assert shown["arguments"] == "1 min 30 s"
     for what, kept in (("values", "2h"), ("results", "often"), ("results", "newest few"), ("results", "2h, ,")):
         with pytest.raises(BadArguments):
             do("set-retention", link, what=what, kept=kept, **named)

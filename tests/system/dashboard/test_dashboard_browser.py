@@ -303,7 +303,7 @@ def test_what_is_kept_is_set_and_cleared(visit: Visiting, running: Served) -> No
     page.get_by_role("dialog").get_by_role("textbox").fill("2h, newest 5")
     page.keyboard.press("Enter")
     brief = row(page, "brief")
-    expect(brief.locator("[data-label=Results]")).to_have_text("2:00:00, the newest 5")
+    expect(brief.locator("[data-label=Results]")).to_have_text("2 h, the newest 5")
     brief.get_by_role("button", name="Arguments").click()
     page.get_by_role("dialog").get_by_role("textbox").fill("newest few")
     page.keyboard.press("Enter")

@@ -21,6 +21,13 @@ function clock(_plot, ticks) {
   });
 }
 
+/** Say which points have none beside them: no line leads to those, so they are drawn as dots. */
+function alone(plot, series) {
+  const values = plot.data[series];
+  const there = (at) => values[at] !== null && values[at] !== undefined;
+  return values.flatMap((_value, at) => (there(at) && !there(at - 1) && !there(at + 1) ? [at] : []));
+}
+
 const UNITS = { rate, length, count };
 
 export class Chart {
@@ -73,7 +80,7 @@ export class Chart {
         { label: "at", value: (_plot, at) => (at === null ? "–" : new Date(at * 1000).toLocaleTimeString([], { hour12: false })) },
         ...this.names.map((label, at) => {
           const stroke = colour(`--curve-${this.colours[at % this.colours.length]}`);
-          return { label, stroke, width: 1.6, value: told, fill: this.fills && at === 0 ? `${stroke}22` : undefined, points: { size: 4 }, spanGaps: false };
+          return { label, stroke, width: 1.6, value: told, fill: this.fills && at === 0 ? `${stroke}22` : undefined, points: { show: true, size: 4, filter: alone }, spanGaps: false };
         }),
       ],
     };
