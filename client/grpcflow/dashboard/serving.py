@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -13,6 +15,7 @@ from grpcflow.dashboard.entrance import Entrance
 from grpcflow.dashboard.server import Dashboard
 from grpcflow.dashboard.settings import Settings
 from grpcflow.errors import ImproperlyConfigured
+from grpcflow_protos.metrics.tls import Certificate
 
 __all__ = ["serve"]
 
@@ -30,6 +33,7 @@ def serve(settings: Settings, told: Callable[[str], None]) -> None:
     Raises:
         ImproperlyConfigured: It cannot listen there.
     """
+    certificate = _certificate(settings) if settings.tls_cert else None
     listening = _listening(settings)
     with listening:
         entrance = Entrance(settings)
@@ -46,6 +50,9 @@ def serve(settings: Settings, told: Callable[[str], None]) -> None:
             ssl_certfile=settings.tls_cert or None,
             ssl_keyfile=settings.tls_key or None,
         )
+        if certificate is not None:
+            config.load()
+            _renew(config, certificate)
         host, port = listening.getsockname()[:2]
         scheme = "https" if settings.tls_cert else "http"
         signal.signal(signal.SIGTERM, _leave)
@@ -74,6 +81,30 @@ class _Server(uvicorn.Server):
         """End: take nobody any more, end the streams, and let the other answers be given."""
         await self._entrance.close()
         await super().shutdown(sockets)
+
+
+def _certificate(settings: Settings) -> Certificate:
+    """Return what browsers are shown.
+
+    Raises:
+        ImproperlyConfigured: The files cannot be used.
+    """
+    try:
+        return Certificate(Path(settings.tls_cert), Path(settings.tls_key))
+    except OSError as error:
+        named = f"{settings.tls_cert} and {settings.tls_key}"
+        message = f"certificate and key cannot be used: {error} ({named}). Name others with --certificate and --key."
+        raise ImproperlyConfigured(message) from error
+
+
+def _renew(config: uvicorn.Config, certificate: Certificate) -> None:
+    """Have each handshake look whether the files of the certificate have changed."""
+
+    def look(connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = certificate.context()
+
+    assert config.ssl is not None
+    config.ssl.sni_callback = look  # called for browsers that name no server, too
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -43,6 +43,7 @@ def test_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     [
         (["--listen", "8551"], "HOST:PORT"),
         (["--certificate", "c.pem"], "--key"),
+        (["--certificate", "nowhere.pem", "--key", "nowhere.key"], "cannot be used"),
         (["--proxy", "there"], "10.1.0.0/16"),
         (["--proxy-role", "admin"], "inspect"),
     ],
