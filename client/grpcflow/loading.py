@@ -23,8 +23,9 @@ __all__ = ["ENVIRONMENT", "AppName", "app_name", "find_app"]
 #: The environment variable that names the app.
 ENVIRONMENT: Final = "GRPCFLOW_APP"
 
-#: Where an app is looked for when only a module is named: "" is the module itself.
-_SUBMODULES: Final = ("", ".app", ".grpcflow")
+#: Where an app is looked for when only a module is named: "" is the module itself. The last is where projects that come
+#: from Celery have theirs.
+_SUBMODULES: Final = ("", ".app", ".grpcflow", ".celery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ def find_app(name: str | None = None) -> "Grpcflow":
     not imported yet; that is the app's own affair.
 
     Args:
-        name: ``module:attribute``, or a module alone: ``proj`` finds ``proj:app``, ``proj.app:app`` and
-            ``proj.grpcflow:app``, in this order. None: the environment variable ``GRPCFLOW_APP`` or the
+        name: ``module:attribute``, or a module alone: ``proj`` finds ``proj:app``, ``proj.app:app``,
+            ``proj.grpcflow:app`` and ``proj.celery:app``, in this order. None: the environment variable ``GRPCFLOW_APP`` or the
             setting ``app`` in ``[tool.grpcflow]`` of a pyproject.toml.
 
     Raises:

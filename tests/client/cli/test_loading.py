@@ -53,6 +53,7 @@ def write(tmp_path: Path) -> Write:
         ("loadproj.py", "loadproj"),
         ("loadproj/app.py", "loadproj"),
         ("loadproj/grpcflow.py", "loadproj"),
+        ("loadproj/celery.py", "loadproj"),
         ("loadproj.py", "loadproj:app"),
         ("loadproj/app.py", "loadproj.app"),
         ("loadproj/app.py", "loadproj.app:app"),
@@ -127,6 +128,7 @@ def test_a_module_without_an_app_says_all_that_was_looked_for(write: Write) -> N
         "loadproj:app",
         "loadproj.app:app (a int, not a Grpcflow)",
         "loadproj.grpcflow:app (no such module)",
+        "loadproj.celery:app (no such module)",
     ):
         assert part in str(caught.value)
 
