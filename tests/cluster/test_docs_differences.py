@@ -10,7 +10,7 @@ import pytest
 from tests.support.example_cluster import cluster
 from tests.support.tree import ROOT
 
-from grpcflow import AsyncResult, Grpcflow, ImproperlyConfigured, NotFound, TaskRevokedError, chain, group
+from grpcflow import AsyncResult, GroupResult, Grpcflow, ImproperlyConfigured, NotFound, TaskRevokedError, chain, chord, group
 from grpcflow.cli import main
 from grpcflow.lower import Calls, Mode, lower
 from local_cluster import LocalCluster
@@ -82,6 +82,15 @@ def test_a_group_of_one_is_its_member_in_a_chain_only(app: Grpcflow) -> None:
     assert (group(echo.s(1)) | echo.s()).delay().get(timeout=20) == [[[1]]]
     assert chain(group(echo.s(1)), echo.s()).delay().get(timeout=20) == [[1]]
     assert chain(echo.s(0), group(group(echo.s(1))), echo.s()).delay().get(timeout=20) == [[[0], 1]]
+
+
+def test_behind_a_chord_the_parent_of_a_result_is_the_step_before(app: Grpcflow) -> None:
+    echo = app.tasks["tasks.echo"]
+    result = (chord([echo.s(1), echo.s(2)], echo.s()) | echo.s()).delay()
+    before = result.parent
+    assert before is not None
+    assert (result.get(timeout=20), before.get(timeout=20)) == ([[[[1], [2]]]], [[[1], [2]]])
+    assert isinstance(before.parent, GroupResult)
 
 
 def test_an_id_that_nobody_knows_is_told_from_one_that_waits(app: Grpcflow) -> None:
