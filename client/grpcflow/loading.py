@@ -51,8 +51,8 @@ def find_app(name: str | None = None) -> "Grpcflow":
 
     Args:
         name: ``module:attribute``, or a module alone: ``proj`` finds ``proj:app``, ``proj.app:app``,
-            ``proj.grpcflow:app`` and ``proj.celery:app``, in this order. None: the environment variable ``GRPCFLOW_APP`` or the
-            setting ``app`` in ``[tool.grpcflow]`` of a pyproject.toml.
+            ``proj.grpcflow:app`` and ``proj.celery:app``, in this order. None: the environment variable
+            ``GRPCFLOW_APP`` or the setting ``app`` in ``[tool.grpcflow]`` of a pyproject.toml.
 
     Raises:
         ImproperlyConfigured: No app is named, or none is where the name points; says what was looked for.

@@ -10,7 +10,17 @@ import pytest
 from tests.support.example_cluster import cluster
 from tests.support.tree import ROOT
 
-from grpcflow import AsyncResult, GroupResult, Grpcflow, ImproperlyConfigured, NotFound, TaskRevokedError, chain, chord, group
+from grpcflow import (
+    AsyncResult,
+    GroupResult,
+    Grpcflow,
+    ImproperlyConfigured,
+    NotFound,
+    TaskRevokedError,
+    chain,
+    chord,
+    group,
+)
 from grpcflow.cli import main
 from grpcflow.lower import Calls, Mode, lower
 from local_cluster import LocalCluster
