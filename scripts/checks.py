@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs every check of the house: format, lint, types twice, import contracts, protocol, stubs, then the fast tests.
+"""Runs every check of the house: format, lint, types twice, import contracts, protocol, stubs, whether all tests can be
+collected, then the fast tests.
 
     scripts/check              everything; goes on after a failure and names all that failed
     scripts/check --no-tests   the checks alone
@@ -49,6 +50,8 @@ def commands() -> dict[str, list[str]]:
         "buf-lint": tool("buf", "lint", "protos"),
         "buf-breaking": tool("buf", "breaking", "protos", "--against", BASELINE),
         "stubs": [sys.executable, "scripts/gen_protos.py", "--check"],
+        # What this compiles, pytest's own rewriting of asserts included, each session of tests would compile by itself.
+        "collection": [sys.executable, "-m", "pytest", "--collect-only", "-qq"],
     }
 
 
