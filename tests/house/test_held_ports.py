@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from tests.support.ports import HeldPort
+from tests.support.ports import HeldPort, WatchedSockets
 
 
 def test_a_held_port_refuses_connections_and_serves_whoever_names_it_as_often_as_he_likes() -> None:
@@ -24,3 +24,16 @@ def test_a_held_port_is_given_to_nobody_who_asks_for_any() -> None:
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port.number))  # as the system asks for one that nobody has
     port.close()
+
+
+def test_a_socket_that_is_left_is_named_with_the_test_that_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = WatchedSockets(monkeypatch)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+    port = HeldPort()
+    [left] = watched.left()
+    assert str(port.number) in left
+    assert "test_a_socket_that_is_left_is_named" in left
+    port.close()
+    assert watched.left() == []
