@@ -55,13 +55,14 @@ def _tasks(link: "Link", _said: Mapping[str, str]) -> dict[str, Any]:
     return {"tasks": [tasks[name] for name in sorted(tasks)], "silent": silent}
 
 
-def _settings(link: "Link", _said: Mapping[str, str]) -> dict[str, Any]:
+def _limits(link: "Link", _said: Mapping[str, str]) -> dict[str, Any]:
+    """Return the limits of tasks and queues, those in the code too."""
+    return {"limits": [_limit(one) for one in link.connection.list_limits()]}
+
+
+def _settings(link: "Link", said: Mapping[str, str]) -> dict[str, Any]:
     """Return what is set for the whole cluster: limits and retention."""
-    connection = link.connection
-    return {
-        "limits": [_limit(one) for one in connection.list_limits()],
-        "retention": [_retention(one) for one in connection.list_retention()],
-    }
+    return {**_limits(link, said), "retention": [_retention(one) for one in link.connection.list_retention()]}
 
 
 def _limit(info: "LimitInfo") -> dict[str, Any]:
@@ -91,6 +92,7 @@ def _kept(keep: Any) -> str:
 #: The looks by their names.
 LOOKS: Final[dict[str, "Callable[[Link, Mapping[str, str]], dict[str, Any]]"]] = {
     "failed": failures,
+    "limits": _limits,
     "schedules": _schedules,
     "tasks": _tasks,
     "settings": _settings,

@@ -156,6 +156,7 @@ def test_limits_are_shown_set_and_cleared(link: Link, cluster: Cluster) -> None:
     assert "5/s" in do("set-limit", link, scope="task", name="bank.read", rate="5/s")
     assert "2 at once" in do("set-limit", link, scope="queue", name="slow", concurrency=2)
     limits = {(one["scope"], one["name"]): one for one in seen("settings", link)["limits"]}
+    assert seen("limits", link)["limits"] == seen("settings", link)["limits"]
     assert limits["task", "bank.book"]["is_set"] is False
     assert (limits["queue", "slow"]["limit"], limits["queue", "slow"]["is_set"]) == ("2 at once", True)
     assert do("clear-limit", link, scope="queue", name="slow") == "slow: no limit, as its code says."

@@ -125,6 +125,17 @@ def test_a_graph_is_watched_to_its_end(visit: Visiting, running: Served, tmp_pat
     expect(page.locator("svg.graph")).to_be_visible()
 
 
+@pytest.mark.parametrize("shown", ["Drawing", "Timeline"])
+def test_a_graph_fits_a_phone_in_dark_colours(visit: Visiting, running: Served, shown: str) -> None:
+    result = chain(sig(running, "t.add", 1, 1), group(sig(running, "t.add", n, 1) for n in range(20))).apply_async()
+    page = visit(running, f"/graphs/{result.id}", color_scheme="dark", viewport=PHONE)
+    expect(page.locator("#graph-head .state")).to_have_text("SUCCESS")
+    page.get_by_role("button", name=shown).click()
+    page.locator("g.box, .falls button").first.click()
+    expect(page.locator("#story")).to_contain_text("Succeeded")
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), "it can be moved sideways"
+
+
 def test_a_graph_that_failed_tells_why_and_is_retried(visit: Visiting, running: Served) -> None:
     result = chain(sig(running, "t.fail", "no paper"), sig(running, "t.add", 1, 1)).apply_async()
     page = visit(running, f"/graphs/{result.id}")
@@ -188,6 +199,21 @@ def test_queues_are_paused_resumed_and_purged(visit: Visiting, running: Served) 
     expect(slow.locator("[data-label=Waiting]")).to_have_text("0")
     slow.get_by_role("button", name="Resume").click()
     told(page, "Queue slow is resumed")
+
+
+def test_a_queue_is_limited_where_it_stands(visit: Visiting, running: Served) -> None:
+    page = visit(running, "/queues")
+    slow = row(page, "^slow")
+    for typed, shown in (("2 at once", "2 at once"), ("5/s", "5/s")):
+        slow.get_by_role("button", name="Limit").click()
+        page.get_by_role("dialog").get_by_role("textbox").fill(typed)
+        page.keyboard.press("Enter")
+        expect(slow.locator(".badge", has_text=shown)).to_be_visible()
+    slow.get_by_role("button", name="Limit").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill("none")
+    page.keyboard.press("Enter")
+    told(page, "slow: no limit")
+    expect(slow.locator(".badge")).to_have_count(0)
 
 
 def test_workers_grow_shrink_serve_queues_and_are_drained(visit: Visiting, running: Served, tmp_path: Path) -> None:
