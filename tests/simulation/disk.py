@@ -101,8 +101,8 @@ class Ledger:
         return None if data is None else formats.read_outcome(data)
 
     def has_settled(self, graph: bytes, index: int) -> bool:
-        """Return whether a node has settled durably."""
-        return graph + index.to_bytes(4, "big") in self.outcomes
+        """Return whether a node has settled durably, perhaps in the commit that deleted its graph."""
+        return graph + index.to_bytes(4, "big") in self.outcomes or graph in self.pruned
 
 
 class Disk(MemoryStore):
