@@ -262,7 +262,7 @@ class Grpcflow(SendingApp, AwaitableApp, ScheduledApp, AppCommands, AppShortcuts
             An AsyncResult, a GroupResult where the canvas ends in a group, None for an empty chain.
 
         Raises:
-            The errors of ``Task.apply_async``.
+            Exception: Those of ``Task.apply_async``.
         """
         return run_here(self._submitted(canvas, args, kwargs, options, attachment))
 
@@ -282,7 +282,7 @@ class Grpcflow(SendingApp, AwaitableApp, ScheduledApp, AppCommands, AppShortcuts
             **options: Options as in ``Task.apply_async``.
 
         Raises:
-            The errors of ``Task.apply_async``.
+            Exception: Those of ``Task.apply_async``.
 
         Warns:
             AlwaysEagerIgnored: ``task_always_eager`` is set; the call is sent all the same.

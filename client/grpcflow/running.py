@@ -245,7 +245,7 @@ class RunningTask(Handlers):
             value: As for ``emit``.
 
         Raises:
-            The errors of ``emit``.
+            Exception: Those of ``emit``.
         """
         from grpcflow.emitting import aemit
 

@@ -42,7 +42,8 @@ def main() -> int:
 def build_site(pages: Path, out: Path, count: int) -> int:
     """Has MkDocs build the pages, and says what there is."""
     started = time.monotonic()
-    code = mkdocs("build", settings(pages, out), "--strict", "--clean", "--quiet")
+    # Not --quiet: what it does not say it does not count, and it would take a warning for nothing.
+    code = mkdocs("build", settings(pages, out), "--strict", "--clean")
     if code == 0:
         print(f"{count} pages in {out} ({time.monotonic() - started:.1f} s); open {out / 'index.html'}")
     return code

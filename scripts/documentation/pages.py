@@ -33,6 +33,7 @@ DRAWN: Final = "docs/pictures/drawn/"
 LINK: Final = re.compile(r"(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
 _FENCE: Final = re.compile(r"^( *)(```+|~~~+).*?^\1\2`*$\n?", re.MULTILINE | re.DOTALL)
 _CODE: Final = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
+_HIDDEN: Final = re.compile("\x00(\\d+)\x00")
 _HEADING: Final = re.compile(r"^#{1,6} (.+?)\s*#*$", re.MULTILINE)
 
 _TONGUES: Final = {".py": "python", ".yml": "yaml", ".yaml": "yaml", ".json": "json", ".toml": "toml", ".js": "js"}
@@ -51,13 +52,16 @@ def pages() -> dict[str, str]:
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:
-    """Returns a page whose text is changed wherever it is no code."""
+    """Returns a page whose text is changed where it is no code; each piece of code is one sign meanwhile."""
+    codes: list[str] = []
     parts: list[str] = []
     at = 0
     for code in _codes(text):
-        parts += [change(text[at : code.start()]), code[0]]
+        parts += [text[at : code.start()], f"\x00{len(codes)}\x00"]
+        codes.append(code[0])
         at = code.end()
-    return "".join([*parts, change(text[at:])])
+    changed = change("".join([*parts, text[at:]]))
+    return _HIDDEN.sub(lambda sign: codes[int(sign[1])], changed)
 
 
 def _codes(text: str) -> Iterator[re.Match[str]]:
@@ -109,7 +113,7 @@ class Links:
         place = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         if link["picture"] and place.startswith(DRAWN):
             return drawn(place, link["text"])
-        text = outside_code(link["text"], lambda part: LINK.sub(lambda inner: self._link(source, inner), part))
+        text = LINK.sub(lambda inner: self._link(source, inner), link["text"])
         there = posixpath.relpath(
             self._place(source, place, bool(link["picture"])), posixpath.dirname(self.place_of(source)) or "."
         )

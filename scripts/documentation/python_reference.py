@@ -4,9 +4,12 @@ Every name that a public module exports stands on exactly one page: the lists ar
 pages are made. mkdocstrings writes what stands below each name; it reads the sources and imports nothing of them.
 """
 
-import importlib
+import ast
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+
+from documentation.pages import ROOT
 
 __all__ = ["python_pages"]
 
@@ -124,9 +127,6 @@ _OTHERS: Final = {
     ),
 }
 
-#: Modules whose names stand one by one, since they are many or of many kinds.
-_LISTED: Final = {"grpcflow.states", "grpcflow.signals"}
-
 
 def python_pages() -> dict[str, str]:
     """Returns the pages by their places in the site.
@@ -145,7 +145,17 @@ def _exported(place: str) -> list[str]:
     """Returns the names of a module, or the one name."""
     if place.rpartition(".")[2][0].isupper():
         return [place]
-    return [f"{place}.{name}" for name in importlib.import_module(place).__all__]
+    return [f"{place}.{name}" for name in _public(place)]
+
+
+def _public(module: str) -> list[str]:
+    """Returns the `__all__` of a module of the client, read and not imported: some of them need extras."""
+    path = ROOT / "client" / Path(*module.split("."))
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for statement in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+            return [str(name) for name in ast.literal_eval(statement.value)]
+    raise ValueError(f"{source} has no __all__")
 
 
 def _page(part: Part, names: list[str]) -> str:
@@ -154,8 +164,8 @@ def _page(part: Part, names: list[str]) -> str:
 
 
 def _check() -> None:
-    public = set(importlib.import_module("grpcflow").__all__)
-    elsewhere = set(importlib.import_module("grpcflow.errors").__all__) | {"__version__", "states"}
+    public = set(_public("grpcflow"))
+    elsewhere = set(_public("grpcflow.errors")) | {"__version__", "states"}
     listed = [name for part in _GRPCFLOW.values() for name in part.names]
     missing, twice = public - elsewhere - set(listed), {name for name in listed if listed.count(name) > 1}
     unknown = set(listed) - public

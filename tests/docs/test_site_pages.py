@@ -90,6 +90,9 @@ def test_a_link_that_leads_nowhere_is_told_where_it_stands() -> None:
     with pytest.raises(ValueError, match=r"docs/top\.md links to docs/lost\.md"):
         Links().led_on("docs/top.md", "see [it](lost.md)")
     assert Links().led_on("docs/top.md", "`[it](lost.md)`") == "`[it](lost.md)`"
+    assert Links().led_on("docs/canvas/chord.md", "[`a`](../top.md) ``b` ``") == "[`a`](../top.md) ``b` ``"
+    with pytest.raises(ValueError, match="lost"):
+        Links().led_on("docs/top.md", "[see `it`](lost.md)")
     assert (
         Links().led_on("docs/top.md", "[why](../ARCHITECTURE.md#the-house)")
         == "[why](project/architecture.md#the-house)"

@@ -298,7 +298,7 @@ class Signature(Described, Generic[R_co]):
             **options: Options as in ``Task.apply_async``; they win over its own, None leaves its own.
 
         Raises:
-            The errors of ``Task.apply_async``.
+            Exception: Those of ``Task.apply_async``.
         """
         result: AsyncResult[R_co] = self.app.submit(self, tuple(args or ()), dict(kwargs or {}), options)
         return result
@@ -325,7 +325,7 @@ class Signature(Described, Generic[R_co]):
             **options: As for ``grpcflow.eager.apply_canvas``; None leaves its own.
 
         Raises:
-            The errors of ``grpcflow.eager.apply_canvas``.
+            Exception: Those of ``grpcflow.eager.apply_canvas``.
         """
         from grpcflow.eager import apply_canvas
 
