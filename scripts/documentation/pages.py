@@ -7,7 +7,7 @@ the site: another page, a picture, or the text of a file on a page of its own. M
 import html
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,9 @@ DRAWN: Final = "docs/pictures/drawn/"
 
 LINK: Final = re.compile(r"(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
 _FENCE: Final = re.compile(r"^( *)(```+|~~~+).*?^\1\2`*$\n?", re.MULTILINE | re.DOTALL)
-_CODE: Final = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
+_CODE: Final = r"(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)(?P=ticks)(?!`)"
+#: Blocks of code, and code in lines.
+_CODES: Final = re.compile(rf"(?:{_FENCE.pattern})|(?:{_CODE})", re.MULTILINE | re.DOTALL)
 _HIDDEN: Final = re.compile("\x00(\\d+)\x00")
 _HEADING: Final = re.compile(r"^#{1,6} (.+?)\s*#*$", re.MULTILINE)
 
@@ -56,24 +58,12 @@ def outside_code(text: str, change: Callable[[str], str]) -> str:
     codes: list[str] = []
     parts: list[str] = []
     at = 0
-    for code in _codes(text):
+    for code in _CODES.finditer(text):
         parts += [text[at : code.start()], f"\x00{len(codes)}\x00"]
         codes.append(code[0])
         at = code.end()
     changed = change("".join([*parts, text[at:]]))
     return _HIDDEN.sub(lambda sign: codes[int(sign[1])], changed)
-
-
-def _codes(text: str) -> Iterator[re.Match[str]]:
-    """Yields the blocks of code and the code in lines, in their order."""
-    at = 0
-    while True:
-        found = [match for match in (_FENCE.search(text, at), _CODE.search(text, at)) if match]
-        if not found:
-            return
-        first = min(found, key=lambda match: (match.start(), -match.end()))
-        yield first
-        at = first.end()
 
 
 def anchors(text: str) -> set[str]:
