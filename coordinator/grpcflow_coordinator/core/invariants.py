@@ -6,9 +6,10 @@ test; far too slow for production.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from grpcflow_coordinator.core.cluster import Cluster
 from grpcflow_coordinator.core.lines import Line
@@ -44,6 +45,19 @@ class Browsable(Loaded, Protocol):
         ...
 
 
+class _ReadOnce:
+    """Records that nobody changes meanwhile: what most is asked for is read once, however often it is looked at."""
+
+    def __init__(self, loaded: Browsable) -> None:
+        self._loaded = loaded
+        self.graph = functools.cache(loaded.graph)
+        self.outcome = functools.cache(loaded.outcome)
+        self.progress = functools.cache(loaded.progress)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loaded, name)
+
+
 class Broken(AssertionError):
     """An invariant does not hold."""
 
@@ -54,6 +68,7 @@ def check(cluster: Cluster, loaded: Browsable) -> None:
     Raises:
         Broken: names the invariant and the node, with the node's story.
     """
+    loaded = cast("Browsable", _ReadOnce(loaded))
     _check_sessions(cluster)
     _check_gates(cluster)
     entries = _entries(cluster, loaded)
@@ -273,28 +288,30 @@ def _check_entries(cluster: Cluster, loaded: Browsable, entries: list[Entry]) ->
                 _fail(cluster, attempt.graph, attempt.index, "an attempt has no entry after recovery")
         elif held[id(entry)] > entry.remaining:
             _fail(cluster, attempt.graph, attempt.index, "an entry counts fewer nodes than are handed out of it")
+    in_memory = _in_memory(cluster)
     for entry in entries:
         unsettled = [
             index
             for index in range(entry.first, entry.first + entry.count)
             if loaded.outcome(entry.graph, index) is None and _stands_in(loaded, entry, index)
         ]
-        known = _known(cluster, entry)
+        known = in_memory.get((entry.line, entry.sequence))
         if known is not None and not cluster.lines.gone and known.remaining != len(unsettled):
             _fail(
                 cluster, entry.graph, entry.first, f"an entry counts {known.remaining} nodes and has {len(unsettled)}"
             )
 
 
-def _known(cluster: Cluster, entry: Entry) -> Entry | None:
-    """Return the entry's object in memory, where there is one."""
+def _in_memory(cluster: Cluster) -> dict[tuple[LineKey, int], Entry]:
+    """Return the entries' objects in memory, by line and sequence; that of an attempt goes before that of its line."""
+    found: dict[tuple[LineKey, int], Entry] = {}
     for attempt in cluster.attempts.values():
-        if attempt.entry is not None and (attempt.entry.line, attempt.entry.sequence) == (entry.line, entry.sequence):
-            return attempt.entry
-    line = cluster.lines.by_key.get(entry.line)
-    return (
-        next((one for one in cluster.lines.in_memory(line) if one.sequence == entry.sequence), None) if line else None
-    )
+        if attempt.entry is not None:
+            found.setdefault((attempt.entry.line, attempt.entry.sequence), attempt.entry)
+    for key, line in cluster.lines.by_key.items():
+        for one in cluster.lines.in_memory(line):
+            found.setdefault((key, one.sequence), one)
+    return found
 
 
 def _check_reach(cluster: Cluster, loaded: Browsable, entries: list[Entry]) -> None:
