@@ -18,7 +18,7 @@ from tests.worker.executors.executor_kit import APPS, Gate, Start
 
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_worker.executor import Call
-from grpcflow_worker.executors import frames
+from grpcflow_worker.executors import frames, wishes
 from grpcflow_worker.executors.forker import shared_page
 
 
@@ -82,7 +82,10 @@ async def test_stopping_a_running_task_kills_its_child_and_nothing_else(start: S
     await gone(pid)
 
 
-async def test_a_task_that_does_not_heed_the_signal_may_end_and_its_child_goes_then(start: Start, gate: Gate) -> None:
+async def test_a_task_that_does_not_heed_the_signal_may_end_and_its_child_goes_then(
+    start: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wishes, "_KILL", 60.0)  # else it would be killed, were this machine busy for five seconds
     running = await start("prefork", concurrency=1)
     deaf = running.put("wait_deaf", gate.port)
     name = await gate.arrival()
