@@ -331,8 +331,10 @@ def _built(steps: _Steps) -> Signature:
             made.append(group([_built(one) for one in step.members]))
         else:
             call = _APP.signature(step.task, immutable=step.immutable or bool(step.mapped))
-            for option, hung in (("link", step.callbacks), ("link_error", step.errbacks)):
-                call.set(**{option: [_built(one) for one in hung]} if hung else {})
+            if step.callbacks:
+                call.set(link=[_built(one) for one in step.callbacks])
+            if step.errbacks:
+                call.set(link_error=[_built(one) for one in step.errbacks])
             made.append(call)
     return made[0] if len(made) == 1 else chain(made)
 

@@ -1,7 +1,7 @@
 """A graph as Python: what the code builds is the graph that was there, and what it cannot build is said."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -55,7 +55,7 @@ def graph_of(canvas: Any) -> Any:
     return [chunk.SerializeToString(deterministic=True) for chunk in to_chunks(lowered, GRAPH)]
 
 
-CANVASES = {
+CANVASES: dict[str, Callable[[], Any]] = {
     "a call": lambda: add.s(1, [2, {"x": None}], y="é'\n"),
     "with options": lambda: a(1, queue="mail", priority=7),
     "a map": lambda: chain(add.map([1, 2]), add.starmap([(1, 2), (3, 4)])),
