@@ -50,6 +50,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     listen: str = DEFAULT_LISTEN
     #: HOST:PORT at which metrics are told; "": nowhere, and nothing is counted.
     metrics: str = ""
+    #: HOST:PORT of a `grpcflow dashboard` that runs beside the coordinator; "": none does.
+    dashboard: str = ""
+    #: HOST:PORT at which that reaches the coordinator; "": where it listens.
+    dashboard_coordinator: str = ""
     #: True: listen beyond loopback without any protection.
     insecure: bool = False
     #: Files of the certificate to show and of its key, as PEM; "": no TLS.
@@ -135,6 +139,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         self._check_reach("listen", self.listen)
         if self.metrics:
             self._check_reach("metrics", self.metrics)
+        if self.dashboard:
+            self._check_reach("dashboard", self.dashboard)
+        if self.dashboard_coordinator:
+            split_address(self.dashboard_coordinator)
 
     def _check_reach(self, setting: str, address: str) -> None:
         """Refuse an address that strangers can reach where TLS or tokens lack."""

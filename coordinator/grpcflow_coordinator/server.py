@@ -27,6 +27,7 @@ from grpcflow_protos import limits
 from grpcflow_protos.service_manager import ServiceManager
 
 if TYPE_CHECKING:
+    from grpcflow_coordinator.dashboard import Dashboard
     from grpcflow_coordinator.metrics.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,11 @@ class Coordinator:
         self._access = AccessInterceptor(self._guard.tokens, self._guard.audit, self.realms.check)
         #: Where metrics are told, once started; None: nowhere.
         self.metrics: Endpoint | None = None
+        self._dashboard: Dashboard | None = None
+        if config.dashboard:
+            from grpcflow_coordinator.dashboard import check_installed
+
+            check_installed()
         #: The address it listens on, once started.
         self.address = ""
 
@@ -103,6 +109,14 @@ class Coordinator:
         self._manager.ready(f"serving on {self.address}")
         self._beat = asyncio.create_task(self._health.beat(self._manager, self.address))
         log.info("serving on %s, data in %s, epoch %d", self.address, self._where(), self.home.epoch)
+        self._show_dashboard()
+
+    def _show_dashboard(self) -> None:
+        """Have the dashboard run beside us from now on, where that is wanted."""
+        if self.config.dashboard:
+            from grpcflow_coordinator.dashboard import Dashboard, start_of
+
+            self._dashboard = Dashboard(start_of(self.config, self.address))
 
     def _tell_metrics(self) -> None:
         """Tell metrics from now on, where that is wanted."""
@@ -168,6 +182,7 @@ class Coordinator:
 
     async def stop(self) -> None:
         """Tell peers to come back later, end the calls, close the stores."""
+        hidden = None if self._dashboard is None else asyncio.ensure_future(asyncio.to_thread(self._dashboard.close))
         self._guard.close()
         if self.metrics is not None:
             self.metrics.close()
@@ -179,4 +194,6 @@ class Coordinator:
         if self._server is not None:
             await self._server.stop(STOP_GRACE)
         self.realms.close()
+        if hidden is not None:
+            await hidden
         log.info("stopped")
