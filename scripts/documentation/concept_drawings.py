@@ -71,7 +71,7 @@ def life() -> Drawing:
     made.arrow((150, 65), (200, 65), (200, 110), (250, 110))
     made.text(206, 60, "~parents succeeded")
     made.arrow((168, 175), (200, 175), (200, 130), (250, 130))
-    made.text(206, 178, "~its time has come")
+    made.text(206, 178, "~its time came")
     made.arrow((112, 90), (112, 150))
     made.arrow((380, 112), (440, 112))
     made.arrow((440, 130), (380, 130), dashed=True)

@@ -60,7 +60,7 @@ def _anchor(name: str) -> str:
 
 
 def _first(text: str) -> str:
-    return re.split(r"(?<=[.:])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(":")
+    return re.split(r"(?<=\.)\s", " ".join(text.split()), maxsplit=1)[0]
 
 
 def _names(file: FileDescriptorProto) -> Iterator[str]:
