@@ -82,6 +82,7 @@ class Connection(Exchange):
     read_events = blocking_each(Exchange.aread_events)
     publish_event = blocking(Exchange.apublish_event)
     read_items = blocking_each(Exchange.aread_items)
+    read_logs = blocking_each(Exchange.aread_logs)
     revoke = blocking(Exchange.arevoke)
     revoke_by_stamp = blocking(Exchange.arevoke_by_stamp)
     inspect = blocking(Exchange.ainspect)

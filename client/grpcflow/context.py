@@ -103,6 +103,8 @@ class Context:
     _after: int = 0
     #: Takes token, state, encoded meta and its content type of any attempt of this worker.
     _report: Callable[[int, str, bytes, str], None] | None = None
+    #: Takes the token of any attempt of this worker and a line that it logged; None: nobody keeps it.
+    _log: Any = None
     #: Takes "replace" or "member" and a canvas, in an eager call: runs it in the place of the call, or in its group.
     _hand_over: Callable[[str, Any], Any] | None = None
     #: Takes what submits the replacement of the call, to be called once its body has ended; None: it is called at once.

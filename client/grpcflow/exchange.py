@@ -20,6 +20,7 @@ from grpcflow.failed_calls import FailedCalls
 from grpcflow.items import Items
 from grpcflow.kept import VALUES_PAGE, Kept
 from grpcflow.limit_calls import LimitCalls
+from grpcflow.log_calls import LogCalls
 from grpcflow.news import News
 from grpcflow.queue_calls import QueueCalls
 from grpcflow.schedule_calls import ScheduleCalls
@@ -42,7 +43,9 @@ ACKNOWLEDGE_TIME: Final = 60.0
 _SMALL: Final = 65_536
 
 
-class Exchange(Kept, Commands, EraseCalls, QueueCalls, LimitCalls, ScheduleCalls, Items, FailedCalls, EventCalls):
+class Exchange(
+    Kept, Commands, EraseCalls, QueueCalls, LimitCalls, ScheduleCalls, Items, LogCalls, FailedCalls, EventCalls
+):
     """What is asked of one coordinator: submissions and waits over its stream, and single calls beside it.
 
     Args:

@@ -98,6 +98,14 @@ def current_request() -> "Context | None":
     return running[-1][1] if running else None
 
 
+def logging_request() -> "Context | None":
+    """Return the innermost request here whose attempt keeps what it logs, or None."""
+    for _, request in _running.get()[::-1]:
+        if request._log is not None:
+            return request
+    return None
+
+
 def get_current_task() -> "Task[..., Any] | None":
     """Return the task that runs here, or None outside of a task."""
     running = _running.get()

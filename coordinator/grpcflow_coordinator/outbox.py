@@ -46,6 +46,7 @@ class StreamOutbox:
         grace: float,
         version: str,
         payload_limit: int,
+        log_limit: int = 0,
         now: Callable[[], Now] = system_now,
     ) -> None:
         self.watchers = Watchers()
@@ -53,7 +54,7 @@ class StreamOutbox:
         #: Graph, index and user's own id of nodes that were revoked lately.
         self.revoked: deque[tuple[bytes, int, str]] = deque(maxlen=REVOKED_KEPT)
         self._heartbeat, self._silence, self._grace = heartbeat, silence, grace
-        self._version, self._payload_limit = version, payload_limit
+        self._version, self._payload_limit, self._log_limit = version, payload_limit, log_limit
 
     def deliver(self, effects: Effects) -> None:
         """Pass a step's fruit on, in order."""
@@ -146,6 +147,7 @@ class StreamOutbox:
             grace_ms=int(self._grace * 1000),
             superseded=send.superseded,
             payload_limit=self._payload_limit,
+            log_limit=self._log_limit,
             resumed=send.resumed,
         )
 

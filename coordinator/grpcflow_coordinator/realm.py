@@ -112,6 +112,7 @@ class Realm:
             grace=config.grace,
             version=version(),
             payload_limit=config.payload_limit,
+            log_limit=config.task_logs,
             now=now,
         )
         self.engine = Engine(*self._core(), self.outbox, now=now, on_fatal=on_fatal)

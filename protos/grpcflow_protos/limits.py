@@ -55,6 +55,10 @@ FAILURE_MESSAGE_LIMIT: Final = 4_096
 #: Longest traceback of a failure, in characters.
 TRACEBACK_LIMIT: Final = 65_536
 
+#: Longest text of one line of a log, and most lines of one attempt in one message, both in bytes.
+LOG_LINE_BYTES: Final = 16 * 1024
+LOG_PIECE_BYTES: Final = 256 * 1024
+
 #: Serializers, as content types; "" on the wire means the first.
 SERIALIZERS: Final = ("application/json", "application/msgpack", "application/x-python-pickle", "application/x-yaml")
 

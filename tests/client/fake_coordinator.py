@@ -27,6 +27,7 @@ from grpcflow_protos.v1 import (
     control_service_pb2,
     control_service_pb2_grpc,
     graph_pb2,
+    log_pb2,
     value_pb2,
 )
 
@@ -105,6 +106,9 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.emit_errors: list[tuple[grpc.StatusCode, str]] = []
         self.reads: list[int] = []
         self.read_limit = 0
+        #: By id the lines of each attempt, by token; and what was asked for.
+        self.logs: dict[str, dict[int, list[str]]] = {}
+        self.log_requests: list[log_pb2.ReadLogsRequest] = []
         self.items_sent = 0
         self.item_came = threading.Condition()
 
@@ -330,6 +334,22 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
             self.items_sent += len(items)
             if self.read_limit and given >= self.read_limit:
                 refuse(context, grpc.StatusCode.UNAVAILABLE, "STOPPING", "broken on purpose")
+
+    def ReadLogs(self, request: Any, context: Any) -> Iterator[Any]:
+        self.log_requests.append(log_pb2.ReadLogsRequest.FromString(request.SerializeToString()))
+        if request.id not in self.logs:
+            refuse(context, grpc.StatusCode.NOT_FOUND, "UNKNOWN_NODE", "no such node")
+        given = 0
+        for token, texts in self.logs[request.id].items():
+            first = request.first if token == request.token else 0
+            for number, text in enumerate(texts):
+                if token < request.token or number < first:
+                    continue
+                if self.read_limit and given >= self.read_limit:
+                    refuse(context, grpc.StatusCode.UNAVAILABLE, "STOPPING", "broken on purpose")
+                given += 1
+                line = log_pb2.LogLine(time_ms=1_000, level="INFO", logger="shop", text=text)
+                yield log_pb2.ReadLogsResponse(id=request.id, task="t", token=token, first=number, lines=[line])
 
     def _wake_readers(self) -> None:
         with self.item_came:

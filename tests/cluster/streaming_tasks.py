@@ -1,6 +1,7 @@
 """Tasks that emit items and tell of their progress: the app of the tests in test_streams.py."""
 
 import asyncio
+import logging
 import os
 import threading
 from pathlib import Path
@@ -97,3 +98,16 @@ def progress(self: Any, steps: int, door: str = "") -> str:
         if door and step == steps // 2:
             wait_for_door(door)
     return "done"
+
+
+@app.task(name="s.talks", bind=True)
+def talks(self: Any, door: str) -> int:
+    """Log and print, wait for a door, and log again."""
+    log = logging.getLogger("talks")
+    for number in range(3):
+        log.warning("before %d", number)
+    print("printed")
+    wait_for_door(door)
+    for number in range(3):
+        log.warning("after %d", number)
+    return self.request.losses

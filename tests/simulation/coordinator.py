@@ -49,13 +49,16 @@ HEARTBEAT: Final = 5.0
 SILENCE: Final = 15.0
 GRACE: Final = 6.0
 
+#: Bytes that are kept of the log of an attempt.
+LOG_LIMIT: Final = 4_096
+
 #: The numbers of the core in every world: lost attempts are counted up to what the template allows.
-LIMITS: Final = Limits(grace=GRACE, silence=SILENCE, max_deliveries=1_000_000, batch=40)
+LIMITS: Final = Limits(grace=GRACE, silence=SILENCE, max_deliveries=1_000_000, batch=40, log_limit=LOG_LIMIT)
 
 #: Codes with which the coordinator may end the stream of a worker that keeps the protocol.
 HONEST: Final = frozenset({"REPLACED", "NAME_TAKEN", "SILENT"})
 
-_SURROGATE: Final = {"heartbeat": HEARTBEAT, "silence": SILENCE, "grace": GRACE}
+_TIMES: Final = {"heartbeat": HEARTBEAT, "silence": SILENCE, "grace": GRACE}
 
 
 class CheckedEngine(Engine):
@@ -161,7 +164,9 @@ class Coordinator(Process):
         self.watching = watching
         self.connections: list[Connection] = []
         self.machine = Machine(replace(LIMITS, result_expires_ms=plan.kept_ms))
-        self.outbox = StreamOutbox(**_SURROGATE, version="0", payload_limit=limits.PAYLOAD_LIMIT, now=self.now)
+        self.outbox = StreamOutbox(
+            **_TIMES, version="0", payload_limit=limits.PAYLOAD_LIMIT, log_limit=LOG_LIMIT, now=self.now
+        )
         self.engine = CheckedEngine(disk, self.machine, self, now=self.now, on_fatal=self._fatal)
         self.engine.every = plan.every
         self._clients = ClientService(

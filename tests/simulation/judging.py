@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.simulation.coordinator import LOG_LIMIT
 from tests.simulation.disk import Breach
 from tests.simulation.ordering import EVERY_MS, give
 from tests.simulation.workload import MOST_LOST, Drawn, Submitted
@@ -16,6 +17,7 @@ from grpcflow_coordinator.core import invariants
 from grpcflow_coordinator.core.events import SchedulesRemoveAsked
 from grpcflow_coordinator.core.model import Failure, NodeState, Outcome
 from grpcflow_coordinator.values import Room, read_value
+from grpcflow_protos.v1 import log_pb2
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -88,11 +90,27 @@ def _judge_node(world: World, made: Submitted, index: int, outcome: Outcome) -> 
         raise Breach(f"{where} was given up, and no attempt was lost: {outcome.failure}")
     if made.kind == "dying" and begun > MOST_LOST + world.deaths:
         raise Breach(f"{where} killed {begun} processes, {MOST_LOST} may be")
+    _judge_log(world, made.graph, index, outcome.token)
     if outcome.state is NodeState.SUCCESS and not begun and made.kind not in ("canvas", "unique", "spread", "staged"):
         raise Breach(f"{where} succeeded and never ran")
     once = made.kind in ("plain", "apart", "limited", "paced", "batched", "keyed", "delayed", "owned")
     if once and begun > 1 and not world.plan.loses_attempts:
         raise Breach(f"{where} ran {begun} times, and no attempt was lost")
+
+
+def _judge_log(world: World, graph: bytes, index: int, token: int) -> None:
+    """What an attempt logged before its end is there: all of it, or the last of it where it is more than is kept."""
+    said, records = world.logged.get(token), world.coordinator.engine.committed
+    if said is None or records.graph(graph) is None or any(one.kind == "disk full" for one in world.plan.faults):
+        return
+    pieces = records.logs(graph, index, token, 0, 1_000)
+    kept = [line.text for piece in pieces for line in log_pb2.LoggedLines.FromString(piece.data).lines]
+    where = f"the log of attempt {token:x} of node {index} of graph {graph.hex()}"
+    if kept != said[len(said) - len(kept) :]:
+        raise Breach(f"{where} is not what it said: {[text[:20] for text in kept]}")
+    size = sum(map(len, said))
+    if len(kept) < len(said) and size < LOG_LIMIT // 2:
+        raise Breach(f"{where} has {len(kept)} of {len(said)} lines, and {size} bytes is not much")
 
 
 def _judge_canvas(world: World, made: Submitted, drawn: Drawn) -> None:

@@ -16,6 +16,7 @@ from grpcflow_coordinator.core import (
     attaching,
     attempts,
     handing,
+    keeping,
     limits,
     recovery,
     sessions,
@@ -24,6 +25,7 @@ from grpcflow_coordinator.core import (
     timers,
 )
 from grpcflow_coordinator.core.cluster import Step
+from grpcflow_coordinator.core.events import WorkerSpoke
 from grpcflow_coordinator.core.lines import Lines
 from grpcflow_coordinator.core.model import Progress
 from grpcflow_coordinator.core.presence import Session
@@ -31,6 +33,7 @@ from grpcflow_coordinator.engine import Engine
 from grpcflow_coordinator.storage import keys
 from grpcflow_coordinator.storage.overlay import Overlay
 from grpcflow_coordinator.storage.records import Records
+from grpcflow_worker.task_logs import TaskLogs
 
 Patch = pytest.MonkeyPatch
 
@@ -57,6 +60,13 @@ RETURNING: Final = replace(only(FORGETFUL, "retrying"), orders={"cancel": 1}, mo
 #: Workers with much to do leave while the coordinator dies.
 LEAVING: Final = replace(
     only(CRASHING, "plain", "limited"), faults={**CRASHES, "drain worker": 8}, most_jobs=16, most_faults=10
+)
+#: Streams break again and again.
+REDIALLING: Final = replace(
+    only(FAIR, "plain"),
+    faults={"break worker": 6, "crash before commit": 3, "crash": 2},
+    most_faults=24,
+    most_jobs=24,
 )
 
 
@@ -240,6 +250,25 @@ def keep_an_outcome(patch: Patch) -> None:
     patch.setattr(keys, "OF_A_GRAPH", kinds)
 
 
+def lose_what_was_logged(patch: Patch) -> None:
+    """What was logged and not acknowledged when a stream broke is not sent again."""
+    patch.setattr(TaskLogs, "rewind", lambda self: self._flying.clear())
+
+
+def keep_logs_too_late(patch: Patch) -> None:
+    """What an attempt logged is taken behind its end, and so no more."""
+    whole = sessions._take_reports
+
+    def late(step: Step, session: Session, event: WorkerSpoke, superseded: list[int]) -> bool:
+        taken = whole(step, session, event, superseded)
+        take_logs(step, session, event.logs)
+        return taken
+
+    take_logs = keeping.take_logs
+    patch.setattr(keeping, "take_logs", nothing)
+    patch.setattr(sessions, "_take_reports", late)
+
+
 #: Each bug, where it is met, and within how many worlds: where it shows in one of n, in four times n at least,
 #: so that other chances than today's find it, too.
 BUGS: Final[list[tuple[Callable[[Patch], None], Profile, int]]] = [
@@ -267,6 +296,8 @@ BUGS: Final[list[tuple[Callable[[Patch], None], Profile, int]]] = [
     (keep_the_marks_of_what_is_deleted, RETURNING, 40),
     (forget_who_leaves, LEAVING, 40),
     (keep_an_outcome, only(FAIR, "plain"), 5),
+    (lose_what_was_logged, REDIALLING, 60),
+    (keep_logs_too_late, only(FAIR, "plain"), 5),
 ]
 
 

@@ -21,7 +21,8 @@ from tests.support.acting import Attempt, Done
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.executor import CallRun, Ended
-from grpcflow_worker.session import Effects, Identity, Phase, Session
+from grpcflow_worker.identity import Identity
+from grpcflow_worker.session import Effects, Phase, Session
 from grpcflow_worker.stream import GOODBYE_WAIT
 from grpcflow_worker.wire import node_of
 
@@ -205,6 +206,7 @@ class Worker(Process):
         template = graph_pb2.Template(task=run.call.task, headers=run.call.headers)
         inputs = [value_pb2.Value.FromString(value) for value in run.inputs]
         payload = run.payloads[token - run.token]
+        self.session.logged([(token, 0, self.world.lines_of(token))])
         attempt = Attempt(token, node_of(run, token), template, payload, inputs, run.retries, run.in_chord)
         done = self.world.run_task(self, run, attempt)
         if done is None:  # its child died under it

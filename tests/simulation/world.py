@@ -28,6 +28,7 @@ from tests.support.functions import FUNCTIONS
 from grpcflow.waiting import NodeWaiter, RangeWaiter
 from grpcflow_coordinator.storage.contract import StoreError
 from grpcflow_worker.executor import CallRun
+from grpcflow_worker.log_lines import LogLine
 
 #: Simulated seconds after which a healed world must be at rest.
 PATIENCE: Final = 400.0
@@ -35,6 +36,8 @@ PATIENCE: Final = 400.0
 _LOOK: Final = 0.25
 #: Seconds after which it is said once more that everything is to go on.
 _TOLD_AGAIN: Final = 60.0
+#: How many lines an attempt logs.
+LINES: Final = (0, 0, 1, 2, 12)
 #: Most seconds that a connection is silent.
 SILENT: Final = 25.0
 #: Most turns of one world: more is a loop.
@@ -75,6 +78,8 @@ class World:
         self.deaths = 0
         self.healed = False
         self.submitted: dict[int, Submitted] = {}
+        #: What attempts logged that came to their end, by token.
+        self.logged: dict[int, list[str]] = {}
         #: Graphs that somebody asked to be retried, and schedules that somebody put, or died over it.
         self.retried: set[bytes] = set()
         #: Graphs of which somebody asked for a result to be forgotten.
@@ -89,6 +94,13 @@ class World:
     def chance(self, purpose: str) -> random.Random:
         """Return a generator for one purpose, which no other disturbs."""
         return random.Random(f"{self.plan.seed} {purpose}")
+
+    def lines_of(self, token: int) -> list[LogLine]:
+        """Draw what an attempt logs."""
+        rng = self.chance(f"lines {token}")
+        texts = [f"{token} {number} ".ljust(rng.choice((20, 500, 3_000)), "x") for number in range(rng.choice(LINES))]
+        self.logged[token] = texts
+        return [(0, "INFO", "t", text) for text in texts]
 
     def log(self, line: str) -> None:
         """Write down what happens."""

@@ -7,7 +7,8 @@ from tests.worker.worker_fakes import SECRET
 
 from grpcflow import Grpcflow, Queue
 from grpcflow_worker.facts import declared, queue_facts, task_facts
-from grpcflow_worker.session import Identity, Session
+from grpcflow_worker.identity import Identity
+from grpcflow_worker.session import Session
 
 
 def app_with(**settings: Any) -> Grpcflow:

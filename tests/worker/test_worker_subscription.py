@@ -9,7 +9,8 @@ from tests.worker.worker_fakes import FakeExecutor, make_session, welcome
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.control import Control, Facts
 from grpcflow_worker.executor import Registered
-from grpcflow_worker.session import Identity, Session
+from grpcflow_worker.identity import Identity
+from grpcflow_worker.session import Session
 from grpcflow_worker.subscription import ConfigError, parse_queues, served, shown
 
 DECLARED = {"queues": {"default": 1, "mail": 5, "video": 1}}

@@ -19,7 +19,8 @@ from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_protos.v1 import worker_service_pb2_grpc as pb_grpc
 from grpcflow_worker.config import WorkerConfig, build_config
 from grpcflow_worker.executor import CallRun, Ended, ExecutorError, Listener, Registered, Running, Waiting
-from grpcflow_worker.session import Identity, Session
+from grpcflow_worker.identity import Identity
+from grpcflow_worker.session import Session
 from grpcflow_worker.stream import Timing
 
 GRAPH = bytes(range(12))

@@ -16,6 +16,7 @@ import msgspec
 from grpcflow_worker.executor import Call, CallRun, Ended, Executor, Listener, Registered, Running, Waiting
 from grpcflow_worker.executors.frames import decode_ends, encode_members
 from grpcflow_worker.executors.wishes import signal_number
+from grpcflow_worker.log_lines import Logged
 
 
 class Wanted(msgspec.Struct):
@@ -164,6 +165,10 @@ class Batching:
         """See `Listener.progressed`; what a batch says of itself holds for all of its calls."""
         for each in self._tokens_of(token):
             self._listener.progressed(each, state, data, content_type)
+
+    def logged(self, said: Sequence[Logged]) -> None:
+        """See `Listener.logged`; what a batch logs is that of its first call."""
+        self._listener.logged(said)
 
     def broken(self, reason: str) -> None:
         """See `Listener.broken`."""

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from grpcflow_protos.limits import PAYLOAD_LIMIT
+from grpcflow_worker.log_lines import Logged
 
 #: How an attempt can end; see `Ended`.
 Kind = Literal["value", "failure", "retry", "ignored", "rejected", "lost", "returned", "revoked", "batch"]
@@ -264,6 +265,9 @@ class Listener(Protocol):
 
     def progressed(self, token: int, state: str, data: bytes, content_type: str) -> None:
         """A running attempt says how far it is: a state of its own and an encoded value. Not an end."""
+
+    def logged(self, said: Sequence[Logged]) -> None:
+        """Attempts printed and logged; always before their ends."""
 
     def broken(self, reason: str) -> None:
         """The executor cannot go on (it tried); end the worker. Comes at most once."""

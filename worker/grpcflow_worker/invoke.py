@@ -18,6 +18,8 @@ from grpcflow.task import Task
 from grpcflow.tracing import completed, takes_failure
 from grpcflow_protos.limits import PAYLOAD_LIMIT
 from grpcflow_worker.executor import CallRun, Ended
+from grpcflow_worker.log_lines import LogLine
+from grpcflow_worker.printed import end_printed_line
 from grpcflow_worker.requests import read_headers, request_maker
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Invoker:
         payload_limit: largest value in bytes; a larger one is a failure with the reason TOO_LARGE.
         progress: told of what a running task says by `update_state`: token, state, encoded value and its content
             type; None: nobody hears, and such a task asks the coordinator itself.
+        log: told of what a running task prints and logs: token and line; None: nobody keeps it.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class Invoker:
         hostname: str,
         payload_limit: int = PAYLOAD_LIMIT,
         progress: Callable[[int, str, bytes, str], None] | None = None,
+        log: Callable[[int, LogLine], None] | None = None,
     ) -> None:
         """Take the app and its settings as they are now."""
         self.app = app
         self.hostname = hostname
         self.payload_limit = payload_limit
         self.progress = progress
+        self.log = log
         self.tasks: Mapping[str, Task[..., Any]] = app.tasks
         self.accept = frozenset(codec.content_type(name) for name in app.conf.accept_content)
         self.accept_values = frozenset(codec.content_type(name) for name in app.conf.accepted_values)
@@ -136,7 +141,7 @@ class Bound:
         self.function: Callable[..., Any] = task.run if type(task).__call__ is Task.__call__ else task
         headers = read_headers(run.call, self.accept)
         self.via = headers.get("via", "")
-        self.context = request_maker(run, headers, invoker.hostname, invoker.progress)
+        self.context = request_maker(run, headers, invoker.hostname, invoker.progress, invoker.log)
 
     def invoke(self, offset: int) -> bytes | Ended:
         """Run the attempt at `offset`. Raises nothing."""
@@ -204,6 +209,7 @@ class Bound:
         try:
             if life is not None:
                 life.close(request)
+            end_printed_line()
         finally:
             self.task.pop_request()
 

@@ -1,7 +1,7 @@
 """What user code prints becomes lines of the log, each with the task that printed it.
 
-Text is kept until its line is whole; what a task leaves without an end of line comes out with the next text of its
-thread, on a flush, or when the process ends in order. This file may NOT set up any logger.
+Text is kept until its line is whole; what a task leaves without an end of line comes out when the task ends. This file
+may NOT set up any logger.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from grpcflow import state
+from grpcflow_worker.captured import say_printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,6 +107,11 @@ class Printed(io.TextIOBase):
         owner = _owner()
         self._log_rests(list(self._kept.texts) if owner is None else [owner])
 
+    @property
+    def has_rest(self) -> bool:
+        """True where something was printed in this thread that is no whole line yet."""
+        return bool(self._kept.texts)
+
     def _log_rests(self, owners: Iterable[Owner]) -> None:
         for owner in owners:
             self._log(self._kept.texts.pop(owner, ""), owner)
@@ -115,9 +121,18 @@ class Printed(io.TextIOBase):
             return
         self._kept.busy = True
         try:
+            if owner is not None and owner == _owner():
+                say_printed(line.rstrip("\r"), self._level)
             self._logger.log(self._level, "%s", line.rstrip("\r"), extra={PRINTED_BY: owner})
         finally:
             self._kept.busy = False
+
+
+def end_printed_line() -> None:
+    """Log what the task that runs here has printed and not ended by a line's end: it ends now."""
+    for stream in (sys.stdout, sys.stderr):
+        if type(stream) is Printed and stream.has_rest:
+            stream.flush()
 
 
 def redirect(logger: logging.Logger, level: str) -> None:

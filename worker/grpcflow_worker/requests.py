@@ -12,6 +12,7 @@ from typing import Any
 from grpcflow import codec, errors
 from grpcflow.context import RESERVED_HEADERS, Context
 from grpcflow_worker.executor import Call, CallRun
+from grpcflow_worker.log_lines import LogLine
 
 __all__ = ["read_headers", "request_maker"]
 
@@ -39,6 +40,7 @@ def request_maker(
     headers: Mapping[str, Any],
     hostname: str,
     progress: Callable[[int, str, bytes, str], None] | None,
+    log: Callable[[int, LogLine], None] | None,
 ) -> RequestMaker:
     """Return a function that makes the request of one attempt of a run.
 
@@ -47,10 +49,13 @@ def request_maker(
         headers: its headers, read; those that grpcflow itself sends become fields of their own.
         hostname: name of the worker.
         progress: told of what the running task says by `update_state`.
+        log: told of what it prints and logs, unless it is sensitive.
     """
     shared = _shared(run, headers, hostname)
     if progress is not None:
         shared["_report"] = progress
+    if log is not None and not run.call.sensitive:
+        shared["_log"] = log
     text = run.graph.hex()
     prefix = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
     graph, first, token, root_id = run.graph, run.first, run.token, run.call.root_id

@@ -22,12 +22,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from grpcflow_protos import limits
-from grpcflow_protos.v1 import command_pb2, limit_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.capacity import Capacity
 from grpcflow_worker.executor import CallRun, Ended
+from grpcflow_worker.identity import Identity, told_weights
+from grpcflow_worker.log_lines import Logged
 from grpcflow_worker.outbox import Outbox
 from grpcflow_worker.progress import Progress
+from grpcflow_worker.task_logs import TaskLogs
 from grpcflow_worker.wire import ProtocolError, node_of, progress_of, report_of, runs_of, too_large
 
 #: Seconds between two messages, and of silence that is death, until a welcome says otherwise.
@@ -45,34 +47,6 @@ class Phase(Enum):
     GREETING = "greeting"
     ONLINE = "online"
     OVER = "over"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What a worker says about itself in each hello, and does not change.
-
-    Attributes:
-        name: the worker's name.
-        secret: 16 random bytes that prove that a later stream is the same session.
-        tasks: names of the tasks it can run.
-        concurrency: how many tasks it runs at once.
-        version, host, process_id, executor: for people.
-        task_facts, queue_facts: limits and batches of its tasks, limits of queues.
-        labels, commands: labels by which commands can reach it, and commands that its app defines.
-    """
-
-    name: str
-    secret: bytes
-    tasks: tuple[str, ...]
-    concurrency: int
-    version: str = ""
-    host: str = ""
-    process_id: int = 0
-    executor: str = ""
-    task_facts: tuple[limit_pb2.TaskFacts, ...] = ()
-    queue_facts: tuple[limit_pb2.QueueFacts, ...] = ()
-    labels: tuple[str, ...] = ()
-    commands: tuple[command_pb2.CommandInfo, ...] = ()
 
 
 @dataclass(slots=True)
@@ -121,6 +95,7 @@ class Session:
         self._told: dict[int, bytes] = {}
         self._outbox = Outbox()
         self._progress = Progress()
+        self._logs = TaskLogs()
         self._replies: deque[pb.ControlReply] = deque()
         self._started: set[int] = set()
         self._starts_to_tell: list[int] = []
@@ -175,30 +150,9 @@ class Session:
         self._sequence = self._answered = 1
         self._unnumbered = 0
         self.capacity.announced = self.capacity.target()
-        mine = self.identity
         held = [pb.Held(node=node_of(run, token), token=token) for token, run in self._open.items()]
         held += [pb.Held(node=node, token=token) for token, node in self._told.items()]
-        hello = pb.WorkerHello(
-            revision=limits.REVISION,
-            features=limits.FEATURES,
-            name=mine.name,
-            session=mine.secret,
-            queues=self._queues,
-            weights=_told(self._queues),
-            tasks=mine.tasks,
-            capacity=self.capacity.announced,
-            held=held,
-            draining=self.draining,
-            version=mine.version,
-            host=mine.host,
-            process_id=mine.process_id,
-            concurrency=mine.concurrency,
-            executor=mine.executor,
-            task_facts=mine.task_facts,
-            queue_facts=mine.queue_facts,
-            labels=mine.labels,
-            commands=mine.commands,
-        )
+        hello = self.identity.hello(self._queues, held, capacity=self.capacity.announced, draining=self.draining)
         return pb.WorkRequest(hello=hello, sequence=1)
 
     def disconnected(self) -> None:
@@ -208,6 +162,7 @@ class Session:
         self.phase = Phase.OFFLINE
         self._outbox.rewind()
         self._progress.rewind()
+        self._logs.rewind()
         # A hello tells queues, capacity and draining whole; replies belong to questions of the old stream.
         self._replies.clear()
         self._queues_changed = self._resized = self._drain_to_tell = self._beat = False
@@ -233,6 +188,7 @@ class Session:
             self._welcomed(message.welcome, effects)
         self._answered = max(self._answered, message.acknowledged)
         arrived = self._progress.acknowledge(message.acknowledged)
+        self._logs.acknowledge(message.acknowledged)
         for token in self._outbox.acknowledge(message.acknowledged):
             self._told.pop(token, None)
         if self._drain_sequence is not None and message.acknowledged >= self._drain_sequence:
@@ -254,6 +210,7 @@ class Session:
         self.heartbeat = welcome.heartbeat_ms / 1000 or DEFAULT_HEARTBEAT
         self.silence = welcome.silence_ms / 1000 or DEFAULT_SILENCE
         self.payload_limit = welcome.payload_limit or limits.PAYLOAD_LIMIT
+        self._logs.welcome(welcome.log_limit)
         effects.welcome = welcome
         self._forget(welcome.superseded, effects)
 
@@ -267,6 +224,7 @@ class Session:
             if self._open.pop(token, None) is not None:
                 self._started.discard(token)
                 self._progress.end(token)
+                self._logs.forget(token)
                 effects.forget.append(token)
 
     def _assigned(self, runs: list[CallRun], effects: Effects, now: float) -> None:
@@ -300,6 +258,12 @@ class Session:
         """
         if token in self._open:
             self._progress.add(progress_of(token, state, data, content_type, self.payload_limit))
+
+    def logged(self, said: Iterable[Logged]) -> None:
+        """Running attempts printed and logged. Dropped where they are not open, or the coordinator keeps no logs."""
+        for token, dropped, lines in said:
+            if token in self._open:
+                self._logs.add(token, dropped, lines)
 
     def values(self, tokens: Sequence[int], datas: Sequence[bytes], now: float) -> None:
         """Attempts gave plain JSON values, column by column. Those of forgotten attempts are dropped."""
@@ -339,6 +303,7 @@ class Session:
             return False
         self._told[token] = node_of(run, token)
         self._started.discard(token)
+        self._logs.end(token)
         before, said = self._progress.end(token)
         if before is not None:
             self._outbox.precede(before, said=said)
@@ -464,7 +429,9 @@ class Session:
         message.reports.extend(pb.Report(token=token, started=pb.Started()) for token in starts)
         if self._progress.fill(message) and message.ByteSize() > limits.BATCH_BYTES // 2:
             return True  # beside an end of the largest size it could outgrow the transport
-        said = bool(message.reports) or self._outbox.has_waiting
+        if self._logs.fill(message):
+            return True
+        said = bool(message.reports or message.logs) or self._outbox.has_waiting
         self._outbox.fill(message, parts)
         return said
 
@@ -473,7 +440,7 @@ class Session:
         said = False
         if self._queues_changed:
             message.queues.extend(self._queues)
-            message.weights.extend(_told(self._queues))
+            message.weights.extend(told_weights(self._queues))
             message.subscription_changed = said = True
             self._queues_changed = False
         if self._resized:
@@ -491,9 +458,3 @@ class Session:
 
 def _weighted(queues: Mapping[str, int] | Iterable[str]) -> dict[str, int]:
     return dict(queues) if isinstance(queues, Mapping) else dict.fromkeys(queues, 1)
-
-
-def _told(queues: Mapping[str, int]) -> list[int]:
-    """The weights as the wire has them: nothing where all are the same."""
-    weights = list(queues.values())
-    return weights if any(weight != 1 for weight in weights) else []

@@ -37,10 +37,12 @@ from grpcflow_worker.deadline import SOFT, WARM, Deadline
 from grpcflow_worker.executor import STOP, CallRun, Ended, Executor, ExecutorError, Registered
 from grpcflow_worker.facts import queue_facts, task_facts
 from grpcflow_worker.fetching import Fetch, Fetcher, fetch_inputs
+from grpcflow_worker.identity import Identity, version
 from grpcflow_worker.leaving import Leaving, Step
 from grpcflow_worker.load import LoadTeller, measure_load
+from grpcflow_worker.log_lines import Logged
 from grpcflow_worker.scheduling import put_declared, put_schedules
-from grpcflow_worker.session import Effects, Identity, Session
+from grpcflow_worker.session import Effects, Session
 from grpcflow_worker.stories import log_end, log_start
 from grpcflow_worker.stream import Connect, Refused, StreamDriver, Timing, connect
 from grpcflow_worker.subscription import ConfigError, served
@@ -217,7 +219,7 @@ class Supervisor:
             secret=self._secret,
             tasks=tuple(registered.tasks),
             concurrency=config.concurrency,
-            version=_version(),
+            version=version(),
             host=config.host,
             process_id=os.getpid(),
             executor=self._executor.kind,
@@ -469,6 +471,12 @@ class Supervisor:
             _log.warning("progress of %s is not told: %s", self._story(token), error)
         self._wake()
 
+    def logged(self, said: Sequence[Logged]) -> None:
+        """Attempts printed and logged."""
+        if self.session is not None:
+            self.session.logged(said)
+            self._wake()
+
     def broken(self, reason: str) -> None:
         """The executor cannot go on: end the worker."""
         _log.error("the executor cannot go on: %s; this worker ends", reason)
@@ -489,12 +497,3 @@ class Supervisor:
     def _story(self, token: int) -> str:
         run = self.session.run_of(token) if self.session is not None else None
         return f"{run.call.task}[{id_of(run, token)}]" if run is not None else f"attempt {token}"
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("grpcflow")
-    except metadata.PackageNotFoundError:
-        return ""

@@ -45,6 +45,7 @@ _SECTIONS: Final = (
             _INSPECT,
             Row("top", "grpcflow.cli.top.command:top", "Watch all of it live, on the whole terminal."),
             Row("dashboard", "grpcflow.cli.dashboard:dashboard", "Watch and steer it in a browser."),
+            Row("logs", "grpcflow.cli.logs:logs", "What a task printed and logged, and what it does now."),
             Row("graph", "grpcflow.cli.graph:graph", "Submitted graphs: show, watch, list, cancel, retry."),
             Row("explain", "grpcflow.cli.graph:explain_task", "Why a task is where it is."),
             Row("events", "grpcflow.cli.events:events", "What happened, and what happens, a line each."),

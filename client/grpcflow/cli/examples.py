@@ -71,6 +71,7 @@ EXAMPLES: Final = {
     "limit clear": "grpcflow limit clear task proj.add",
     "limit list": "grpcflow limit list",
     "limit set": "grpcflow limit set task proj.add --rate 10/s",
+    "logs": f"grpcflow logs {_ID} --follow",
     "result": f"grpcflow result {_ID} --timeout 60",
     "retention": "grpcflow retention set task proj.add --results 10m",
     "retention clear": "grpcflow retention clear task proj.add",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 from grpcflow import state
 from grpcflow.errors import GrpcflowError
 from grpcflow.result.base import PROPAGATE_STATES, READY_STATES
+from grpcflow.result.logs import Logs
 from grpcflow.result.streaming import Streamed
 from grpcflow.type_parameters import R_co
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AwaitedResult"]
 
 
-class AwaitedResult(Streamed, Generic[R_co]):
+class AwaitedResult(Streamed, Logs, Generic[R_co]):
     """The part of ``AsyncResult`` that waits, for coroutines and for threads.
 
     What is awaited here may have been submitted anywhere: by another event loop, by a thread, or by another process.

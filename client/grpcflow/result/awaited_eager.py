@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from grpcflow.log_model import LogLine
+
 __all__ = ["AwaitedEager", "AwaitedEagerCall", "AwaitedEagerGroup"]
 
 
@@ -40,6 +42,10 @@ class AwaitedEagerCall(AwaitedEager):
     def astream(self: Any, *args: Any, **options: Any) -> AsyncGenerator[Any, None]:
         """Yield what the call has emitted; parameters and errors as in ``stream``."""
         return _each(self.stream(*args, **options))
+
+    def alogs(self: Any, **options: Any) -> AsyncGenerator[LogLine, None]:
+        """Yield nothing, as ``logs``."""
+        return _each(self.logs(**options))
 
 
 class AwaitedEagerGroup(AwaitedEager):

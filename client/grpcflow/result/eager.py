@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError, TaskRevokedError
+from grpcflow.log_model import LogLine
 from grpcflow.result.awaited_eager import AwaitedEagerCall, AwaitedEagerGroup
 from grpcflow.result.base import EXCEPTION_STATES, PROPAGATE_STATES, Result
 from grpcflow.result.group import GroupResult
@@ -186,6 +187,11 @@ class EagerResult(AwaitedEagerCall, AsyncResult[R_co]):
         """Yield what the call has emitted, all of it at once; parameters and errors as in ``AsyncResult.stream``."""
         state.check_join_allowed()
         return self._items(propagate, first)
+
+    def logs(self, *, follow: bool = False, tail: int | None = None) -> Iterator[LogLine]:
+        """Yield nothing: what the call logged went where this process logs."""
+        del follow, tail
+        return iter(())
 
     def _items(self, propagate: bool, first: int) -> Iterator[Any]:
         yield from self._end.items[first:] if self._end is not None else ()

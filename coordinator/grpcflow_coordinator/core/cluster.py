@@ -55,6 +55,8 @@ class Limits:
     result_expires_ms: int = 86_400_000
     #: Most nodes in one graph.
     node_limit: int = 200_000
+    #: Bytes that are kept of what an attempt prints and logs; 0: none.
+    log_limit: int = 128 * 1024
     #: Work of one step that is bounded: timers fired, records pruned, runs queued.
     batch: int = 1000
 

@@ -148,7 +148,7 @@ class Effects:
     settled: list[tuple[bytes, int, str, Outcome]] = field(default_factory=list)
     #: Unsettled nodes that are in another state now than before: (graph, index, state).
     moved: list[tuple[bytes, int, str]] = field(default_factory=list)
-    #: Nodes whose streams have new items.
+    #: Nodes whose streams have new items, or whose logs have new lines.
     emitted: list[tuple[bytes, int]] = field(default_factory=list)
     #: Graphs of which every node has settled now.
     ended: list[bytes] = field(default_factory=list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from grpcflow_coordinator.core.model import Attachment, Failure, Retention, Run, Template
 from grpcflow_coordinator.core.planning import Plan
@@ -312,6 +312,17 @@ class Ended:
 Report: TypeAlias = Value | Raised | Retried | Ended | Progressed
 
 
+class Logged(NamedTuple):
+    """Lines that an attempt printed and logged; the core does not look into them."""
+
+    token: int
+    #: Number of the first line.
+    first: int
+    #: How many there are.
+    lines: int
+    data: bytes
+
+
 @dataclass(slots=True, frozen=True)
 class WorkerSpoke:
     """A worker sent a message after its hello; an empty one is a heartbeat."""
@@ -330,6 +341,8 @@ class WorkerSpoke:
     concurrency: int = 0
     drain: bool = False
     goodbye: bool = False
+    #: Said before the reports.
+    logs: Sequence[Logged] = ()
 
 
 @dataclass(slots=True, frozen=True)

@@ -1,6 +1,8 @@
-"""What clients say of nodes and groups beside running them: a state of their own, forget it, keep this group."""
+"""What is kept of nodes and groups beside running them: states of their own, items, logs, saved groups."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from grpcflow_coordinator.core import attaching, attempts, recovery, revoking
 from grpcflow_coordinator.core.cluster import Step
@@ -10,13 +12,18 @@ from grpcflow_coordinator.core.events import (
     ForgetAsked,
     GroupSaved,
     ItemsEmitted,
+    Logged,
     PauseAsked,
     StateUpdateAsked,
 )
 from grpcflow_coordinator.core.model import TimerKind, node_id, split_node
+from grpcflow_coordinator.core.presence import Session
 
 #: Items of one node's stream.
 ITEMS_LIMIT = 1_000_000
+
+#: Attempts of one node whose logs are kept, the newest ones.
+LOGGED_ATTEMPTS = 10
 
 
 def on_state(step: Step, event: StateUpdateAsked) -> None:
@@ -75,6 +82,23 @@ def on_items(step: Step, event: ItemsEmitted) -> None:
             step.loaded.put_item(graph, index, number, data, content_type)
         step.effects.emitted.append((graph, index))
         step.effects.sends.append(Answer(event.client, count=max(count, event.first + len(event.items))))
+
+
+def take_logs(step: Step, session: Session, logs: Sequence[Logged]) -> None:
+    """Keep what running attempts logged. What came before is passed over: a worker sends the same pieces again."""
+    most = step.cluster.limits.log_limit
+    for said in logs:
+        if not most or said.token not in session.attempts:
+            continue  # nobody wants it, or the attempt is over: a log is no report, and nobody waits for an answer
+        attempt = step.cluster.attempts[said.token]
+        graph, index, token = attempt.graph, attempt.index, attempt.token
+        end = step.loaded.log_end(graph, index, token)
+        if said.first < end:
+            continue
+        if not end and len(logged := step.loaded.logged_attempts(graph, index)) >= LOGGED_ATTEMPTS:
+            step.loaded.drop_log(graph, index, logged[0])
+        step.loaded.append_log(graph, index, token, said.first, said.lines, said.data, most)
+        step.effects.emitted.append((graph, index))
 
 
 def on_group(step: Step, event: GroupSaved) -> None:

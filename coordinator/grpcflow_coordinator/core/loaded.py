@@ -200,8 +200,24 @@ class Loaded(Protocol):
         """Append an item to a node's stream."""
         ...
 
+    def log_end(self, graph: bytes, index: int, token: int) -> int:
+        """Return the number of the line that comes next in the log of an attempt."""
+        ...
+
+    def append_log(self, graph: bytes, index: int, token: int, first: int, count: int, data: bytes, most: int) -> None:
+        """Append lines to the log of an attempt, and delete its oldest ones where it has more bytes than `most`."""
+        ...
+
+    def logged_attempts(self, graph: bytes, index: int) -> list[int]:
+        """Return the tokens of the attempts of a node that have a log, the oldest first."""
+        ...
+
+    def drop_log(self, graph: bytes, index: int, token: int | None = None) -> None:
+        """Delete the log of an attempt; None: of all attempts of the node."""
+        ...
+
     def blank_call(self, graph: bytes, index: int) -> None:
-        """Delete the arguments of one node of independent ones, its keys, headers and stamps, and what it emitted."""
+        """Delete what a node of independent ones was called with and bears, and what it emitted and logged."""
         ...
 
     def is_forgotten(self, graph: bytes, index: int) -> bool:

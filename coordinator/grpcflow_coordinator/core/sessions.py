@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from grpcflow_coordinator.core import attempts, jobs, limits, recovery
+from grpcflow_coordinator.core import attempts, jobs, keeping, limits, recovery
 from grpcflow_coordinator.core.cluster import Cluster, Probing, Step
 from grpcflow_coordinator.core.effects import Acknowledge, CloseStream, Probe, Welcome
 from grpcflow_coordinator.core.events import Progressed, WorkerArrived, WorkerSpoke
@@ -188,6 +188,8 @@ def on_spoke(step: Step, event: WorkerSpoke) -> None:
     session.last_heard = step.now.monotonic
     _answer_probe(step, session)
     superseded: list[int] = []
+    if event.logs:
+        keeping.take_logs(step, session, event.logs)
     if not _take_reports(step, session, event, superseded):
         return
     if event.capacity is not None:

@@ -20,6 +20,7 @@ from grpcflow_coordinator.rpc.admission import admitted, check_reading
 from grpcflow_coordinator.rpc.gate import Gate, Visitor
 from grpcflow_coordinator.rpc.items import Items
 from grpcflow_coordinator.rpc.lookup import RANGES_LIMIT, Lookup, made_by_a_client, too_large
+from grpcflow_coordinator.rpc.task_logs import TaskLogs
 from grpcflow_coordinator.rpc.upkeep import Upkeep
 from grpcflow_coordinator.watching import Watchers
 from grpcflow_protos import limits
@@ -48,7 +49,7 @@ LOOK_AGAIN = 10.0
 IDS_NAMED = 1_000
 
 
-class ClientService(Upkeep, Items, client_service_pb2_grpc.ClientServiceServicer):
+class ClientService(Upkeep, Items, TaskLogs, client_service_pb2_grpc.ClientServiceServicer):
     """Takes graphs and gives results."""
 
     def __init__(

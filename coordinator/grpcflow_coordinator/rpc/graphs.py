@@ -20,6 +20,7 @@ from grpcflow_coordinator.rpc.explain import Explainer
 from grpcflow_coordinator.rpc.lookup import IDS_LIMIT, Lookup
 from grpcflow_coordinator.rpc.paging import AT_ONCE, LOOKED_AT, page_size
 from grpcflow_coordinator.rpc.running import Running
+from grpcflow_coordinator.rpc.searching import Search
 from grpcflow_coordinator.rpc.views import Gallery
 from grpcflow_protos.v1 import graph_service_pb2 as pb
 from grpcflow_protos.v1 import graph_service_pb2_grpc
@@ -66,16 +67,17 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
         answer = pb.ListGraphsResponse()
         before, looked = request.after, 0
         records = self._engine.committed
+        search = Search(request, records)
         while looked < LOOKED_AT:
             turned = request.oldest_first
-            ids = records.graphs_after(before, AT_ONCE) if turned else records.newest_graphs(before, AT_ONCE)
+            ids = search.ids(before, AT_ONCE, oldest_first=turned)
             gallery = Gallery(self._engine, self._running)
             for graph_id in ids:
                 graph = records.graph(graph_id)
                 before = graph_id
                 if graph is not None and not turned and graph.created_ms < request.since_ms:
                     return answer  # ids grow with time, but for the clocks of clients: close enough for a filter
-                if graph is not None and _wanted(request, graph) and not self._passed(request, graph):
+                if graph is not None and self._wanted(request, graph) and search.finds(graph):
                     summary = gallery.summary(graph)
                     if not request.states or summary.state in request.states:
                         answer.graphs.append(summary)
@@ -89,11 +91,15 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
         answer.next = before
         return answer
 
-    def _passed(self, request: pb.ListGraphsRequest, graph: Graph) -> bool:
-        """Return whether a graph is not looked for because it has ended, or was there before."""
-        if graph.created_ms < request.since_ms:
-            return True
-        return request.unfinished and self._engine.committed.has_ended(graph)
+    def _wanted(self, request: pb.ListGraphsRequest, graph: Graph) -> bool:
+        """Return whether a graph passes what can be told from its root, and whether it has ended."""
+        if graph.created_ms < request.since_ms or (request.until_ms and graph.created_ms >= request.until_ms):
+            return False
+        if graph.attachment is not None and not request.attached:
+            return False
+        if request.task and not any(fnmatch.fnmatchcase(one.task, request.task) for one in graph.templates):
+            return False
+        return not (request.unfinished and self._engine.committed.has_ended(graph))
 
     async def ListFailed(self, request: pb.ListFailedRequest, context: Any) -> pb.ListFailedResponse:
         """Give one page of the nodes that failed for good."""
@@ -181,12 +187,3 @@ class GraphService(graph_service_pb2_grpc.GraphServiceServicer):
             raise Refusal("UNKNOWN_NODE", f"there is no task {request.id!r}, or its result has expired")
         async with self._crowd.look(context.peer()):
             return Explainer(self._engine).explain(*split_node(node))
-
-
-def _wanted(request: pb.ListGraphsRequest, graph: Graph) -> bool:
-    """Return whether a graph passes what can be told from its root."""
-    if graph.attachment is not None and not request.attached:
-        return False
-    if request.until_ms and graph.created_ms >= request.until_ms:
-        return False
-    return not request.task or any(fnmatch.fnmatchcase(one.task, request.task) for one in graph.templates)

@@ -36,6 +36,7 @@ ROLES: Final[Mapping[str, Mapping[str, Rule]]] = {
         "GetResults": _READS_RESULTS,
         "FetchValue": _READS_RESULTS,
         "ReadItems": _READS_RESULTS,
+        "ReadLogs": _READS_RESULTS,
         "RestoreGroup": _READS_RESULTS,
         "UpdateState": Rule((_SUBMIT, _WORK)),
         "Emit": Rule((_WORK,)),

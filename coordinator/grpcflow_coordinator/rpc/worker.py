@@ -17,6 +17,7 @@ from grpcflow_coordinator.rpc import hello as worker_hello
 from grpcflow_coordinator.rpc.admission import check_queues
 from grpcflow_coordinator.rpc.client import common_revision
 from grpcflow_coordinator.rpc.desk import ControlDesk
+from grpcflow_coordinator.rpc.task_logs import logged
 from grpcflow_coordinator.streams import WorkerStream
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import worker_service_pb2, worker_service_pb2_grpc
@@ -137,8 +138,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         tokens, values = list(message.values.tokens), list(message.values.values)
         if len(tokens) != len(values):
             raise Refusal("MALFORMED", f"{len(tokens)} tokens come with {len(values)} values: send one for each")
-        if len(tokens) + len(message.reports) > CAPACITY_LIMIT:
-            told = f"{len(tokens) + len(message.reports)} reports come in one message"
+        if len(message.logs) > CAPACITY_LIMIT or len(tokens) + len(message.reports) > CAPACITY_LIMIT:
+            told = f"{max(len(message.logs), len(tokens) + len(message.reports))} reports or logs come in one message"
             raise Refusal("MALFORMED", f"{told}; a worker holds at most {CAPACITY_LIMIT} attempts: report these")
         reports: list[Report] = [convert.report(report, self._payload_limit) for report in message.reports]
         if values and max(map(len, values)) > self._payload_limit:
@@ -162,6 +163,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             concurrency=message.concurrency,
             drain=message.drain,
             goodbye=message.goodbye,
+            # What a nearly full disk has room for is the ends of tasks.
+            logs=[logged(lines) for lines in message.logs if not self._engine.full],
         )
 
     def _split_large(self, tokens: list[int], values: list[bytes]) -> tuple[list[int], list[bytes], list[Report]]:

@@ -56,6 +56,7 @@ NAMES: Final = {
     keys.LIMIT: "limit",
     keys.RATE: "rate",
     keys.ITEM: "item",
+    keys.LOG: "log",
 }
 
 

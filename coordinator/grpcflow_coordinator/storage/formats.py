@@ -335,6 +335,17 @@ def read_item(data: bytes) -> tuple[bytes, str]:
     return item, content_type
 
 
+def write_log(end: int, total: int, data: bytes) -> bytes:
+    """Write lines of a log: the number behind the last one, and the bytes that the attempt has logged with them."""
+    return encode((VERSION, end, total, data))
+
+
+def read_log(record: bytes) -> tuple[int, int, bytes]:
+    """Read such lines."""
+    _, end, total, data = read(record)[:4]
+    return end, total, data
+
+
 def write_saved(own_id: str, data: bytes, expires_ms: int) -> bytes:
     """Write the description of a group, with its id and when it is deleted."""
     return encode((VERSION, own_id, data, expires_ms))

@@ -249,6 +249,12 @@ class Keeping(Numbers):
         found = self._overlay.scan(prefix + first.to_bytes(4, "big"), keys.after(prefix), limit)
         return [formats.read_item(data) for _, data in found]
 
+    def drop_items(self, graph: bytes, index: int) -> None:
+        """Delete the stream of a node."""
+        prefix = keys.node(keys.ITEM, graph, index)
+        for key in self._overlay.keys(prefix, keys.after(prefix), 1 << 30):
+            self._overlay.delete(key)
+
     def is_forgotten(self, graph: bytes, index: int) -> bool:
         """Return whether the result of a node is hidden from whoever asks for it."""
         return self._overlay.get(keys.node(keys.FORGOTTEN, graph, index)) is not None
@@ -269,6 +275,12 @@ class Keeping(Numbers):
         prefix = keys.STAMP + keys.digest(name, value)
         found = self._overlay.keys(prefix + after + b"\0" if after else prefix, keys.after(prefix), limit)
         return [key[len(prefix) :] for key in found]
+
+    def newest_stamped(self, name: str, value: str, before: bytes, limit: int) -> list[bytes]:
+        """Return graphs below `before` that bear a stamp, newest first; empty: the newest. Some may be gone."""
+        prefix = keys.STAMP + keys.digest(name, value)
+        found = self._overlay.scan(prefix, prefix + before if before else keys.after(prefix), limit, reverse=True)
+        return [key[len(prefix) :] for key, _ in found]
 
     def jobs(self) -> list[Job]:
         """See `Loaded`."""

@@ -52,6 +52,7 @@ KEPT = SPACE + b"6"  # digest of scope, name and kind, end in unix ms, graph id 
 LIMIT = SPACE + b"y"  # digest of scope and name -> a limit that was set
 RATE = SPACE + b"2"  # digest of scope and name -> unix ms up to which a rate is used up at most
 ITEM = SPACE + b"i"  # node id, number -> an item that the task emitted
+LOG = SPACE + b"1"  # node id, token, number of the first line -> lines that an attempt logged
 
 EPOCH = META + b"epoch"
 
@@ -69,6 +70,7 @@ OF_A_GRAPH = (
     CANCELLED,
     RETRIED,
     ITEM,
+    LOG,
     FAILED,
     STRIPPED,
     STRAY,

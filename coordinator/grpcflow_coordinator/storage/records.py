@@ -25,6 +25,7 @@ from grpcflow_coordinator.storage.keeping import Keeping, stamps_of
 from grpcflow_coordinator.storage.large_runs import LargeRuns
 from grpcflow_coordinator.storage.overlay import Overlay
 from grpcflow_coordinator.storage.queueing import Queueing
+from grpcflow_coordinator.storage.task_logs import TaskLogs
 
 #: Runs of a graph, most of whose arguments are large, that are read one by one beside those that memory holds.
 READ_SINGLY = 16
@@ -51,7 +52,7 @@ class TimerRecord:
     made_ms: int = 0
 
 
-class Records(Keeping, Queueing):
+class Records(Keeping, Queueing, TaskLogs):
     """Reads and writes of nouns through an overlay.
 
     Args:
@@ -240,9 +241,8 @@ class Records(Keeping, Queueing):
         else:
             self._put_runs(graph, [(run, payloads)])
             self._overlay.put(keys.GRAPH + graph, formats.write_graph(root, None))
-        items = keys.node(keys.ITEM, graph, index)
-        for key in self._overlay.keys(items, keys.after(items), 1 << 30):
-            self._overlay.delete(key)
+        self.drop_items(graph, index)
+        self.drop_log(graph, index)
 
     def _blank_run(self, root: Graph, run: Run) -> Run:
         """Return a run of one without its keys, and without its template's headers and stamps.

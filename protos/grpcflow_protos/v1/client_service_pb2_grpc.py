@@ -5,6 +5,7 @@ import grpc
 import warnings
 
 from grpcflow_protos.v1 import client_service_pb2 as grpcflow_dot_v1_dot_client__service__pb2
+from grpcflow_protos.v1 import log_pb2 as grpcflow_dot_v1_dot_log__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -95,6 +96,11 @@ class ClientServiceStub(object):
                 '/grpcflow.v1.ClientService/ReadItems',
                 request_serializer=grpcflow_dot_v1_dot_client__service__pb2.ReadItemsRequest.SerializeToString,
                 response_deserializer=grpcflow_dot_v1_dot_client__service__pb2.ReadItemsResponse.FromString,
+                _registered_method=True)
+        self.ReadLogs = channel.unary_stream(
+                '/grpcflow.v1.ClientService/ReadLogs',
+                request_serializer=grpcflow_dot_v1_dot_log__pb2.ReadLogsRequest.SerializeToString,
+                response_deserializer=grpcflow_dot_v1_dot_log__pb2.ReadLogsResponse.FromString,
                 _registered_method=True)
 
 
@@ -228,6 +234,16 @@ class ClientServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadLogs(self, request, context):
+        """ReadLogs gives what tasks printed and logged, attempt by attempt; with follow it goes on until the node has settled.
+
+        Statuses: NOT_FOUND (UNKNOWN_NODE). INVALID_ARGUMENT (ID_TOO_LONG). UNAVAILABLE: read again, behind
+        the last line.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClientServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -290,6 +306,11 @@ def add_ClientServiceServicer_to_server(servicer, server):
                     servicer.ReadItems,
                     request_deserializer=grpcflow_dot_v1_dot_client__service__pb2.ReadItemsRequest.FromString,
                     response_serializer=grpcflow_dot_v1_dot_client__service__pb2.ReadItemsResponse.SerializeToString,
+            ),
+            'ReadLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLogs,
+                    request_deserializer=grpcflow_dot_v1_dot_log__pb2.ReadLogsRequest.FromString,
+                    response_serializer=grpcflow_dot_v1_dot_log__pb2.ReadLogsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -617,6 +638,33 @@ class ClientService(object):
             '/grpcflow.v1.ClientService/ReadItems',
             grpcflow_dot_v1_dot_client__service__pb2.ReadItemsRequest.SerializeToString,
             grpcflow_dot_v1_dot_client__service__pb2.ReadItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/grpcflow.v1.ClientService/ReadLogs',
+            grpcflow_dot_v1_dot_log__pb2.ReadLogsRequest.SerializeToString,
+            grpcflow_dot_v1_dot_log__pb2.ReadLogsResponse.FromString,
             options,
             channel_credentials,
             insecure,

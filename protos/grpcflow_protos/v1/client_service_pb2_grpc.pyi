@@ -7,6 +7,7 @@ What clients ask of the coordinator: take this graph, tell me its results."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from grpcflow_protos.v1 import client_service_pb2 as _client_service_pb2
+from grpcflow_protos.v1 import log_pb2 as _log_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -112,6 +113,12 @@ class ClientServiceStub:
     Statuses: NOT_FOUND (UNKNOWN_NODE): there is no such node, or it expired while it was read. INVALID_ARGUMENT
     (ID_TOO_LONG). UNAVAILABLE: ask again.
     """
+    ReadLogs: _grpc.UnaryStreamMultiCallable[_log_pb2.ReadLogsRequest, _log_pb2.ReadLogsResponse]
+    """ReadLogs gives what tasks printed and logged, attempt by attempt; with follow it goes on until the node has settled.
+
+    Statuses: NOT_FOUND (UNKNOWN_NODE). INVALID_ARGUMENT (ID_TOO_LONG). UNAVAILABLE: read again, behind
+    the last line.
+    """
 
 @_typing.type_check_only
 class ClientServiceAsyncStub(ClientServiceStub):
@@ -195,6 +202,12 @@ class ClientServiceAsyncStub(ClientServiceStub):
 
     Statuses: NOT_FOUND (UNKNOWN_NODE): there is no such node, or it expired while it was read. INVALID_ARGUMENT
     (ID_TOO_LONG). UNAVAILABLE: ask again.
+    """
+    ReadLogs: _aio.UnaryStreamMultiCallable[_log_pb2.ReadLogsRequest, _log_pb2.ReadLogsResponse]  # type: ignore[assignment]
+    """ReadLogs gives what tasks printed and logged, attempt by attempt; with follow it goes on until the node has settled.
+
+    Statuses: NOT_FOUND (UNKNOWN_NODE). INVALID_ARGUMENT (ID_TOO_LONG). UNAVAILABLE: read again, behind
+    the last line.
     """
 
 class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -348,6 +361,18 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Statuses: NOT_FOUND (UNKNOWN_NODE): there is no such node, or it expired while it was read. INVALID_ARGUMENT
         (ID_TOO_LONG). UNAVAILABLE: ask again.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadLogs(
+        self,
+        request: _log_pb2.ReadLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_log_pb2.ReadLogsResponse], _abc.AsyncIterator[_log_pb2.ReadLogsResponse]]:
+        """ReadLogs gives what tasks printed and logged, attempt by attempt; with follow it goes on until the node has settled.
+
+        Statuses: NOT_FOUND (UNKNOWN_NODE). INVALID_ARGUMENT (ID_TOO_LONG). UNAVAILABLE: read again, behind
+        the last line.
         """
 
 def add_ClientServiceServicer_to_server(servicer: ClientServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

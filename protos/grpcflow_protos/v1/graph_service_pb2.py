@@ -27,7 +27,7 @@ from grpcflow_protos.v1 import graph_pb2 as grpcflow_dot_v1_dot_graph__pb2
 from grpcflow_protos.v1 import value_pb2 as grpcflow_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgrpcflow/v1/graph_service.proto\x12\x0bgrpcflow.v1\x1a\x17grpcflow/v1/graph.proto\x1a\x17grpcflow/v1/value.proto\"\x91\x01\n\x05Tally\x12\r\n\x05nodes\x18\x01 \x01(\r\x12\x11\n\tunsettled\x18\x02 \x01(\r\x12\x0f\n\x07running\x18\x03 \x01(\r\x12\x11\n\tsucceeded\x18\x04 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\r\x12\x0f\n\x07revoked\x18\x06 \x01(\r\x12\x0f\n\x07ignored\x18\x07 \x01(\r\x12\x10\n\x08rejected\x18\x08 \x01(\r\"\xf5\x01\n\x0cGraphSummary\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\t\x12!\n\x05state\x18\x03 \x01(\x0e\x32\x12.grpcflow.v1.State\x12!\n\x05tally\x18\x04 \x01(\x0b\x32\x12.grpcflow.v1.Tally\x12\x15\n\rcreated_at_ms\x18\x05 \x01(\x03\x12\x15\n\rsettled_at_ms\x18\x06 \x01(\x03\x12\x0c\n\x04task\x18\x07 \x01(\t\x12\x11\n\ttemplates\x18\x08 \x01(\r\x12\x11\n\tcancelled\x18\t \x01(\x08\x12\x13\n\x0b\x61ttached_to\x18\n \x01(\t\x12\r\n\x05\x65nded\x18\x0b \x01(\x08\"\xc3\x01\n\x11ListGraphsRequest\x12\"\n\x06states\x18\x01 \x03(\x0e\x32\x12.grpcflow.v1.State\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x10\n\x08since_ms\x18\x03 \x01(\x03\x12\x10\n\x08until_ms\x18\x04 \x01(\x03\x12\r\n\x05limit\x18\x05 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x06 \x01(\x0c\x12\x10\n\x08\x61ttached\x18\x07 \x01(\x08\x12\x12\n\nunfinished\x18\x08 \x01(\x08\x12\x14\n\x0coldest_first\x18\t \x01(\x08\"M\n\x12ListGraphsResponse\x12)\n\x06graphs\x18\x01 \x03(\x0b\x32\x19.grpcflow.v1.GraphSummary\x12\x0c\n\x04next\x18\x02 \x01(\x0c\"e\n\x0fGetGraphRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0csummary_only\x18\x02 \x01(\x08\x12\r\n\x05\x66irst\x18\x03 \x01(\r\x12\r\n\x05limit\x18\x04 \x01(\r\x12\x12\n\nevery_node\x18\x05 \x01(\x08\"\x90\x01\n\x10GetGraphResponse\x12*\n\x07summary\x18\x01 \x01(\x0b\x32\x19.grpcflow.v1.GraphSummary\x12,\n\ttemplates\x18\x02 \x03(\x0b\x32\x19.grpcflow.v1.TemplateView\x12\"\n\x04runs\x18\x03 \x03(\x0b\x32\x14.grpcflow.v1.RunView\"=\n\x0cTemplateView\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\r\"\xe4\x01\n\x07RunView\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08template\x18\x03 \x01(\r\x12\x0c\n\x04join\x18\x04 \x01(\x08\x12#\n\x07members\x18\x05 \x03(\x0b\x32\x12.grpcflow.v1.Range\x12!\n\x06inputs\x18\x06 \x03(\x0b\x32\x11.grpcflow.v1.Edge\x12!\n\x05tally\x18\x07 \x01(\x0b\x32\x12.grpcflow.v1.Tally\x12$\n\x05nodes\x18\x08 \x03(\x0b\x32\x15.grpcflow.v1.NodeView\x12\n\n\x02id\x18\t \x01(\t\"\xdf\x01\n\x08NodeView\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06worker\x18\x03 \x01(\t\x12\x15\n\rstarted_at_ms\x18\x04 \x01(\x03\x12\x15\n\rsettled_at_ms\x18\x05 \x01(\x03\x12\x0f\n\x07retries\x18\x06 \x01(\r\x12\x0e\n\x06losses\x18\x07 \x01(\r\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12\x0e\n\x06origin\x18\t \x01(\t\x12\x13\n\x0breplaced_by\x18\n \x01(\x0c\x12\x11\n\tdue_at_ms\x18\x0b \x01(\x03\x12\x0f\n\x07waiting\x18\x0c \x01(\x08\"C\n\x12\x43\x61ncelGraphRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"L\n\x13\x43\x61ncelGraphResponse\x12\x11\n\tcancelled\x18\x01 \x01(\r\x12\x0f\n\x07running\x18\x02 \x01(\r\x12\x11\n\thad_ended\x18\x03 \x01(\x08\"\x1f\n\x11RetryGraphRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x12RetryGraphResponse\x12\x0f\n\x07retried\x18\x01 \x01(\r\x12\x15\n\runknown_tasks\x18\x02 \x03(\t\"\x1c\n\x0e\x45xplainRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xcd\x01\n\x0f\x45xplainResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08sentence\x18\x02 \x01(\t\x12!\n\x05state\x18\x03 \x01(\x0e\x32\x12.grpcflow.v1.State\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\r\n\x05queue\x18\x05 \x01(\t\x12\x0e\n\x06worker\x18\x06 \x01(\t\x12\x11\n\twaits_for\x18\x07 \x03(\t\x12\x15\n\rwaiting_count\x18\x08 \x01(\r\x12\x11\n\tdue_at_ms\x18\t \x01(\x03\x12\r\n\x05\x61head\x18\n \x01(\r\"\x85\x01\n\x11ListFailedRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\x0c\x12\x0c\n\x04lost\x18\x07 \x01(\x08\"\xab\x01\n\x0b\x46\x61iledEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05graph\x18\x02 \x01(\x0c\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\x14\n\x0c\x66\x61iled_at_ms\x18\x05 \x01(\x03\x12\x0c\n\x04type\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0f\n\x07retries\x18\t \x01(\r\x12\x0e\n\x06worker\x18\n \x01(\t\"V\n\x12ListFailedResponse\x12\'\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.grpcflow.v1.FailedEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\"!\n\x12PurgeFailedRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"%\n\x13PurgeFailedResponse\x12\x0e\n\x06purged\x18\x01 \x01(\r2\xb0\x04\n\x0cGraphService\x12M\n\nListGraphs\x12\x1e.grpcflow.v1.ListGraphsRequest\x1a\x1f.grpcflow.v1.ListGraphsResponse\x12I\n\x08GetGraph\x12\x1c.grpcflow.v1.GetGraphRequest\x1a\x1d.grpcflow.v1.GetGraphResponse0\x01\x12P\n\x0b\x43\x61ncelGraph\x12\x1f.grpcflow.v1.CancelGraphRequest\x1a .grpcflow.v1.CancelGraphResponse\x12M\n\nRetryGraph\x12\x1e.grpcflow.v1.RetryGraphRequest\x1a\x1f.grpcflow.v1.RetryGraphResponse\x12M\n\nListFailed\x12\x1e.grpcflow.v1.ListFailedRequest\x1a\x1f.grpcflow.v1.ListFailedResponse\x12P\n\x0bPurgeFailed\x12\x1f.grpcflow.v1.PurgeFailedRequest\x1a .grpcflow.v1.PurgeFailedResponse\x12\x44\n\x07\x45xplain\x12\x1b.grpcflow.v1.ExplainRequest\x1a\x1c.grpcflow.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgrpcflow/v1/graph_service.proto\x12\x0bgrpcflow.v1\x1a\x17grpcflow/v1/graph.proto\x1a\x17grpcflow/v1/value.proto\"\x91\x01\n\x05Tally\x12\r\n\x05nodes\x18\x01 \x01(\r\x12\x11\n\tunsettled\x18\x02 \x01(\r\x12\x0f\n\x07running\x18\x03 \x01(\r\x12\x11\n\tsucceeded\x18\x04 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\r\x12\x0f\n\x07revoked\x18\x06 \x01(\r\x12\x0f\n\x07ignored\x18\x07 \x01(\r\x12\x10\n\x08rejected\x18\x08 \x01(\r\"\xf5\x01\n\x0cGraphSummary\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\t\x12!\n\x05state\x18\x03 \x01(\x0e\x32\x12.grpcflow.v1.State\x12!\n\x05tally\x18\x04 \x01(\x0b\x32\x12.grpcflow.v1.Tally\x12\x15\n\rcreated_at_ms\x18\x05 \x01(\x03\x12\x15\n\rsettled_at_ms\x18\x06 \x01(\x03\x12\x0c\n\x04task\x18\x07 \x01(\t\x12\x11\n\ttemplates\x18\x08 \x01(\r\x12\x11\n\tcancelled\x18\t \x01(\x08\x12\x13\n\x0b\x61ttached_to\x18\n \x01(\t\x12\r\n\x05\x65nded\x18\x0b \x01(\x08\"\xe4\x01\n\x11ListGraphsRequest\x12\"\n\x06states\x18\x01 \x03(\x0e\x32\x12.grpcflow.v1.State\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x10\n\x08since_ms\x18\x03 \x01(\x03\x12\x10\n\x08until_ms\x18\x04 \x01(\x03\x12\r\n\x05limit\x18\x05 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x06 \x01(\x0c\x12\x10\n\x08\x61ttached\x18\x07 \x01(\x08\x12\x12\n\nunfinished\x18\x08 \x01(\x08\x12\x14\n\x0coldest_first\x18\t \x01(\x08\x12\x10\n\x08\x61rgument\x18\n \x01(\t\x12\r\n\x05stamp\x18\x0b \x01(\t\"M\n\x12ListGraphsResponse\x12)\n\x06graphs\x18\x01 \x03(\x0b\x32\x19.grpcflow.v1.GraphSummary\x12\x0c\n\x04next\x18\x02 \x01(\x0c\"e\n\x0fGetGraphRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0csummary_only\x18\x02 \x01(\x08\x12\r\n\x05\x66irst\x18\x03 \x01(\r\x12\r\n\x05limit\x18\x04 \x01(\r\x12\x12\n\nevery_node\x18\x05 \x01(\x08\"\x90\x01\n\x10GetGraphResponse\x12*\n\x07summary\x18\x01 \x01(\x0b\x32\x19.grpcflow.v1.GraphSummary\x12,\n\ttemplates\x18\x02 \x03(\x0b\x32\x19.grpcflow.v1.TemplateView\x12\"\n\x04runs\x18\x03 \x03(\x0b\x32\x14.grpcflow.v1.RunView\"=\n\x0cTemplateView\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\r\"\xe4\x01\n\x07RunView\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08template\x18\x03 \x01(\r\x12\x0c\n\x04join\x18\x04 \x01(\x08\x12#\n\x07members\x18\x05 \x03(\x0b\x32\x12.grpcflow.v1.Range\x12!\n\x06inputs\x18\x06 \x03(\x0b\x32\x11.grpcflow.v1.Edge\x12!\n\x05tally\x18\x07 \x01(\x0b\x32\x12.grpcflow.v1.Tally\x12$\n\x05nodes\x18\x08 \x03(\x0b\x32\x15.grpcflow.v1.NodeView\x12\n\n\x02id\x18\t \x01(\t\"\xdf\x01\n\x08NodeView\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06worker\x18\x03 \x01(\t\x12\x15\n\rstarted_at_ms\x18\x04 \x01(\x03\x12\x15\n\rsettled_at_ms\x18\x05 \x01(\x03\x12\x0f\n\x07retries\x18\x06 \x01(\r\x12\x0e\n\x06losses\x18\x07 \x01(\r\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12\x0e\n\x06origin\x18\t \x01(\t\x12\x13\n\x0breplaced_by\x18\n \x01(\x0c\x12\x11\n\tdue_at_ms\x18\x0b \x01(\x03\x12\x0f\n\x07waiting\x18\x0c \x01(\x08\"C\n\x12\x43\x61ncelGraphRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\"L\n\x13\x43\x61ncelGraphResponse\x12\x11\n\tcancelled\x18\x01 \x01(\r\x12\x0f\n\x07running\x18\x02 \x01(\r\x12\x11\n\thad_ended\x18\x03 \x01(\x08\"\x1f\n\x11RetryGraphRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x12RetryGraphResponse\x12\x0f\n\x07retried\x18\x01 \x01(\r\x12\x15\n\runknown_tasks\x18\x02 \x03(\t\"\x1c\n\x0e\x45xplainRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xcd\x01\n\x0f\x45xplainResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08sentence\x18\x02 \x01(\t\x12!\n\x05state\x18\x03 \x01(\x0e\x32\x12.grpcflow.v1.State\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\r\n\x05queue\x18\x05 \x01(\t\x12\x0e\n\x06worker\x18\x06 \x01(\t\x12\x11\n\twaits_for\x18\x07 \x03(\t\x12\x15\n\rwaiting_count\x18\x08 \x01(\r\x12\x11\n\tdue_at_ms\x18\t \x01(\x03\x12\r\n\x05\x61head\x18\n \x01(\r\"\x85\x01\n\x11ListFailedRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\x0c\x12\x0c\n\x04lost\x18\x07 \x01(\x08\"\xab\x01\n\x0b\x46\x61iledEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05graph\x18\x02 \x01(\x0c\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\x14\n\x0c\x66\x61iled_at_ms\x18\x05 \x01(\x03\x12\x0c\n\x04type\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0f\n\x07retries\x18\t \x01(\r\x12\x0e\n\x06worker\x18\n \x01(\t\"V\n\x12ListFailedResponse\x12\'\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.grpcflow.v1.FailedEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\"!\n\x12PurgeFailedRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"%\n\x13PurgeFailedResponse\x12\x0e\n\x06purged\x18\x01 \x01(\r2\xb0\x04\n\x0cGraphService\x12M\n\nListGraphs\x12\x1e.grpcflow.v1.ListGraphsRequest\x1a\x1f.grpcflow.v1.ListGraphsResponse\x12I\n\x08GetGraph\x12\x1c.grpcflow.v1.GetGraphRequest\x1a\x1d.grpcflow.v1.GetGraphResponse0\x01\x12P\n\x0b\x43\x61ncelGraph\x12\x1f.grpcflow.v1.CancelGraphRequest\x1a .grpcflow.v1.CancelGraphResponse\x12M\n\nRetryGraph\x12\x1e.grpcflow.v1.RetryGraphRequest\x1a\x1f.grpcflow.v1.RetryGraphResponse\x12M\n\nListFailed\x12\x1e.grpcflow.v1.ListFailedRequest\x1a\x1f.grpcflow.v1.ListFailedResponse\x12P\n\x0bPurgeFailed\x12\x1f.grpcflow.v1.PurgeFailedRequest\x1a .grpcflow.v1.PurgeFailedResponse\x12\x44\n\x07\x45xplain\x12\x1b.grpcflow.v1.ExplainRequest\x1a\x1c.grpcflow.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,41 +39,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRAPHSUMMARY']._serialized_start=247
   _globals['_GRAPHSUMMARY']._serialized_end=492
   _globals['_LISTGRAPHSREQUEST']._serialized_start=495
-  _globals['_LISTGRAPHSREQUEST']._serialized_end=690
-  _globals['_LISTGRAPHSRESPONSE']._serialized_start=692
-  _globals['_LISTGRAPHSRESPONSE']._serialized_end=769
-  _globals['_GETGRAPHREQUEST']._serialized_start=771
-  _globals['_GETGRAPHREQUEST']._serialized_end=872
-  _globals['_GETGRAPHRESPONSE']._serialized_start=875
-  _globals['_GETGRAPHRESPONSE']._serialized_end=1019
-  _globals['_TEMPLATEVIEW']._serialized_start=1021
-  _globals['_TEMPLATEVIEW']._serialized_end=1082
-  _globals['_RUNVIEW']._serialized_start=1085
-  _globals['_RUNVIEW']._serialized_end=1313
-  _globals['_NODEVIEW']._serialized_start=1316
-  _globals['_NODEVIEW']._serialized_end=1539
-  _globals['_CANCELGRAPHREQUEST']._serialized_start=1541
-  _globals['_CANCELGRAPHREQUEST']._serialized_end=1608
-  _globals['_CANCELGRAPHRESPONSE']._serialized_start=1610
-  _globals['_CANCELGRAPHRESPONSE']._serialized_end=1686
-  _globals['_RETRYGRAPHREQUEST']._serialized_start=1688
-  _globals['_RETRYGRAPHREQUEST']._serialized_end=1719
-  _globals['_RETRYGRAPHRESPONSE']._serialized_start=1721
-  _globals['_RETRYGRAPHRESPONSE']._serialized_end=1781
-  _globals['_EXPLAINREQUEST']._serialized_start=1783
-  _globals['_EXPLAINREQUEST']._serialized_end=1811
-  _globals['_EXPLAINRESPONSE']._serialized_start=1814
-  _globals['_EXPLAINRESPONSE']._serialized_end=2019
-  _globals['_LISTFAILEDREQUEST']._serialized_start=2022
-  _globals['_LISTFAILEDREQUEST']._serialized_end=2155
-  _globals['_FAILEDENTRY']._serialized_start=2158
-  _globals['_FAILEDENTRY']._serialized_end=2329
-  _globals['_LISTFAILEDRESPONSE']._serialized_start=2331
-  _globals['_LISTFAILEDRESPONSE']._serialized_end=2417
-  _globals['_PURGEFAILEDREQUEST']._serialized_start=2419
-  _globals['_PURGEFAILEDREQUEST']._serialized_end=2452
-  _globals['_PURGEFAILEDRESPONSE']._serialized_start=2454
-  _globals['_PURGEFAILEDRESPONSE']._serialized_end=2491
-  _globals['_GRAPHSERVICE']._serialized_start=2494
-  _globals['_GRAPHSERVICE']._serialized_end=3054
+  _globals['_LISTGRAPHSREQUEST']._serialized_end=723
+  _globals['_LISTGRAPHSRESPONSE']._serialized_start=725
+  _globals['_LISTGRAPHSRESPONSE']._serialized_end=802
+  _globals['_GETGRAPHREQUEST']._serialized_start=804
+  _globals['_GETGRAPHREQUEST']._serialized_end=905
+  _globals['_GETGRAPHRESPONSE']._serialized_start=908
+  _globals['_GETGRAPHRESPONSE']._serialized_end=1052
+  _globals['_TEMPLATEVIEW']._serialized_start=1054
+  _globals['_TEMPLATEVIEW']._serialized_end=1115
+  _globals['_RUNVIEW']._serialized_start=1118
+  _globals['_RUNVIEW']._serialized_end=1346
+  _globals['_NODEVIEW']._serialized_start=1349
+  _globals['_NODEVIEW']._serialized_end=1572
+  _globals['_CANCELGRAPHREQUEST']._serialized_start=1574
+  _globals['_CANCELGRAPHREQUEST']._serialized_end=1641
+  _globals['_CANCELGRAPHRESPONSE']._serialized_start=1643
+  _globals['_CANCELGRAPHRESPONSE']._serialized_end=1719
+  _globals['_RETRYGRAPHREQUEST']._serialized_start=1721
+  _globals['_RETRYGRAPHREQUEST']._serialized_end=1752
+  _globals['_RETRYGRAPHRESPONSE']._serialized_start=1754
+  _globals['_RETRYGRAPHRESPONSE']._serialized_end=1814
+  _globals['_EXPLAINREQUEST']._serialized_start=1816
+  _globals['_EXPLAINREQUEST']._serialized_end=1844
+  _globals['_EXPLAINRESPONSE']._serialized_start=1847
+  _globals['_EXPLAINRESPONSE']._serialized_end=2052
+  _globals['_LISTFAILEDREQUEST']._serialized_start=2055
+  _globals['_LISTFAILEDREQUEST']._serialized_end=2188
+  _globals['_FAILEDENTRY']._serialized_start=2191
+  _globals['_FAILEDENTRY']._serialized_end=2362
+  _globals['_LISTFAILEDRESPONSE']._serialized_start=2364
+  _globals['_LISTFAILEDRESPONSE']._serialized_end=2450
+  _globals['_PURGEFAILEDREQUEST']._serialized_start=2452
+  _globals['_PURGEFAILEDREQUEST']._serialized_end=2485
+  _globals['_PURGEFAILEDRESPONSE']._serialized_start=2487
+  _globals['_PURGEFAILEDRESPONSE']._serialized_end=2524
+  _globals['_GRAPHSERVICE']._serialized_start=2527
+  _globals['_GRAPHSERVICE']._serialized_end=3087
 # @@protoc_insertion_point(module_scope)

@@ -150,6 +150,8 @@ class ListGraphsRequest(_message.Message):
     ATTACHED_FIELD_NUMBER: _builtins.int
     UNFINISHED_FIELD_NUMBER: _builtins.int
     OLDEST_FIRST_FIELD_NUMBER: _builtins.int
+    ARGUMENT_FIELD_NUMBER: _builtins.int
+    STAMP_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Registered name of a task that a template calls; a pattern with * and ? as in a shell."""
     since_ms: _builtins.int
@@ -166,6 +168,12 @@ class ListGraphsRequest(_message.Message):
     """True: only graphs of which some node has not settled."""
     oldest_first: _builtins.bool
     """True: oldest first, so that with `unfinished` the first is the one that takes longest."""
+    argument: _builtins.str
+    """Only graphs with a call in whose encoded arguments this text stands, at most 255 bytes; of each graph the first
+    1,000 calls and 64 KiB are looked at, and none that is sensitive.
+    """
+    stamp: _builtins.str
+    """Only graphs with a call that bears this stamp, "NAME=VALUE"."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_value_pb2.State.ValueType]:
         """States of the node that counts, any of them."""
@@ -182,10 +190,12 @@ class ListGraphsRequest(_message.Message):
         attached: _builtins.bool = ...,
         unfinished: _builtins.bool = ...,
         oldest_first: _builtins.bool = ...,
+        argument: _builtins.str = ...,
+        stamp: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attached", b"attached", "limit", b"limit", "oldest_first", b"oldest_first", "since_ms", b"since_ms", "states", b"states", "task", b"task", "unfinished", b"unfinished", "until_ms", b"until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "argument", b"argument", "attached", b"attached", "limit", b"limit", "oldest_first", b"oldest_first", "since_ms", b"since_ms", "stamp", b"stamp", "states", b"states", "task", b"task", "unfinished", b"unfinished", "until_ms", b"until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

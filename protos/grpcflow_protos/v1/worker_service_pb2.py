@@ -27,58 +27,59 @@ from grpcflow_protos.v1 import command_pb2 as grpcflow_dot_v1_dot_command__pb2
 from grpcflow_protos.v1 import graph_pb2 as grpcflow_dot_v1_dot_graph__pb2
 from grpcflow_protos.v1 import limit_pb2 as grpcflow_dot_v1_dot_limit__pb2
 from grpcflow_protos.v1 import load_pb2 as grpcflow_dot_v1_dot_load__pb2
+from grpcflow_protos.v1 import log_pb2 as grpcflow_dot_v1_dot_log__pb2
 from grpcflow_protos.v1 import value_pb2 as grpcflow_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n grpcflow/v1/worker_service.proto\x12\x0bgrpcflow.v1\x1a\x19grpcflow/v1/command.proto\x1a\x17grpcflow/v1/graph.proto\x1a\x17grpcflow/v1/limit.proto\x1a\x16grpcflow/v1/load.proto\x1a\x17grpcflow/v1/value.proto\"/\n\rInputsRequest\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x04\"7\n\x0eInputsResponse\x12%\n\x05parts\x18\x01 \x03(\x0b\x32\x16.grpcflow.v1.ValuePart\"#\n\x04Held\x12\x0c\n\x04node\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x04\"\xb5\x03\n\x0bWorkerHello\x12\x10\n\x08revision\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07session\x18\x04 \x01(\x0c\x12\x0e\n\x06queues\x18\x05 \x03(\t\x12\r\n\x05tasks\x18\x06 \x03(\t\x12\x10\n\x08\x63\x61pacity\x18\x07 \x01(\r\x12\x1f\n\x04held\x18\x08 \x03(\x0b\x32\x11.grpcflow.v1.Held\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12\x0f\n\x07version\x18\n \x01(\t\x12\x0c\n\x04host\x18\x0b \x01(\t\x12\x12\n\nprocess_id\x18\x0c \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\r \x01(\r\x12\x10\n\x08\x65xecutor\x18\x0e \x01(\t\x12*\n\ntask_facts\x18\x0f \x03(\x0b\x32\x16.grpcflow.v1.TaskFacts\x12,\n\x0bqueue_facts\x18\x10 \x03(\x0b\x32\x17.grpcflow.v1.QueueFacts\x12\x0f\n\x07weights\x18\x11 \x03(\r\x12\x0e\n\x06labels\x18\x12 \x03(\t\x12*\n\x08\x63ommands\x18\x13 \x03(\x0b\x32\x18.grpcflow.v1.CommandInfo\"\xcb\x01\n\rWorkerWelcome\x12\x10\n\x08revision\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\r\x12\x14\n\x0cheartbeat_ms\x18\x05 \x01(\r\x12\x12\n\nsilence_ms\x18\x06 \x01(\r\x12\x10\n\x08grace_ms\x18\x07 \x01(\r\x12\x12\n\nsuperseded\x18\x08 \x03(\x04\x12\x15\n\rpayload_limit\x18\t \x01(\x04\x12\x0f\n\x07resumed\x18\n \x01(\x08\"0\n\x0eReportedValues\x12\x0e\n\x06tokens\x18\x01 \x03(\x04\x12\x0e\n\x06values\x18\x02 \x03(\x0c\"k\n\x05Retry\x12\x14\n\x0c\x63ountdown_ms\x18\x01 \x01(\x04\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x14.grpcflow.v1.Failure\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\"\xb8\x03\n\x06Report\x12\r\n\x05token\x18\x01 \x01(\x04\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x12.grpcflow.v1.ValueH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.grpcflow.v1.FailureH\x00\x12#\n\x05retry\x18\x04 \x01(\x0b\x32\x12.grpcflow.v1.RetryH\x00\x12\'\n\x07ignored\x18\x05 \x01(\x0b\x32\x14.grpcflow.v1.IgnoredH\x00\x12)\n\x08rejected\x18\x06 \x01(\x0b\x32\x15.grpcflow.v1.RejectedH\x00\x12!\n\x04lost\x18\x07 \x01(\x0b\x32\x11.grpcflow.v1.LostH\x00\x12)\n\x08returned\x18\x08 \x01(\x0b\x32\x15.grpcflow.v1.ReturnedH\x00\x12\'\n\x07revoked\x18\t \x01(\x0b\x32\x14.grpcflow.v1.RevokedH\x00\x12\'\n\x07started\x18\n \x01(\x0b\x32\x14.grpcflow.v1.StartedH\x00\x12-\n\nprogressed\x18\x0b \x01(\x0b\x32\x17.grpcflow.v1.ProgressedH\x00\x42\t\n\x07outcome\"=\n\nProgressed\x12\r\n\x05state\x18\x01 \x01(\t\x12 \n\x04meta\x18\x02 \x01(\x0b\x32\x12.grpcflow.v1.Value\"\t\n\x07Ignored\"B\n\x08Rejected\x12\x0f\n\x07requeue\x18\x01 \x01(\x08\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x14.grpcflow.v1.Failure\"\x17\n\x04Lost\x12\x0f\n\x07message\x18\x01 \x01(\t\"\n\n\x08Returned\"\t\n\x07Revoked\"\t\n\x07Started\"8\n\x0c\x43ontrolReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05reply\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\xfd\x02\n\x0bWorkRequest\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x18.grpcflow.v1.WorkerHello\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12+\n\x06values\x18\x03 \x01(\x0b\x32\x1b.grpcflow.v1.ReportedValues\x12$\n\x07reports\x18\x04 \x03(\x0b\x32\x13.grpcflow.v1.Report\x12\x19\n\x11\x63\x61pacity_plus_one\x18\x05 \x01(\r\x12\x0e\n\x06queues\x18\x06 \x03(\t\x12\x1c\n\x14subscription_changed\x18\x07 \x01(\x08\x12\r\n\x05\x64rain\x18\x08 \x01(\x08\x12*\n\x07replies\x18\t \x03(\x0b\x32\x19.grpcflow.v1.ControlReply\x12\x0f\n\x07goodbye\x18\n \x01(\x08\x12\x0f\n\x07weights\x18\x0b \x03(\r\x12\x13\n\x0b\x63oncurrency\x18\x0c \x01(\r\x12%\n\x04load\x18\r \x01(\x0b\x32\x17.grpcflow.v1.WorkerLoad\"\xc3\x02\n\x0b\x41ssignedRun\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\r\n\x05\x66irst\x18\x02 \x01(\r\x12\r\n\x05token\x18\x03 \x01(\x04\x12\x10\n\x08template\x18\x04 \x01(\r\x12\x10\n\x08payloads\x18\x05 \x03(\x0c\x12\"\n\x06inputs\x18\x06 \x03(\x0b\x32\x12.grpcflow.v1.Value\x12\n\n\x02id\x18\x07 \x01(\t\x12\x0f\n\x07retries\x18\x08 \x01(\r\x12\x0e\n\x06losses\x18\t \x01(\r\x12\x14\n\x0c\x63ontent_type\x18\n \x01(\t\x12\r\n\x05group\x18\x0b \x01(\x0c\x12\x13\n\x0bgroup_index\x18\x0c \x01(\r\x12\x10\n\x08in_chord\x18\r \x01(\x08\x12\x14\n\x0cinputs_apart\x18\x0e \x01(\x08\x12\r\n\x05\x62\x61tch\x18\x0f \x01(\x04\x12\x12\n\nbatch_size\x18\x10 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x11 \x01(\x04\"]\n\x04Stop\x12\r\n\x05token\x18\x01 \x01(\x04\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\x12\x12\n\nsuperseded\x18\x04 \x01(\x08\x12\x0f\n\x07\x65xpired\x18\x05 \x01(\x08\"@\n\x0e\x43ontrolCommand\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\x0c\"\x88\x02\n\x0cWorkResponse\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x1a.grpcflow.v1.WorkerWelcome\x12(\n\ttemplates\x18\x02 \x03(\x0b\x32\x15.grpcflow.v1.Template\x12&\n\x04runs\x18\x03 \x03(\x0b\x32\x18.grpcflow.v1.AssignedRun\x12\x14\n\x0c\x61\x63knowledged\x18\x04 \x01(\x04\x12\x12\n\nsuperseded\x18\x05 \x03(\x04\x12 \n\x05stops\x18\x06 \x03(\x0b\x32\x11.grpcflow.v1.Stop\x12-\n\x08\x63ommands\x18\x07 \x03(\x0b\x32\x1b.grpcflow.v1.ControlCommand2\x95\x01\n\rWorkerService\x12?\n\x04Work\x12\x18.grpcflow.v1.WorkRequest\x1a\x19.grpcflow.v1.WorkResponse(\x01\x30\x01\x12\x43\n\x06Inputs\x12\x1a.grpcflow.v1.InputsRequest\x1a\x1b.grpcflow.v1.InputsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n grpcflow/v1/worker_service.proto\x12\x0bgrpcflow.v1\x1a\x19grpcflow/v1/command.proto\x1a\x17grpcflow/v1/graph.proto\x1a\x17grpcflow/v1/limit.proto\x1a\x16grpcflow/v1/load.proto\x1a\x15grpcflow/v1/log.proto\x1a\x17grpcflow/v1/value.proto\"/\n\rInputsRequest\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x04\"7\n\x0eInputsResponse\x12%\n\x05parts\x18\x01 \x03(\x0b\x32\x16.grpcflow.v1.ValuePart\"#\n\x04Held\x12\x0c\n\x04node\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x04\"\xb5\x03\n\x0bWorkerHello\x12\x10\n\x08revision\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07session\x18\x04 \x01(\x0c\x12\x0e\n\x06queues\x18\x05 \x03(\t\x12\r\n\x05tasks\x18\x06 \x03(\t\x12\x10\n\x08\x63\x61pacity\x18\x07 \x01(\r\x12\x1f\n\x04held\x18\x08 \x03(\x0b\x32\x11.grpcflow.v1.Held\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12\x0f\n\x07version\x18\n \x01(\t\x12\x0c\n\x04host\x18\x0b \x01(\t\x12\x12\n\nprocess_id\x18\x0c \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\r \x01(\r\x12\x10\n\x08\x65xecutor\x18\x0e \x01(\t\x12*\n\ntask_facts\x18\x0f \x03(\x0b\x32\x16.grpcflow.v1.TaskFacts\x12,\n\x0bqueue_facts\x18\x10 \x03(\x0b\x32\x17.grpcflow.v1.QueueFacts\x12\x0f\n\x07weights\x18\x11 \x03(\r\x12\x0e\n\x06labels\x18\x12 \x03(\t\x12*\n\x08\x63ommands\x18\x13 \x03(\x0b\x32\x18.grpcflow.v1.CommandInfo\"\xde\x01\n\rWorkerWelcome\x12\x10\n\x08revision\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\r\x12\x14\n\x0cheartbeat_ms\x18\x05 \x01(\r\x12\x12\n\nsilence_ms\x18\x06 \x01(\r\x12\x10\n\x08grace_ms\x18\x07 \x01(\r\x12\x12\n\nsuperseded\x18\x08 \x03(\x04\x12\x15\n\rpayload_limit\x18\t \x01(\x04\x12\x0f\n\x07resumed\x18\n \x01(\x08\x12\x11\n\tlog_limit\x18\x0b \x01(\x04\"0\n\x0eReportedValues\x12\x0e\n\x06tokens\x18\x01 \x03(\x04\x12\x0e\n\x06values\x18\x02 \x03(\x0c\"k\n\x05Retry\x12\x14\n\x0c\x63ountdown_ms\x18\x01 \x01(\x04\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x14.grpcflow.v1.Failure\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\"\xb8\x03\n\x06Report\x12\r\n\x05token\x18\x01 \x01(\x04\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x12.grpcflow.v1.ValueH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.grpcflow.v1.FailureH\x00\x12#\n\x05retry\x18\x04 \x01(\x0b\x32\x12.grpcflow.v1.RetryH\x00\x12\'\n\x07ignored\x18\x05 \x01(\x0b\x32\x14.grpcflow.v1.IgnoredH\x00\x12)\n\x08rejected\x18\x06 \x01(\x0b\x32\x15.grpcflow.v1.RejectedH\x00\x12!\n\x04lost\x18\x07 \x01(\x0b\x32\x11.grpcflow.v1.LostH\x00\x12)\n\x08returned\x18\x08 \x01(\x0b\x32\x15.grpcflow.v1.ReturnedH\x00\x12\'\n\x07revoked\x18\t \x01(\x0b\x32\x14.grpcflow.v1.RevokedH\x00\x12\'\n\x07started\x18\n \x01(\x0b\x32\x14.grpcflow.v1.StartedH\x00\x12-\n\nprogressed\x18\x0b \x01(\x0b\x32\x17.grpcflow.v1.ProgressedH\x00\x42\t\n\x07outcome\"=\n\nProgressed\x12\r\n\x05state\x18\x01 \x01(\t\x12 \n\x04meta\x18\x02 \x01(\x0b\x32\x12.grpcflow.v1.Value\"\t\n\x07Ignored\"B\n\x08Rejected\x12\x0f\n\x07requeue\x18\x01 \x01(\x08\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x14.grpcflow.v1.Failure\"\x17\n\x04Lost\x12\x0f\n\x07message\x18\x01 \x01(\t\"\n\n\x08Returned\"\t\n\x07Revoked\"\t\n\x07Started\"8\n\x0c\x43ontrolReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05reply\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\xa5\x03\n\x0bWorkRequest\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x18.grpcflow.v1.WorkerHello\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12+\n\x06values\x18\x03 \x01(\x0b\x32\x1b.grpcflow.v1.ReportedValues\x12$\n\x07reports\x18\x04 \x03(\x0b\x32\x13.grpcflow.v1.Report\x12\x19\n\x11\x63\x61pacity_plus_one\x18\x05 \x01(\r\x12\x0e\n\x06queues\x18\x06 \x03(\t\x12\x1c\n\x14subscription_changed\x18\x07 \x01(\x08\x12\r\n\x05\x64rain\x18\x08 \x01(\x08\x12*\n\x07replies\x18\t \x03(\x0b\x32\x19.grpcflow.v1.ControlReply\x12\x0f\n\x07goodbye\x18\n \x01(\x08\x12\x0f\n\x07weights\x18\x0b \x03(\r\x12\x13\n\x0b\x63oncurrency\x18\x0c \x01(\r\x12%\n\x04load\x18\r \x01(\x0b\x32\x17.grpcflow.v1.WorkerLoad\x12&\n\x04logs\x18\x0e \x03(\x0b\x32\x18.grpcflow.v1.LoggedLines\"\xc3\x02\n\x0b\x41ssignedRun\x12\r\n\x05graph\x18\x01 \x01(\x0c\x12\r\n\x05\x66irst\x18\x02 \x01(\r\x12\r\n\x05token\x18\x03 \x01(\x04\x12\x10\n\x08template\x18\x04 \x01(\r\x12\x10\n\x08payloads\x18\x05 \x03(\x0c\x12\"\n\x06inputs\x18\x06 \x03(\x0b\x32\x12.grpcflow.v1.Value\x12\n\n\x02id\x18\x07 \x01(\t\x12\x0f\n\x07retries\x18\x08 \x01(\r\x12\x0e\n\x06losses\x18\t \x01(\r\x12\x14\n\x0c\x63ontent_type\x18\n \x01(\t\x12\r\n\x05group\x18\x0b \x01(\x0c\x12\x13\n\x0bgroup_index\x18\x0c \x01(\r\x12\x10\n\x08in_chord\x18\r \x01(\x08\x12\x14\n\x0cinputs_apart\x18\x0e \x01(\x08\x12\r\n\x05\x62\x61tch\x18\x0f \x01(\x04\x12\x12\n\nbatch_size\x18\x10 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x11 \x01(\x04\"]\n\x04Stop\x12\r\n\x05token\x18\x01 \x01(\x04\x12\x11\n\tterminate\x18\x02 \x01(\x08\x12\x0e\n\x06signal\x18\x03 \x01(\t\x12\x12\n\nsuperseded\x18\x04 \x01(\x08\x12\x0f\n\x07\x65xpired\x18\x05 \x01(\x08\"@\n\x0e\x43ontrolCommand\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\x0c\"\x88\x02\n\x0cWorkResponse\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x1a.grpcflow.v1.WorkerWelcome\x12(\n\ttemplates\x18\x02 \x03(\x0b\x32\x15.grpcflow.v1.Template\x12&\n\x04runs\x18\x03 \x03(\x0b\x32\x18.grpcflow.v1.AssignedRun\x12\x14\n\x0c\x61\x63knowledged\x18\x04 \x01(\x04\x12\x12\n\nsuperseded\x18\x05 \x03(\x04\x12 \n\x05stops\x18\x06 \x03(\x0b\x32\x11.grpcflow.v1.Stop\x12-\n\x08\x63ommands\x18\x07 \x03(\x0b\x32\x1b.grpcflow.v1.ControlCommand2\x95\x01\n\rWorkerService\x12?\n\x04Work\x12\x18.grpcflow.v1.WorkRequest\x1a\x19.grpcflow.v1.WorkResponse(\x01\x30\x01\x12\x43\n\x06Inputs\x12\x1a.grpcflow.v1.InputsRequest\x1a\x1b.grpcflow.v1.InputsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'grpcflow.v1.worker_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INPUTSREQUEST']._serialized_start=175
-  _globals['_INPUTSREQUEST']._serialized_end=222
-  _globals['_INPUTSRESPONSE']._serialized_start=224
-  _globals['_INPUTSRESPONSE']._serialized_end=279
-  _globals['_HELD']._serialized_start=281
-  _globals['_HELD']._serialized_end=316
-  _globals['_WORKERHELLO']._serialized_start=319
-  _globals['_WORKERHELLO']._serialized_end=756
-  _globals['_WORKERWELCOME']._serialized_start=759
-  _globals['_WORKERWELCOME']._serialized_end=962
-  _globals['_REPORTEDVALUES']._serialized_start=964
-  _globals['_REPORTEDVALUES']._serialized_end=1012
-  _globals['_RETRY']._serialized_start=1014
-  _globals['_RETRY']._serialized_end=1121
-  _globals['_REPORT']._serialized_start=1124
-  _globals['_REPORT']._serialized_end=1564
-  _globals['_PROGRESSED']._serialized_start=1566
-  _globals['_PROGRESSED']._serialized_end=1627
-  _globals['_IGNORED']._serialized_start=1629
-  _globals['_IGNORED']._serialized_end=1638
-  _globals['_REJECTED']._serialized_start=1640
-  _globals['_REJECTED']._serialized_end=1706
-  _globals['_LOST']._serialized_start=1708
-  _globals['_LOST']._serialized_end=1731
-  _globals['_RETURNED']._serialized_start=1733
-  _globals['_RETURNED']._serialized_end=1743
-  _globals['_REVOKED']._serialized_start=1745
-  _globals['_REVOKED']._serialized_end=1754
-  _globals['_STARTED']._serialized_start=1756
-  _globals['_STARTED']._serialized_end=1765
-  _globals['_CONTROLREPLY']._serialized_start=1767
-  _globals['_CONTROLREPLY']._serialized_end=1823
-  _globals['_WORKREQUEST']._serialized_start=1826
-  _globals['_WORKREQUEST']._serialized_end=2207
-  _globals['_ASSIGNEDRUN']._serialized_start=2210
-  _globals['_ASSIGNEDRUN']._serialized_end=2533
-  _globals['_STOP']._serialized_start=2535
-  _globals['_STOP']._serialized_end=2628
-  _globals['_CONTROLCOMMAND']._serialized_start=2630
-  _globals['_CONTROLCOMMAND']._serialized_end=2694
-  _globals['_WORKRESPONSE']._serialized_start=2697
-  _globals['_WORKRESPONSE']._serialized_end=2961
-  _globals['_WORKERSERVICE']._serialized_start=2964
-  _globals['_WORKERSERVICE']._serialized_end=3113
+  _globals['_INPUTSREQUEST']._serialized_start=198
+  _globals['_INPUTSREQUEST']._serialized_end=245
+  _globals['_INPUTSRESPONSE']._serialized_start=247
+  _globals['_INPUTSRESPONSE']._serialized_end=302
+  _globals['_HELD']._serialized_start=304
+  _globals['_HELD']._serialized_end=339
+  _globals['_WORKERHELLO']._serialized_start=342
+  _globals['_WORKERHELLO']._serialized_end=779
+  _globals['_WORKERWELCOME']._serialized_start=782
+  _globals['_WORKERWELCOME']._serialized_end=1004
+  _globals['_REPORTEDVALUES']._serialized_start=1006
+  _globals['_REPORTEDVALUES']._serialized_end=1054
+  _globals['_RETRY']._serialized_start=1056
+  _globals['_RETRY']._serialized_end=1163
+  _globals['_REPORT']._serialized_start=1166
+  _globals['_REPORT']._serialized_end=1606
+  _globals['_PROGRESSED']._serialized_start=1608
+  _globals['_PROGRESSED']._serialized_end=1669
+  _globals['_IGNORED']._serialized_start=1671
+  _globals['_IGNORED']._serialized_end=1680
+  _globals['_REJECTED']._serialized_start=1682
+  _globals['_REJECTED']._serialized_end=1748
+  _globals['_LOST']._serialized_start=1750
+  _globals['_LOST']._serialized_end=1773
+  _globals['_RETURNED']._serialized_start=1775
+  _globals['_RETURNED']._serialized_end=1785
+  _globals['_REVOKED']._serialized_start=1787
+  _globals['_REVOKED']._serialized_end=1796
+  _globals['_STARTED']._serialized_start=1798
+  _globals['_STARTED']._serialized_end=1807
+  _globals['_CONTROLREPLY']._serialized_start=1809
+  _globals['_CONTROLREPLY']._serialized_end=1865
+  _globals['_WORKREQUEST']._serialized_start=1868
+  _globals['_WORKREQUEST']._serialized_end=2289
+  _globals['_ASSIGNEDRUN']._serialized_start=2292
+  _globals['_ASSIGNEDRUN']._serialized_end=2615
+  _globals['_STOP']._serialized_start=2617
+  _globals['_STOP']._serialized_end=2710
+  _globals['_CONTROLCOMMAND']._serialized_start=2712
+  _globals['_CONTROLCOMMAND']._serialized_end=2776
+  _globals['_WORKRESPONSE']._serialized_start=2779
+  _globals['_WORKRESPONSE']._serialized_end=3043
+  _globals['_WORKERSERVICE']._serialized_start=3046
+  _globals['_WORKERSERVICE']._serialized_end=3195
 # @@protoc_insertion_point(module_scope)

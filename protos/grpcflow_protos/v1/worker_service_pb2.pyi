@@ -12,6 +12,7 @@ from grpcflow_protos.v1 import command_pb2 as _command_pb2
 from grpcflow_protos.v1 import graph_pb2 as _graph_pb2
 from grpcflow_protos.v1 import limit_pb2 as _limit_pb2
 from grpcflow_protos.v1 import load_pb2 as _load_pb2
+from grpcflow_protos.v1 import log_pb2 as _log_pb2
 from grpcflow_protos.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -230,6 +231,7 @@ class WorkerWelcome(_message.Message):
     SUPERSEDED_FIELD_NUMBER: _builtins.int
     PAYLOAD_LIMIT_FIELD_NUMBER: _builtins.int
     RESUMED_FIELD_NUMBER: _builtins.int
+    LOG_LIMIT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Protocol revision that both use."""
     version: _builtins.str
@@ -246,6 +248,8 @@ class WorkerWelcome(_message.Message):
     """Largest payload in bytes that this coordinator takes."""
     resumed: _builtins.bool
     """True where the session was known and goes on."""
+    log_limit: _builtins.int
+    """How many bytes of what it prints and logs are kept of an attempt; 0: none are, so send no logs."""
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The features that both know."""
@@ -267,10 +271,11 @@ class WorkerWelcome(_message.Message):
         superseded: _abc.Iterable[_builtins.int] | None = ...,
         payload_limit: _builtins.int = ...,
         resumed: _builtins.bool = ...,
+        log_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "features", b"features", "grace_ms", b"grace_ms", "heartbeat_ms", b"heartbeat_ms", "payload_limit", b"payload_limit", "resumed", b"resumed", "revision", b"revision", "silence_ms", b"silence_ms", "superseded", b"superseded", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "features", b"features", "grace_ms", b"grace_ms", "heartbeat_ms", b"heartbeat_ms", "log_limit", b"log_limit", "payload_limit", b"payload_limit", "resumed", b"resumed", "revision", b"revision", "silence_ms", b"silence_ms", "superseded", b"superseded", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -621,6 +626,7 @@ class WorkRequest(_message.Message):
     WEIGHTS_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    LOGS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Number of this message on its stream, from 1; what the coordinator acknowledges."""
     capacity_plus_one: _builtins.int
@@ -661,6 +667,12 @@ class WorkRequest(_message.Message):
     def load(self) -> _load_pb2.WorkerLoad:
         """How busy it is, now and then. A message that says nothing else may have the sequence 0: it is not acknowledged."""
 
+    @_builtins.property
+    def logs(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.LoggedLines]:
+        """What attempts printed and logged, said before any end in this message; of one attempt that is not the sender's it is
+        dropped.
+        """
+
     def __init__(
         self,
         *,
@@ -677,10 +689,11 @@ class WorkRequest(_message.Message):
         weights: _abc.Iterable[_builtins.int] | None = ...,
         concurrency: _builtins.int = ...,
         load: _load_pb2.WorkerLoad | None = ...,
+        logs: _abc.Iterable[_log_pb2.LoggedLines] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "load", b"load", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_plus_one", b"capacity_plus_one", "concurrency", b"concurrency", "drain", b"drain", "goodbye", b"goodbye", "hello", b"hello", "load", b"load", "queues", b"queues", "replies", b"replies", "reports", b"reports", "sequence", b"sequence", "subscription_changed", b"subscription_changed", "values", b"values", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_plus_one", b"capacity_plus_one", "concurrency", b"concurrency", "drain", b"drain", "goodbye", b"goodbye", "hello", b"hello", "load", b"load", "logs", b"logs", "queues", b"queues", "replies", b"replies", "reports", b"reports", "sequence", b"sequence", "subscription_changed", b"subscription_changed", "values", b"values", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

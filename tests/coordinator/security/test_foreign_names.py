@@ -21,7 +21,7 @@ from grpcflow_protos.limits import TOKEN_NUMBER_BITS
 from grpcflow_protos.v1 import client_service_pb2 as client_pb
 from grpcflow_protos.v1 import control_service_pb2 as control_pb
 from grpcflow_protos.v1 import event_service_pb2 as event_pb
-from grpcflow_protos.v1 import graph_pb2, limit_pb2, value_pb2
+from grpcflow_protos.v1 import graph_pb2, limit_pb2, log_pb2, value_pb2
 from grpcflow_protos.v1 import graph_service_pb2 as graph_pb
 from grpcflow_protos.v1 import schedule_service_pb2 as schedule_pb
 from grpcflow_protos.v1 import worker_service_pb2 as worker_pb
@@ -84,6 +84,7 @@ class Named:
             name=self.name, queues=[self.name], tasks=[self.name], session=self.session, capacity=1
         )
         assert await worker.have(1) == [TOKEN], "the requests name this attempt"
+        await worker.say(logs=[log_pb2.LoggedLines(token=TOKEN, lines=[log_pb2.LogLine(text="secret")])])
         waits = self.chunk()
         waits.graph, waits.runs[0].id = mint(), ""
         await side.submit(waits)
@@ -126,6 +127,7 @@ def requests(of: Named, text: str) -> dict[str, Message]:
         "DeleteGroup": client_pb.DeleteGroupRequest(id=of.id),
         "Emit": client_pb.EmitRequest(node=node, token=TOKEN, items=[value_pb2.Value(data=b"1")]),
         "ReadItems": client_pb.ReadItemsRequest(id=text, no_wait=True),
+        "ReadLogs": log_pb2.ReadLogsRequest(id=text),
         "Inputs": worker_pb.InputsRequest(session=of.session, token=TOKEN),
         "Inspect": control_pb.InspectRequest(command="ping", destination=[of.name], timeout_ms=50),
         "Control": control_pb.ControlRequest(command="shutdown", destination=[of.name], timeout_ms=50),

@@ -26,6 +26,7 @@ ALONE = {
     keys.PAUSED: "a queue rests",
     keys.LIMIT: "what was set",
     keys.STRIPPED: "how far arguments are gone",
+    keys.LOG: "what a task printed",
     keys.MARK: "told by what was handed out early only",
 }
 
@@ -190,6 +191,8 @@ def _added(store: MemoryStore) -> Iterator[tuple[str, bytes, bytes]]:
     yield "staged graph", keys.STAGED + large, zero
     yield "forgotten result", keys.node(keys.FORGOTTEN, large, 1 << 20), zero
     yield "deleted arguments", keys.STRIPPED + large, formats.write_number(1 << 20)
+    logged, logged_value = next(pair for pair in pairs(store, keys.LOG))
+    yield "log", logged[:4] + entry[:12] + b"\x00\x00\xff\xff" + logged[20:], logged_value
     item, item_value = next(pair for pair in pairs(store, keys.ITEM))
     yield "item", item[:-4] + b"\x00\x00\x00\x07", item_value
     yield "unknown", keys.SPACE + b"\x7f" + b"x", zero

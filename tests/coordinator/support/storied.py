@@ -14,6 +14,7 @@ from grpcflow_coordinator.core.events import (
     GroupSaved,
     ItemsEmitted,
     LimitAsked,
+    Logged,
     PauseAsked,
     RetentionAsked,
     RetryAsked,
@@ -106,6 +107,7 @@ def _worked(bench: Bench, worker: Puppet) -> None:
     bench.step(RetryAsked(None, again.id))
     bench.step(ForgetAsked(None, (text_id(half.id, 1),)))
     bench.step(ItemsEmitted(None, node_id(half.id, 2), worker.token(half.id, 2), 0, ((b"1", ""), (b"2", ""))))
+    bench.speak(worker, logs=[Logged(worker.token(half.id, 2), 0, 2, b"lines")])
     _attach(bench, worker, chain(2), half.id, 0, AttachmentKind.REPLACE)
     _attach(bench, worker, one(EXPIRING), half.id, 2, AttachmentKind.MEMBER)
 

@@ -12,6 +12,7 @@ from grpcflow_protos.v1 import value_pb2
 from grpcflow_worker.batches import Batching
 from grpcflow_worker.executor import Call, CallRun, Ended, Executor, ExecutorSettings, Registered
 from grpcflow_worker.executors import create
+from grpcflow_worker.log_lines import Logged, LogLine
 
 APPS = Path(__file__).parent / "apps"
 GRAPH = bytes(range(12))
@@ -32,6 +33,9 @@ class Recorder:
         self.twice: list[int] = []
         #: Tokens whose progress came after their end; the fixture fails the test for them too.
         self.late: list[int] = []
+        #: By token what attempts printed and logged, and how many lines were dropped.
+        self.lines: dict[int, list[LogLine]] = {}
+        self.dropped = 0
         self._changed = asyncio.Event()
 
     def values(self, tokens: Sequence[int], datas: Sequence[bytes]) -> None:
@@ -58,6 +62,14 @@ class Recorder:
         if token in self.data or token in self.ends:
             self.late.append(token)
         self.progress.append((token, state, data, content_type))
+        self._changed.set()
+
+    def logged(self, said: Sequence[Logged]) -> None:
+        for token, dropped, lines in said:
+            if token in self.data or token in self.ends:
+                self.late.append(token)
+            self.dropped += dropped
+            self.lines.setdefault(token, []).extend(lines)
         self._changed.set()
 
     def broken(self, reason: str) -> None:

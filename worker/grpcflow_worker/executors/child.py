@@ -28,10 +28,11 @@ from grpcflow_worker.executor import Call, CallRun
 from grpcflow_worker.executors import frames, loading, parent
 from grpcflow_worker.executors.frames import MARK, Batch, FrameReader, Output, Preload, TakeBack
 from grpcflow_worker.executors.outlet import Outlet
-from grpcflow_worker.executors.reporter import Reporter
+from grpcflow_worker.executors.reporter import LOG_PAUSE, Pacer, Reporter
 from grpcflow_worker.executors.soft import SoftLimit
 from grpcflow_worker.executors.upkeep import Title, growth
 from grpcflow_worker.invoke import Invoke
+from grpcflow_worker.log_lines import LogLine
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -111,7 +112,8 @@ class Child:
         self._mark = mark
         self._outbox = Outlet(work)
         self._reporter = Reporter(self._outbox.keep, self._outbox.flush)
-        self._invoker = loading.invoker(app, preload, self._reporter)
+        self._log_pacer = Pacer(self._outbox.flush, LOG_PAUSE)
+        self._invoker = loading.invoker(app, preload, self._reporter, self._log)
         self._soft = SoftLimit(mark)
         self._current = _Current()
         self._reader = FrameReader()
@@ -144,6 +146,12 @@ class Child:
     def _stray(self) -> None:
         """Mark a process that user code forked: it must never go on as if it were this child."""
         self._strayed = self._reporter.strayed = True
+
+    def _log(self, token: int, line: LogLine) -> None:
+        """Take a line that an attempt logged; those of a process that it forked go to the log alone."""
+        if not self._strayed:
+            self._outbox.log(token, line)
+            self._log_pacer.soon()
 
     def _next(self) -> Batch | None:
         """The next batch, written out before it waits for one; None when it is time to end."""

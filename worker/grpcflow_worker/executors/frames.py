@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from grpcflow_worker.executor import CallRun, Ended
+from grpcflow_worker.log_lines import Logged
 
 #: Length of the length prefix: 4 bytes, little endian.
 PREFIX: Final = struct.Struct("<I")
@@ -107,6 +108,7 @@ class Output(msgspec.Struct, array_like=True, omit_defaults=True):
         times: for tasks that ended: name, how many, seconds they took together.
         started: attempts that began and whose call wants that told.
         progress: how far attempts are, each with token, state, encoded value and content type; said before any end.
+        logs: what attempts printed and logged; said before any end.
         returned: attempts it was asked for and gives back.
         kept: attempts it was asked for and that had started.
         answered: True on the answer to a TakeBack.
@@ -127,6 +129,7 @@ class Output(msgspec.Struct, array_like=True, omit_defaults=True):
     ready: bool = False
     error: str = ""
     leaving: bool = False
+    logs: list[Logged] = []
 
 
 class Preload(msgspec.Struct, array_like=True):

@@ -29,6 +29,7 @@ from grpcflow_worker.executors.limits import unenforced, unreplaced
 from grpcflow_worker.executors.line import Line
 from grpcflow_worker.executors.scaling import checked
 from grpcflow_worker.executors.wishes import signal_number
+from grpcflow_worker.log_lines import Gathered, LogLine
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -67,6 +68,7 @@ class InProcess:
         self._started: list[int] = []
         #: By token what a running attempt said last.
         self._progress: dict[int, tuple[str, bytes, str]] = {}
+        self._logs = Gathered()
         #: By task how many ended since the last report, and after how many seconds together.
         self._times: dict[str, tuple[int, float]] = {}
         self._told = False
@@ -103,7 +105,7 @@ class InProcess:
             raise ExecutorError(f"the app cannot be imported:\n{traceback.format_exc()}") from error
         self._herald = ThreadHerald(hooks.WorkerFacts(settings.hostname, loaded.app, self._places))
         self._listens = hooks.listens()
-        self._invoker = loading.invoker(loaded.app, preload, self._said)
+        self._invoker = loading.invoker(loaded.app, preload, self._said, self._logged)
         self._launch(loaded.app)
         warnings = unenforced(self.kind, settings, loaded.app) + unreplaced(self.kind, settings, loaded.conf)
         return Registered(tasks=loaded.tasks, conf=loaded.conf, warnings=warnings)
@@ -172,6 +174,12 @@ class InProcess:
                 self._progress[token] = (state, data, content_type)
                 self._tell()
 
+    def _logged(self, token: int, line: LogLine) -> None:
+        """Take a line of an attempt."""
+        with self._lock:
+            self._logs.add(token, line)
+            self._tell()
+
     def _tell(self) -> None:
         """Have the loop report what was gathered, once for all that comes before it gets there. Needs the lock."""
         if not self._told:
@@ -189,6 +197,7 @@ class InProcess:
             started, self._started = self._started, []
             times, self._times = self._times, {}
             progress, self._progress = self._progress, {}
+            logs = self._logs.take()
             held = self._held()
         for task, (count, seconds) in times.items():
             self._pace.learn(task, count, seconds)
@@ -196,6 +205,8 @@ class InProcess:
             self._listener.started(started)
         for token, said in progress.items():
             self._listener.progressed(token, *said)
+        if logs:
+            self._listener.logged(logs)
         if tokens:
             self._listener.values(tokens, datas)
         if others:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from grpcflow_worker import app_commands, hooks
+from grpcflow_worker.captured import hear_logging
 from grpcflow_worker.executors.frames import Preload
 from grpcflow_worker.facts import declared, described
 from grpcflow_worker.invoke import Invoker
+from grpcflow_worker.log_lines import LogLine
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -57,15 +59,22 @@ def load(preload: Preload, *, first: bool = True, app: "Grpcflow | None" = None)
     return Loaded(app=app, tasks=tuple(sorted(app.tasks)), conf=_plain(app) | schedules_of(app))
 
 
-def invoker(app: "Grpcflow", preload: Preload, progress: Callable[[int, str, bytes, str], None]) -> Invoker:
-    """Make what runs the attempts of an app.
+def invoker(
+    app: "Grpcflow",
+    preload: Preload,
+    progress: Callable[[int, str, bytes, str], None],
+    log: Callable[[int, LogLine], None],
+) -> Invoker:
+    """Make what runs the attempts of an app, and hear what they log.
 
     Args:
         app: the app.
         preload: what the supervisor said of the worker.
         progress: takes token, state, encoded value and content type of what a running task reports.
+        log: takes the token and each line of what a running task prints and logs.
     """
-    return Invoker(app, hostname=preload.hostname, payload_limit=preload.payload_limit, progress=progress)
+    hear_logging()
+    return Invoker(app, hostname=preload.hostname, payload_limit=preload.payload_limit, progress=progress, log=log)
 
 
 def _plain(app: "Grpcflow") -> dict[str, Any]:

@@ -9,6 +9,7 @@ import threading
 from grpcflow_worker.executor import Ended
 from grpcflow_worker.executors import frames
 from grpcflow_worker.executors.frames import Output, Said
+from grpcflow_worker.log_lines import Gathered, LogLine
 
 
 class Outlet:
@@ -18,7 +19,7 @@ class Outlet:
         work: the work socket.
     """
 
-    __slots__ = ("_lock", "_work", "datas", "ended", "progress", "size", "times", "tokens")
+    __slots__ = ("_lock", "_work", "datas", "ended", "logs", "progress", "size", "times", "tokens")
 
     def __init__(self, work: socket.socket) -> None:
         """Start with nothing."""
@@ -30,22 +31,28 @@ class Outlet:
         self.times: list[tuple[str, int, float]] = []
         #: By token what an attempt said last; a later word replaces one that was not written out.
         self.progress: dict[int, Said] = {}
+        self.logs = Gathered()
         self.size = 0
 
     def filled(self) -> bool:
         """True where something waits. `size` is only a hint: both threads change it."""
-        return bool(self.datas or self.ended or self.times or self.progress)
+        return bool(self.datas or self.ended or self.times or self.progress or self.logs)
 
     def keep(self, token: int, state: str, data: bytes, content_type: str) -> None:
         """Take how far an attempt is. Called from any thread."""
         with self._lock:
             self.progress[token] = (token, state, data, content_type)
 
+    def log(self, token: int, line: LogLine) -> None:
+        """Take a line of an attempt. Called from any thread."""
+        with self._lock:
+            self.logs.add(token, line)
+
     def flush(self, output: Output | None = None) -> None:
         """Write out everything collected, and `output` in the same frame.
 
         The lists are cut at a length taken once: the other thread may append meanwhile, to `datas` after `tokens`.
-        Progress is taken after them: what an attempt said before its end is then in this frame or an earlier one.
+        Progress and logs are taken after them: what an attempt said before its end is then in this frame or before.
         """
         with self._lock:
             output = output or Output()
@@ -55,5 +62,7 @@ class Outlet:
             del self.tokens[:values], self.datas[:values], self.ended[:ended], self.times[:times]
             output.progress = list(self.progress.values())
             self.progress.clear()
-            is_large, self.size = self.size > frames.LARGE, 0
+            is_large, self.size = self.size + self.logs.size > frames.LARGE, 0
+            if self.logs:
+                output.logs = self.logs.take()
             self._work.sendall(frames.large_frame(output) if is_large else frames.frame(output))

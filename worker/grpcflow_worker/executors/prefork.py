@@ -197,11 +197,7 @@ class Prefork:
         for output in outputs:
             for task, count, seconds in output.times:
                 self._pace.learn(task, count, seconds)
-            if output.started:
-                self._listener.started(output.started)
-            for said in output.progress:
-                if said[0] in child.outstanding:  # a thread that outlived its attempt may still speak
-                    self._listener.progressed(*said)
+            self._no_ends(child, output)
             if output.tokens or output.ended:
                 child.progress_at = time.monotonic()
             if output.tokens:
@@ -215,6 +211,16 @@ class Prefork:
             if output.leaving:
                 self._leaves(child)
         self._moved()
+
+    def _no_ends(self, child: ChildProcess, output: Output) -> None:
+        """Pass on what attempts say while they run."""
+        if output.started:
+            self._listener.started(output.started)
+        for said in output.progress:
+            if said[0] in child.outstanding:  # a thread that outlived its attempt may still speak
+                self._listener.progressed(*said)
+        if output.logs:
+            self._listener.logged(output.logs)
 
     def _values(self, child: ChildProcess, tokens: list[int], datas: list[bytes]) -> None:
         for token in tokens:

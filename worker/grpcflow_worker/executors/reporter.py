@@ -1,8 +1,8 @@
-"""Sends what a running task says of its progress to the supervisor: at once, and at most every 2 ms.
+"""Sends what a running task says beside its end to the supervisor: at once, and then at most every so often.
 
-The first word goes out in the thread that says it. What follows within 2 ms replaces what waits, and a thread made
-for it writes the last one out, since the task may say nothing more for hours. Used in child processes only; it may
-NOT know tasks or what is said.
+The first word goes out in the thread that says it. What follows within a pause waits for its end, and a thread made
+for it writes that out, since the task may say nothing more for hours. Used in child processes only; it may NOT know
+tasks or what is said.
 """
 
 import threading
@@ -10,45 +10,34 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-#: Seconds between two frames of progress.
+#: Seconds between two frames of progress, and of logs.
 PAUSE: Final = 0.002
+LOG_PAUSE: Final = 0.05
 
 
-class Reporter:
-    """Where tasks of this process report their progress.
+class Pacer:
+    """Has what waits written out soon.
 
     Args:
-        keep: takes token, state, encoded value and content type; replaces what waits of the same attempt.
         flush: writes out what waits; called from any thread.
+        pause: seconds between two calls of it.
     """
 
-    def __init__(self, keep: Callable[[int, str, bytes, str], None], flush: Callable[[], None]) -> None:
+    def __init__(self, flush: Callable[[], None], pause: float) -> None:
         """Take the parts; no thread runs before it is needed."""
-        self._keep = keep
         self._flush = flush
+        self._seconds = pause
         self._next = 0.0
         self._something = threading.Event()
         self._pause = threading.Event()  # never set: a wait on it is a pause
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        #: True in a process that user code forked: its copy of the socket must not be written to.
-        self.strayed = False
 
-    def __call__(self, token: int, state: str, data: bytes, content_type: str) -> None:
-        """Report how far an attempt is.
-
-        Raises:
-            RuntimeError: this process is a fork that the task made.
-        """
-        if self.strayed:
-            raise RuntimeError(
-                "update_state() works in the process that runs the task only, and this is a fork of it; "
-                "have the fork tell the task, and the task report"
-            )
-        self._keep(token, state, data, content_type)
+    def soon(self) -> None:
+        """Something waits: write it out now, or a pause after the last time."""
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + PAUSE
+            self._next = now + self._seconds
             self._flush()
             return
         if self._thread is None:
@@ -66,8 +55,37 @@ class Reporter:
         while True:
             self._something.wait()
             self._something.clear()
-            self._pause.wait(PAUSE)
+            self._pause.wait(self._seconds)
             try:
                 self._flush()
             except OSError:
                 return  # the supervisor is gone, and this process goes with it
+
+
+class Reporter(Pacer):
+    """Where tasks of this process report their progress.
+
+    Args:
+        keep: takes token, state, encoded value and content type; replaces what waits of the same attempt.
+        flush: writes out what waits; called from any thread.
+    """
+
+    def __init__(self, keep: Callable[[int, str, bytes, str], None], flush: Callable[[], None]) -> None:
+        super().__init__(flush, PAUSE)
+        self._keep = keep
+        #: True in a process that user code forked: its copy of the socket must not be written to.
+        self.strayed = False
+
+    def __call__(self, token: int, state: str, data: bytes, content_type: str) -> None:
+        """Report how far an attempt is.
+
+        Raises:
+            RuntimeError: this process is a fork that the task made.
+        """
+        if self.strayed:
+            raise RuntimeError(
+                "update_state() works in the process that runs the task only, and this is a fork of it; "
+                "have the fork tell the task, and the task report"
+            )
+        self._keep(token, state, data, content_type)
+        self.soon()

@@ -1,5 +1,6 @@
 """The app that the executors' tests run."""
 
+import logging
 import os
 import signal
 import socket
@@ -239,3 +240,25 @@ def title() -> str:
     """The title of this process, as others see it."""
     with open("/proc/self/cmdline", "rb") as file:
         return file.read().rstrip(b"\0").decode()
+
+
+@app.task
+def say(count: int, port: int = 0) -> int:
+    for number in range(count):
+        logging.getLogger("sample").warning("line %d", number)
+    if port:
+        with socket.create_connection(("127.0.0.1", port)) as gate:
+            gate.sendall(b"said\n")
+            gate.recv(1)
+    return count
+
+
+@app.task
+def print_and_fork() -> int:
+    child = os.fork()
+    if not child:
+        logging.getLogger("sample").warning("from a fork")
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("printed", end="")
+    return 0
