@@ -29,6 +29,10 @@ LONGEST: Final = 4_294_967
 #: Fewest bytes of events that can be kept on disk, where any are.
 SMALLEST_EVENTS_ON_DISK: Final = 1024 * 1024
 
+#: Bytes of the log of an attempt, where any is kept: at least a few lines, at most what a reader waits for.
+SMALLEST_TASK_LOGS: Final = 4 * 1024
+LARGEST_TASK_LOGS: Final = 64 * 1024 * 1024
+
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?", re.IGNORECASE)
 
 #: What the names of environment variables begin with.
@@ -87,6 +91,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     events_on_disk: int = 0
     #: Bytes of the data file that are written ahead of their use, so that commits need not make it longer; 0: none.
     preallocate: int = ROOM
+    #: Bytes that are kept of what an attempt prints and logs, its last ones; 0: none.
+    task_logs: int = 128 * 1024
     #: DEBUG, INFO, WARNING or ERROR.
     log_level: str = "INFO"
     #: Path of the log; "": standard error.
@@ -115,6 +121,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ConfigurationError(
                 f"payload_limit lies between 1024 and {limits.PAYLOAD_LIMIT} bytes: what peers' transports take"
             )
+        self._check_sizes()
+        if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+            raise ConfigurationError(f"log_level {self.log_level!r} is not DEBUG, INFO, WARNING or ERROR")
+        if self.log_format not in LOG_FORMATS:
+            raise ConfigurationError(f"log_format {self.log_format!r} is not one of {', '.join(LOG_FORMATS)}")
+
+    def _check_sizes(self) -> None:
         if self.events_on_disk and self.memory:
             raise ConfigurationError(
                 "events_on_disk needs a folder, and with --memory there is none: leave one of the two out"
@@ -125,10 +138,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         if self.preallocate < 0:
             raise ConfigurationError(f"preallocate is {self.preallocate} bytes: write a size such as 128MiB, or 0")
-        if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-            raise ConfigurationError(f"log_level {self.log_level!r} is not DEBUG, INFO, WARNING or ERROR")
-        if self.log_format not in LOG_FORMATS:
-            raise ConfigurationError(f"log_format {self.log_format!r} is not one of {', '.join(LOG_FORMATS)}")
+        if self.task_logs and not SMALLEST_TASK_LOGS <= self.task_logs <= LARGEST_TASK_LOGS:
+            raise ConfigurationError(
+                f"task_logs is {self.task_logs} bytes: write a size from 4KiB to 64MiB, or 0 for none"
+            )
 
     def _check_protection(self) -> None:
         """Refuse to listen to strangers without TLS and tokens, unless that is said aloud."""
@@ -164,6 +177,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             max_deliveries=self.max_deliveries,
             result_expires_ms=int(self.result_expires * 1000),
             node_limit=self.node_limit,
+            log_limit=self.task_logs,
         )
 
 
@@ -213,7 +227,7 @@ def load(options: Mapping[str, Any], file: Path | None = None, environment: Mapp
         if value:
             merged[name] = value
     merged |= {name: value for name, value in options.items() if value is not None}
-    for name in ("events_on_disk", "preallocate"):
+    for name in ("events_on_disk", "preallocate", "task_logs"):
         if isinstance(size := merged.get(name), str):
             merged[name] = parse_size(size)
     try:
