@@ -17,7 +17,7 @@ from grpcflow.credentials import Credentials, credentials_of
 from grpcflow.errors import ImproperlyConfigured
 from grpcflow.queues import Queues
 from grpcflow.routes import Router
-from grpcflow.setting_names import unknown
+from grpcflow.setting_names import together, unknown
 from grpcflow.setting_values import POLICY, TESTS
 
 __all__ = ["COORDINATOR_VARIABLE", "DEFAULT_COORDINATOR", "SavedSettings", "Settings"]
@@ -249,8 +249,7 @@ class Settings:
         Raises:
             ImproperlyConfigured: As for ``update``.
         """
-        for name, value in settings.items():
-            _check(name, value)
+        _check_all(settings)
         for name in [name for name, origin in self._origins.items() if origin == _BY_SOURCE]:
             del self._origins[name]
             self._put(name, _DEFAULTS[name])
@@ -272,8 +271,7 @@ class Settings:
 
     def _apply(self, settings: Mapping[str, Any], origin: int) -> None:
         """Set many settings, less those that somebody set who stands higher."""
-        for name, value in settings.items():
-            _check(name, value)
+        _check_all(settings)
         for name, value in settings.items():
             if self._origins.get(name, 0) <= origin:
                 self._put(name, value)
@@ -375,6 +373,18 @@ class Settings:
 
 
 _NAMES: Final = tuple(item.name for item in fields(Settings))
+
+
+def _check_all(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of which some cannot be; tells all of these."""
+    wrong: list[ImproperlyConfigured] = []
+    for name, value in settings.items():
+        try:
+            _check(name, value)
+        except ImproperlyConfigured as error:
+            wrong.append(error)
+    if wrong:
+        raise together(wrong)
 
 
 def _check(name: str, value: Any) -> None:

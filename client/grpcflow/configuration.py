@@ -5,12 +5,13 @@ It may import the user's configuration and nothing of grpcflow but its settings 
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
 from grpcflow.errors import ImproperlyConfigured
-from grpcflow.setting_names import OLD_STARTS, looks_like_setting, new_name, unknown
+from grpcflow.setting_names import OLD_STARTS, looks_like_setting, new_name, together, unknown
 from grpcflow.setting_values import TESTS
 
 __all__ = ["imported", "module_of_variable", "read_source"]
@@ -43,7 +44,26 @@ def read_source(source: Any, namespace: str | None = None, silent: bool = False)
         return _in_namespace(held, namespace)
     if isinstance(source, Mapping):
         return held
-    return {name: value for name, value in held.items() if _is_setting(name, value, source)}
+    return _sifted({name: (name, value) for name, value in held.items()}, partial(_is_setting, source))
+
+
+def _sifted(held: Mapping[str, tuple[str, Any]], counts: Callable[[str, Any], bool]) -> dict[str, Any]:
+    """Return the settings among what a configuration holds, given by the names that stand there.
+
+    Raises:
+        ImproperlyConfigured: Tells every name that is no setting.
+    """
+    wrong: list[ImproperlyConfigured] = []
+    settings: dict[str, Any] = {}
+    for name, (short, value) in held.items():
+        try:
+            if counts(name, value):
+                settings[short] = value
+        except ImproperlyConfigured as error:
+            wrong.append(error)
+    if wrong:
+        raise together(wrong)
+    return settings
 
 
 def module_of_variable(variable: str) -> str:
@@ -88,18 +108,18 @@ def imported(name: str, silent: bool = False) -> Any:
 def _in_namespace(held: Mapping[str, Any], namespace: str) -> dict[str, Any]:
     """Return what begins with a namespace, under the names of settings."""
     start = namespace if namespace.endswith("_") else f"{namespace}_"
-    settings: dict[str, Any] = {}
-    for name, value in held.items():
-        if name.startswith(start):
-            short = name.removeprefix(start).lower()
-            if short not in TESTS:
-                message = f"{name}: {unknown(short, tuple(TESTS))}"
-                raise ImproperlyConfigured(message, code="UNKNOWN_SETTING")
-            settings[short] = value
-    return settings
+    shorts = {name: (name.removeprefix(start).lower(), held[name]) for name in held if name.startswith(start)}
+
+    def known(name: str, _value: Any) -> bool:
+        if shorts[name][0] not in TESTS:
+            message = f"{name}: {unknown(shorts[name][0], tuple(TESTS))}"
+            raise ImproperlyConfigured(message, code="UNKNOWN_SETTING")
+        return True
+
+    return _sifted(shorts, known)
 
 
-def _is_setting(name: str, value: Any, source: Any) -> bool:
+def _is_setting(source: Any, name: str, value: Any) -> bool:
     """Return True for a name that counts; refuse one that was meant for a setting and is none."""
     where = source.__name__ if isinstance(source, ModuleType) else repr(source)
     if name.startswith(OLD_STARTS):

@@ -1,13 +1,16 @@
 """What became of Celery's settings that grpcflow does not have, and which name was meant.
 
-Plain data and two questions about it. It may import nothing of grpcflow.
+Plain data, two questions about it, and the error that tells several answers. It may import nothing of grpcflow but its
+errors.
 """
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-__all__ = ["ELSEWHERE", "OLD_STARTS", "looks_like_setting", "new_name", "unknown"]
+from grpcflow.errors import ImproperlyConfigured
+
+__all__ = ["ELSEWHERE", "OLD_STARTS", "looks_like_setting", "new_name", "together", "unknown"]
 
 _NO_BROKER: Final = "there is no broker; the address of the coordinator is the setting 'coordinator'"
 _NO_BACKEND: Final = "the coordinator keeps the results; its address is the setting 'coordinator'"
@@ -146,6 +149,13 @@ _RENAMED: Final[Mapping[str, str]] = {
 _PREFIXES: Final = ("task_", "worker_", "result_", "beat_", "broker_", "accept_")
 #: How much alike a name must be to a setting's to be meant for it: 1 is the same.
 _NEAR: Final = 0.8
+
+
+def together(errors: Sequence[ImproperlyConfigured]) -> ImproperlyConfigured:
+    """Return one error that tells all of several, a line each: who moves a project mends them at once."""
+    if len(errors) == 1:
+        return errors[0]
+    return ImproperlyConfigured("\n".join(map(str, errors)), code=errors[0].code)
 
 
 def unknown(name: str, known: Collection[str]) -> str:

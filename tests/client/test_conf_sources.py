@@ -103,6 +103,24 @@ def test_a_name_in_a_module_that_was_meant_for_a_setting_is_refused(
             _ = app.conf.timezone
 
 
+@pytest.mark.parametrize(
+    ("source", "namespace"),
+    [
+        ({"CELERY_BROKER_URL": "redis://", "CELERY_TASK_TRACK_STARTED": True, "CELERY_RESULT_BACKEND": "x"}, "CELERY"),
+        (module(broker_url="redis://", task_track_started=True, result_backend="x"), None),
+        ({"broker_url": "redis://", "task_track_started": True, "result_backend": "x"}, None),
+    ],
+    ids=["namespace", "module", "mapping"],
+)
+def test_all_that_is_wrong_is_told_at_once(app: Grpcflow, source: Any, namespace: str | None) -> None:
+    app.config_from_object(source, namespace=namespace)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        _ = app.conf.timezone
+    told = str(caught.value).splitlines()
+    assert caught.value.code == "UNKNOWN_SETTING"
+    assert ["broker_url" in told[0], "result_backend" in told[1], len(told)] == [True, True, 2]
+
+
 def test_other_names_of_a_module_are_passed_over(app: Grpcflow) -> None:
     held = {"os": types, "helper": lambda: 1, "task_helper": lambda: 1, "Path": Path, "_task_x": 1, "names": [1]}
     app.config_from_object(module(**held, task_default_queue="q"))
