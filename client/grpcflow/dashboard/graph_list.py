@@ -1,4 +1,4 @@
-"""Graphs by what is looked for, a page at a time: by id, task, state and time. Knows no HTTP."""
+"""Graphs by what is looked for, a page at a time: by id, task, state, arguments, stamp and time. Knows no HTTP."""
 
 import time
 from collections.abc import Mapping
@@ -27,8 +27,9 @@ def listed(link: "Link", said: Mapping[str, str], clock: Any = time.monotonic) -
 
     Args:
         link: Whose coordinator is asked.
-        said: ``task`` (a pattern, or a part of a name), ``states`` (with commas between), ``since`` and ``until`` (Unix
-            time), ``unfinished``, and ``after``: `next` of the page before.
+        said: ``task`` (a pattern, or a part of a name), ``states`` (with commas between), ``argument`` (a text in
+            encoded arguments), ``stamp`` (NAME=VALUE), ``since`` and ``until`` (Unix time), ``unfinished``, and
+            ``after``: `next` of the page before.
         clock: Monotonic time in seconds.
 
     Returns:
@@ -73,6 +74,8 @@ def _request(said: Mapping[str, str]) -> pb.ListGraphsRequest:
             since_ms=_milliseconds(said.get("since", "")),
             until_ms=_milliseconds(said.get("until", "")),
             unfinished=said.get("unfinished") == "1",
+            argument=said.get("argument", "").strip(),
+            stamp=said.get("stamp", "").strip(),
             after=bytes.fromhex(said.get("after", "")),
         )
     except (ValueError, OverflowError) as error:

@@ -100,8 +100,28 @@ def test_graphs_are_found_by_task_state_time_and_in_pages(link: Link, cluster: C
     assert listed(link, {"unfinished": "1", "task": "reprimand"})["graphs"] == []
 
 
+def test_graphs_are_found_by_their_arguments_and_by_a_stamp(link: Link, cluster: Cluster) -> None:
+    canvas = chain(total.si([990_011, 1]), total.si([2]))
+    canvas.stamp(customer="Zoë Müller")
+    id = ended(canvas.apply_async(), cluster)
+    ended(total.delay([990_012]), cluster)
+    for said in ({"argument": " 990011"}, {"stamp": "customer=Zoë Müller"}, {"argument": "990011", "task": "total"}):
+        assert [one["id"] for one in listed(link, said)["graphs"]] == [id], said
+    assert listed(link, {"argument": "990011", "stamp": "customer=Bob"})["graphs"] == []
+    assert listed(link, {"argument": "open sesame"})["graphs"] == []
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"states": "GOOD"}, {"since": "yesterday"}, {"since": "nan"}, {"until": "1e99"}, {"after": "xyz"}]
+    "wrong",
+    [
+        {"stamp": "customer"},
+        {"argument": "x" * 1_000},
+        {"states": "GOOD"},
+        {"since": "yesterday"},
+        {"since": "nan"},
+        {"until": "1e99"},
+        {"after": "xyz"},
+    ],
 )
 def test_what_cannot_be_looked_for_is_refused(link: Link, wrong: dict[str, str]) -> None:
     with pytest.raises(errors.InvalidRequest):

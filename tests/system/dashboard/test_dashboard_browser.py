@@ -100,7 +100,7 @@ def test_a_graph_is_watched_to_its_end(visit: Visiting, running: Served, tmp_pat
     )
     result = canvas.apply_async()
     page = visit(running, "/graphs")
-    page.get_by_role("searchbox").fill(result.id)
+    page.get_by_placeholder("Task name, or an id").fill(result.id)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("t.gate")
     first, many = (
@@ -170,12 +170,23 @@ def test_a_graph_is_cancelled_and_a_task_revoked(visit: Visiting, running: Serve
     told(page, f"Revoked {later.id}")
 
 
-def test_graphs_are_found_by_task_and_state(visit: Visiting, running: Served) -> None:
+def test_graphs_are_found_by_task_state_arguments_and_stamp(visit: Visiting, running: Served) -> None:
     running.cluster.app.send_task("t.text", (3,)).get(timeout=60)
+    stamped = sig(running, "t.text", 4)
+    stamped.stamp(customer="17")
+    stamped.apply_async().get(timeout=60)
     page = visit(running, "/graphs")
-    page.get_by_role("searchbox").fill("t.text")
+    page.get_by_placeholder("Task name, or an id").fill("t.text")
     page.get_by_role("button", name="Search").click()
     expect(page).to_have_url(re.compile("task=t.text"))
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.get_by_placeholder("In arguments").fill("[3]")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("argument="))
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_placeholder("In arguments").fill("")
+    page.get_by_placeholder("Stamp user=17").fill("customer=17")
+    page.keyboard.press("Enter")
     expect(page.locator("tbody tr")).to_have_count(1)
     page.get_by_label("State").select_option("FAILURE")
     expect(page.locator("#list")).to_contain_text("No graph fits")

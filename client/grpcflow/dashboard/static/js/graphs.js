@@ -1,4 +1,4 @@
-// Submitted graphs, the newest first, a page at a time: by task, state and time; an id leads to its graph.
+// Submitted graphs, the newest first, a page at a time: by task, state, arguments, stamp and time; an id leads to its graph.
 
 import { get } from "./api.js";
 import { say } from "./ask.js";
@@ -22,14 +22,17 @@ export class Page {
     this.next = "";
     this.pages = 1;
     const asked = new URLSearchParams(location.search);
-    this.asked = { task: asked.get("task") ?? "", states: asked.get("states") ?? "", back: asked.get("back") ?? "" };
+    this.asked = { task: asked.get("task") ?? "", states: asked.get("states") ?? "", back: asked.get("back") ?? "", argument: asked.get("argument") ?? "", stamp: asked.get("stamp") ?? "" };
+    const field = (name, placeholder, label) => h("input", { type: "search", name, value: this.asked[name], placeholder, "aria-label": label, autocomplete: "off" });
     const choice = (name, label, options) =>
       h("label", { class: "field" }, h("span", { class: "unseen" }, label),
         h("select", { name }, options.map(([value, text]) => h("option", { value, selected: value === this.asked[name] }, text))));
     fill(root,
       h("div", { class: "head" }, h("h1", {}, title),
         h("form", { class: "search", role: "search" },
-          h("input", { type: "search", name: "task", value: this.asked.task, placeholder: "Task name, or an id", "aria-label": "Name of a task or a part of it, a pattern, or an id", autocomplete: "off" }),
+          field("task", "Task name, or an id", "Name of a task or a part of it, a pattern, or an id"),
+          field("argument", "In arguments", "Text that stands in the encoded arguments of a call"),
+          field("stamp", "Stamp user=17", "Stamp of a call, NAME=VALUE"),
           choice("states", "State", KINDS), choice("back", "Submitted", TIMES), h("button", { type: "submit" }, "Search"))),
       h("div", { id: "list", class: "stack" }));
     const form = root.querySelector("form");
@@ -53,8 +56,8 @@ export class Page {
   }
 
   async load(after = "") {
-    const { task, states, back } = this.asked;
-    const query = new URLSearchParams({ task, states, after });
+    const { task, states, back, argument, stamp } = this.asked;
+    const query = new URLSearchParams({ task, states, argument, stamp, after });
     if (back) query.set("since", String(Math.floor(Date.now() / 1000) - Number(back)));
     const asked = this.asked;
     try {
