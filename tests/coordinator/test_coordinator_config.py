@@ -55,6 +55,15 @@ def test_the_room_of_the_data_file_is_a_size_or_none() -> None:
         made(preallocate=-1)
 
 
+def test_the_size_of_logs_is_one_that_a_reader_waits_for() -> None:
+    assert made().task_logs == 128 << 10
+    assert made(task_logs="1MiB").core_limits().log_limit == 1 << 20
+    assert made(task_logs="0").task_logs == 0
+    for size in (100, -1, 1 << 30):
+        with pytest.raises(ConfigurationError, match=f"task_logs is {size} bytes: write a size from 4KiB"):
+            made(task_logs=size)
+
+
 @pytest.mark.parametrize("name", ["heartbeat", "silence"])
 def test_a_silence_that_no_peer_can_be_told_of_is_refused(name: str) -> None:
     assert made(silence=4_294_967.0, heartbeat=5.0).silence == 4_294_967.0
