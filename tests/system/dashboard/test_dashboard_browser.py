@@ -77,6 +77,19 @@ def test_all_pages_are_reached_by_the_keyboard_alone(visit: Visiting, running: S
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
 
 
+def test_the_keyboard_can_be_used_before_the_server_has_said_who_we_are(visit: Visiting, running: Served) -> None:
+    page = visit(running)
+    held: list[Any] = []
+    page.route("**/api/me", lambda route: held.append(route))
+    with page.expect_request("**/api/me"):
+        page.reload(wait_until="commit")
+    page.locator("a", has_text="Skip to the page").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#main$"))
+    held[0].continue_()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+
+
 def test_the_overview_has_curves_with_values_under_the_pointer(visit: Visiting, running: Served) -> None:
     running.cluster.app.send_task("t.add", (1, 2)).get(timeout=60)
     page = visit(running)

@@ -93,7 +93,7 @@ function drawWho() {
 document.addEventListener("click", async (event) => {
   const link = event.target.closest("a[href^='/']");
   const plain = !event.defaultPrevented && event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
-  if (link && plain && pageOf(new URL(link.href).pathname)) {
+  if (me && link && plain && pageOf(new URL(link.href).pathname)) {
     event.preventDefault();
     go(link.getAttribute("href"));
     return;
@@ -120,8 +120,8 @@ document.addEventListener("input", (event) => {
   waiting = setTimeout(() => shown.page?.filtered?.(event.target.value), 200);
 });
 
-addEventListener("popstate", () => go(location.pathname, { push: false }));
-
 me = await askWho();
+// Not before: a page needs to know who we are, and the way past the bar can be taken at once.
+addEventListener("popstate", () => go(location.pathname, { push: false }));
 drawWho();
 go(location.pathname, { push: false, focus: false });
