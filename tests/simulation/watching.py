@@ -58,7 +58,8 @@ class Watching:
             Breach: It is not durable, or too much is handed out.
         """
         ledger = self.world.disk.ledger
-        told = [(graph, index) for graph, index, *_ in (*effects.values, *effects.settled)]
+        told = [(graph, index) for graph, index, _ in effects.values]
+        told += [(graph, index) for graph, index, _, _ in effects.settled]
         for graph, index in told:
             # A retry may have taken the end back in the very commit that had it.
             if not ledger.has_settled(graph, index) and graph not in self.world.retried:
