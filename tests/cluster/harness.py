@@ -124,6 +124,8 @@ class Cluster:
         self.workers: dict[str, Process] = {}
         self.app = Grpcflow("cluster", coordinator=self.address, set_as_current=False)
         self._all: list[Process] = []
+        #: Options and queues of those that were hired, by name.
+        self._hired: dict[str, tuple[str, ...]] = {}
 
     def environment(self, address: str | None = None) -> dict[str, str]:
         """Return the environment of the processes; tasks leave notes in the folder NOTES."""
@@ -166,9 +168,14 @@ class Cluster:
         return worker
 
     def hire(self, name: str, *options: str, queues: str = "default") -> None:
-        """Start a worker unless the one of this name runs: for the cluster that many tests share."""
+        """Start a worker unless the one of this name runs: for the cluster that many tests share.
+
+        Whoever names it wants the same of it, since which test comes first is chance.
+        """
         if name not in self.workers:
             self.start_worker(name, *options, queues=queues)
+            self._hired[name] = (*options, queues)
+        assert self._hired[name] == (*options, queues), f"{name} was hired for {self._hired[name]}: take another name"
 
     def assert_whole(self) -> None:
         """Fail where a process of this cluster has ended that nobody was to end."""

@@ -83,7 +83,7 @@ def test_a_worker_whose_clock_is_off_runs_tasks_in_their_time_and_none_that_is_t
 
 
 def test_a_client_whose_clock_is_off_has_its_countdown_and_its_expiry_kept(shared: Cluster, off: str) -> None:
-    shared.hire("w1")
+    shared.hire("w1", queues="default,urgent")
     asked = time.time()
     client = launch(shared, off, f"client-{off}", "timed_call", "kept", str(DELAY), str(LATE))
     assert client.popen.wait(LIMIT) == 0, client.log.read_text()
