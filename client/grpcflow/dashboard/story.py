@@ -21,6 +21,9 @@ __all__ = ["story"]
 #: Letters of a value and of a traceback that are shown.
 _VALUE: Final = 20_000
 _TRACE: Final = 60_000
+#: Lines of its log that are shown, the last ones, and letters of each.
+_LINES: Final = 500
+_LINE: Final = 4_000
 #: Nodes of a graph up to which its events are read for what happened to one of them, and most of those.
 _SMALL: Final = 5_000
 _EVENTS: Final = 1_000
@@ -63,6 +66,7 @@ def story(link: "Link", id: str) -> dict[str, Any]:
         "result": _result(link, id, settled, is_join=not node.task) if args is not None or not node.task else None,
         "failure": _failure(settled.failure),
         "why": plain(explain(link, id)),
+        "log": _logged(link, id),
         "events": _happened(link, id, node.index, view.summary) if view.summary.tally.nodes <= _SMALL else [],
     }
 
@@ -115,6 +119,20 @@ def _failure(failure: "value_pb2.Failure | None") -> dict[str, str] | None:
         "reason": failure.reason,
         "origin": failure.origin,
     }
+
+
+def _logged(link: "Link", id: str) -> list[dict[str, Any]]:
+    """Return the last lines that the attempts of a node logged, in order."""
+    return [
+        {
+            "attempt": line.attempt,
+            "time": line.time.timestamp(),
+            "level": line.level,
+            "logger": line.logger,
+            "text": line.text if len(line.text) <= _LINE else f"{line.text[:_LINE]}… ({len(line.text):,} letters)",
+        }
+        for line in link.connection.read_logs(id, tail=_LINES)
+    ]
 
 
 def _happened(link: "Link", id: str, index: int, graph: Summary) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ def total(numbers: list[int]) -> int:
 
 @app.task(name="shop.refuse")
 def refuse(card: str) -> None:
+    logging.getLogger("shop").warning("the bank says no to %s", card)
     raise ValueError(f"card {card} was refused")
 
 
@@ -56,6 +58,7 @@ def wait() -> str:
 
 @app.task(name="shop.login", sensitive=True)
 def login(password: str) -> int:
+    logging.getLogger("shop").warning("it was %s", password)
     return len(password)
 
 
@@ -310,6 +313,9 @@ def test_a_story_of_a_failure_has_its_traceback_and_where_it_began(link: Link, c
     assert (began["failure"]["type"], began["result"]) == ("ValueError", None)
     assert "card 4711 was refused" in began["failure"]["message"]
     assert "raise ValueError" in began["failure"]["traceback"]
+    [line] = began["log"]
+    assert (line["level"], line["logger"], line["text"]) == ("WARNING", "shop", "the bank says no to 4711")
+    assert told["log"] == []
 
 
 def test_a_story_shows_nothing_of_sensitive_arguments(link: Link, cluster: Cluster) -> None:

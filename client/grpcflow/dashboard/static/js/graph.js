@@ -81,6 +81,7 @@ export class Page {
       const told = await get(`/api/task?id=${encodeURIComponent(id)}`);
       if (this.over || this.node !== id) return;
       fill(panel, story(told, this.context.may("control")));
+      panel.querySelector("pre.log")?.scrollTo(0, Number.MAX_SAFE_INTEGER); // the newest lines are the last
       if (!again && matchMedia("(max-width: 1000px)").matches) panel.scrollIntoView({ block: "nearest" });
     } catch (error) {
       if (!again) say(error.message, true);

@@ -30,6 +30,7 @@ export function story(told, may) {
       part("Arguments"),
       told.inputs.length > 0 && h("p", { class: "dim" }, "First the value of ", told.inputs.map((id) => [h("button", { type: "button", class: "link", "data-do": "node", "data-id": id }, id), " "])),
       told.arguments ? h("p", { class: "dim" }, told.arguments) : block(argumentsOf(told) || (told.inputs.length ? "nothing else" : "none")),
+      told.log.length > 0 && [part("Log"), log(told.log)],
       told.events.length > 0 && [part("What happened"), h("ol", { class: "happened" }, told.events.map(happened))],
       h("div", { class: "acts" },
         told.python && button("copy", "Copy as Python", { code: told.python }),
@@ -47,6 +48,16 @@ function block(text, style = "") {
 
 function argumentsOf({ args, kwargs }) {
   return [...args, ...Object.entries(kwargs).map(([name, value]) => `${name}=${value}`)].join("\n");
+}
+
+// The lines of all attempts; a rule stands between two of them.
+function log(lines) {
+  const shown = lines.map((line, place) => [
+    place > 0 && line.attempt !== lines[place - 1].attempt && h("hr", {}),
+    h("span", { class: "dim", title: line.logger || "printed" }, `${moment(line.time)} `),
+    h("span", { class: `level ${line.level.toLowerCase()}` }, line.level), ` ${line.text}\n`,
+  ]);
+  return h("pre", { class: "mono log", tabindex: 0, "aria-label": "Log, the last lines" }, shown);
 }
 
 function happened(one) {
