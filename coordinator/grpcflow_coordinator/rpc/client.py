@@ -25,9 +25,12 @@ from grpcflow_coordinator.rpc.upkeep import Upkeep
 from grpcflow_coordinator.watching import Watchers
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc, graph_pb2, value_pb2
-from grpcflow_protos.wire_parts import with_parts
+from grpcflow_protos.wire_parts import Apart, opened, with_parts
 
 Answer = TypeVar("Answer", client_service_pb2.WatchResponse, client_service_pb2.GetResultsResponse)
+
+#: Stands for the first message of a session that ends without one.
+_NOTHING = client_service_pb2.SessionRequest()
 
 #: What is said of nodes that are not there.
 _UNKNOWN = "no such task, or its result has expired: check the id, and keep results longer where that is too short"
@@ -77,8 +80,8 @@ class ClientService(Upkeep, Items, TaskLogs, client_service_pb2_grpc.ClientServi
         self, request_iterator: AsyncIterator[client_service_pb2.SessionRequest], context: Any
     ) -> AsyncIterator[client_service_pb2.SessionResponse]:
         """The one stream of a client."""
-        first = await anext(request_iterator, None)
-        if first is None or not first.HasField("hello"):
+        first, values = opened(await anext(request_iterator, _NOTHING))
+        if not first.HasField("hello"):
             raise Refusal("HELLO_EXPECTED", "the first message of a session holds a hello")
         stream = ClientStream(self._engine.committed)
         stream.welcome = client_service_pb2.ClientWelcome(
@@ -88,7 +91,7 @@ class ClientService(Upkeep, Items, TaskLogs, client_service_pb2_grpc.ClientServi
             payload_limit=self._payload_limit,
             node_limit=self._node_limit,
         )
-        reader = asyncio.create_task(self._read(stream, first, request_iterator))
+        reader = asyncio.create_task(self._read(stream, first, values, request_iterator))
         told = False
         self._streams.add(stream)
         try:
@@ -117,24 +120,28 @@ class ClientService(Upkeep, Items, TaskLogs, client_service_pb2_grpc.ClientServi
         self,
         stream: ClientStream,
         first: client_service_pb2.SessionRequest,
-        requests: AsyncIterator[client_service_pb2.SessionRequest],
+        values: Sequence[bytes],
+        requests: AsyncIterator[client_service_pb2.SessionRequest | Apart[client_service_pb2.SessionRequest]],
     ) -> None:
         try:
-            await self._take(stream, first)
-            async for message in requests:
+            await self._take(stream, first, values)
+            async for received in requests:
+                message, values = opened(received)
                 if message.HasField("hello"):
                     raise Refusal("HELLO_EXPECTED", "a session has one hello, in its first message")
-                await self._take(stream, message)
+                await self._take(stream, message, values)
         finally:
             stream.wake()
 
-    async def _take(self, stream: ClientStream, message: client_service_pb2.SessionRequest) -> None:
-        """Act on one message of a session."""
+    async def _take(
+        self, stream: ClientStream, message: client_service_pb2.SessionRequest, values: Sequence[bytes] = ()
+    ) -> None:
+        """Act on one message of a session; `values`: payloads of its one run that were taken out of it."""
         if stream.is_full:
             await stream.drained()  # who does not read is not read
-        async for piece in self._gate.through(stream.visitor, message.submits):
+        async for piece in self._gate.through(stream.visitor, message.submits, sum(map(len, values))):
             try:
-                self._submit(stream, piece)
+                self._submit(stream, piece, values)
                 if not piece.sequence:
                     stream.coming[piece.graph] = piece.node_count
             except Refusal as refusal:
@@ -168,11 +175,11 @@ class ClientService(Upkeep, Items, TaskLogs, client_service_pb2_grpc.ClientServi
             if stream.has_news:  # of what was submitted with it nothing has settled yet
                 stream.wake()
 
-    def _submit(self, client: object, piece: graph_pb2.GraphChunk) -> None:
+    def _submit(self, client: object, piece: graph_pb2.GraphChunk, values: Sequence[bytes] = ()) -> None:
         if self._engine.full and self._engine.records.graph(piece.graph) is None:
             raise Refusal("STORE_FULL", "the coordinator's disk is nearly full: make room, then submit again")
         most = admitted(piece, self._payload_limit, self._node_limit)
-        self._engine.post(convert.chunk(client, piece, *most))
+        self._engine.post(convert.chunk(client, piece, *most, values))
 
     def _watch(self, stream: ClientStream, nodes: client_service_pb2.NodeSet) -> client_service_pb2.NodeSet:
         """Register what is watched, then tell what had settled before: so that nothing falls between.

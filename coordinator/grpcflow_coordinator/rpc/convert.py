@@ -169,7 +169,9 @@ def _attachment(message: graph_pb2.Attachment, node_count: int) -> Attachment:
     return Attachment(AttachmentKind(message.kind), message.node, message.token, message.final)
 
 
-def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, node_limit: int) -> ChunkArrived:
+def chunk(
+    client: object, message: graph_pb2.GraphChunk, payload_limit: int, node_limit: int, apart: Sequence[bytes] = ()
+) -> ChunkArrived:
     """Check a piece of a graph and give it to the core.
 
     Args:
@@ -177,6 +179,7 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         message: the piece.
         payload_limit: largest payload in bytes.
         node_limit: most nodes of a graph.
+        apart: payloads of its one run that are not in the piece.
     """
     _check_graph_id(message.graph)
     if message.node_count == 0 or (message.last and not message.sequence and not message.runs):
@@ -199,7 +202,7 @@ def chunk(client: object, message: graph_pb2.GraphChunk, payload_limit: int, nod
         last=message.last,
         node_count=message.node_count,
         templates=templates,
-        runs=[_run(one, message.node_count, payload_limit) for one in message.runs],
+        runs=[_run(one, message.node_count, payload_limit, apart) for one in message.runs],
         reject_id_reuse=message.reject_id_reuse,
         attachment=_attachment(message.attachment, message.node_count) if message.HasField("attachment") else None,
         outcome=(message.outcome or message.node_count) - 1,
@@ -238,9 +241,11 @@ def _check_graph_id(graph: bytes) -> None:
         raise Refusal("BAD_GRAPH_ID", "a graph id is the first 12 bytes of a UUID of version 7: mint it so")
 
 
-def _run(message: graph_pb2.NodeRun, node_count: int, payload_limit: int) -> tuple[Run, list[bytes]]:
+def _run(
+    message: graph_pb2.NodeRun, node_count: int, payload_limit: int, apart: Sequence[bytes]
+) -> tuple[Run, list[bytes]]:
     first, count = message.first, message.count
-    payloads = list(message.payloads)
+    payloads = list(apart or message.payloads)
     members = _members(message, first) if message.HasField("join") else None
     if not 0 < count <= RUN_LIMIT or (len(payloads) != count if members is None else count != 1 or payloads):
         raise Refusal("MALFORMED", f"the run at node {first} says {count} nodes and has {len(payloads)} payloads")

@@ -90,15 +90,20 @@ class Gate:
         return self._weight >= LONG
 
     async def through(
-        self, visitor: Visitor, pieces: Sequence[graph_pb2.GraphChunk]
+        self, visitor: Visitor, pieces: Sequence[graph_pb2.GraphChunk], apart: int = 0
     ) -> AsyncIterator[graph_pb2.GraphChunk]:
         """Yield the pieces of one message as they may be posted, which must happen before the next one is asked for.
+
+        Args:
+            visitor: who submits.
+            pieces: all of them.
+            apart: bytes of values that were taken out of the one piece that there is then.
 
         Raises:
             Refusal: OVERLOADED: too much waits already, and the rest of the message is to come later.
         """
         weight = 0
-        sizes = [_size(piece) for piece in pieces]
+        sizes = [_size(piece) + apart for piece in pieces]
         if pieces and self.is_long and visitor.last > self._inbox.stepped:
             await self._turn(sum(sizes))
         for piece, size in zip(pieces, sizes, strict=True):

@@ -6,9 +6,10 @@ Services raise `Refusal` and know nothing of statuses.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from operator import methodcaller
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import grpc
 from google.protobuf import any_pb2
@@ -18,8 +19,25 @@ from grpc_status import rpc_status
 
 from grpcflow_coordinator.errors import Refusal
 from grpcflow_coordinator.rpc.shortening import SMALL, shortened
+from grpcflow_protos.v1 import client_service_pb2, graph_pb2, worker_service_pb2
+from grpcflow_protos.wire_parts import LARGE, Apart, taken_apart
 
 log = logging.getLogger(__name__)
+
+#: Methods whose requests may hold large values, with the fields that lead to these: what comes of them may be `Apart`.
+_LARGE_VALUES: Final[Mapping[str, Sequence[int]]] = MappingProxyType(
+    {
+        "/grpcflow.v1.ClientService/Session": (
+            client_service_pb2.SessionRequest.SUBMITS_FIELD_NUMBER,
+            graph_pb2.GraphChunk.RUNS_FIELD_NUMBER,
+            graph_pb2.NodeRun.PAYLOADS_FIELD_NUMBER,
+        ),
+        "/grpcflow.v1.WorkerService/Work": (
+            worker_service_pb2.WorkRequest.VALUES_FIELD_NUMBER,
+            worker_service_pb2.ReportedValues.VALUES_FIELD_NUMBER,
+        ),
+    }
+)
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
@@ -48,19 +66,24 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             except Exception as error:  # noqa: BLE001  # a defect is told as INTERNAL, and logged
                 await _abort_for(context, error, method)
 
-        return with_behaviour(handler, one, many, _tolerant(handler.request_deserializer), _serialize)
+        parse = _tolerant(handler.request_deserializer, _LARGE_VALUES.get(method, ()))
+        return with_behaviour(handler, one, many, parse, _serialize)
 
 
 class Malformed:
     """Stands for a message that could not be parsed."""
 
 
-def _tolerant(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _tolerant(deserializer: Callable[[bytes], Any], large: Sequence[int]) -> Callable[[bytes], Any]:
     def parse(data: bytes) -> Any:
+        is_large = large and len(data) >= LARGE
+        data, values = taken_apart(data, large) if is_large else (data, [])
         try:
             message = deserializer(data)
         except DecodeError:
             return Malformed()
+        if values:
+            return Apart(message, values)
         return message if len(data) <= SMALL else shortened(message)
 
     return parse

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from grpcflow_coordinator import values
@@ -21,7 +21,7 @@ from grpcflow_coordinator.rpc.task_logs import logged
 from grpcflow_coordinator.streams import WorkerStream
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import worker_service_pb2, worker_service_pb2_grpc
-from grpcflow_protos.wire_parts import with_parts
+from grpcflow_protos.wire_parts import Apart, opened, with_parts
 
 #: Most attempts that one worker may hold, and replies that it may give at once.
 CAPACITY_LIMIT = worker_hello.HELD_LIMIT
@@ -31,6 +31,9 @@ UNREAD = 2 * CAPACITY_LIMIT
 
 #: Events in the inbox from which on each worker is read only when what it said before was taken.
 CROWDED = 512
+
+#: Stands for the first message of a stream that ends without one.
+_NOTHING: Final = worker_service_pb2.WorkRequest()
 
 #: Fields of a message that this file answers itself.
 _ANSWERED_HERE: Final = frozenset(
@@ -59,8 +62,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self, request_iterator: AsyncIterator[worker_service_pb2.WorkRequest], context: Any
     ) -> AsyncIterator[worker_service_pb2.WorkResponse]:
         """The one stream of a worker."""
-        first = await anext(request_iterator, None)
-        if first is None or not first.HasField("hello"):
+        first, _ = opened(await anext(request_iterator, _NOTHING))
+        if not first.HasField("hello"):
             raise Refusal("HELLO_EXPECTED", "the first message of a work stream holds a hello")
         stream = self._arrive(first.hello)
         reader = asyncio.create_task(self._read(stream, request_iterator))
@@ -109,10 +112,15 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._engine.post(WorkerArrived(stream, facts, capacity, worker_hello.held(hello), hello.draining))
         return stream
 
-    async def _read(self, stream: WorkerStream, requests: AsyncIterator[worker_service_pb2.WorkRequest]) -> None:
+    async def _read(
+        self,
+        stream: WorkerStream,
+        requests: AsyncIterator[worker_service_pb2.WorkRequest | Apart[worker_service_pb2.WorkRequest]],
+    ) -> None:
         """Post what the worker says; after its goodbye only what is still to be told keeps the stream open."""
         try:
-            async for message in requests:
+            async for received in requests:
+                message, apart = opened(received)
                 if message.HasField("hello"):
                     raise Refusal("HELLO_EXPECTED", "a work stream has one hello, in its first message")
                 if len(message.replies) > CAPACITY_LIMIT:
@@ -123,7 +131,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                     self._loads.hear(stream, stream.name, message.load)
                 if _is_sign_of_life(message) and self._engine.hear(stream):
                     continue  # most messages of a cluster that rests are such
-                self._engine.post(self._spoke(stream, message))
+                self._engine.post(self._spoke(stream, message, apart))
                 if len(stream.superseded) + len(stream.stops) > UNREAD:
                     raise Refusal("MALFORMED", "the worker speaks and does not read what it is told: it must be mended")
                 if self._engine.posted - self._engine.stepped > CROWDED:
@@ -134,8 +142,11 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         finally:
             stream.wake()
 
-    def _spoke(self, stream: WorkerStream, message: worker_service_pb2.WorkRequest) -> WorkerSpoke:
-        tokens, values = list(message.values.tokens), list(message.values.values)
+    def _spoke(
+        self, stream: WorkerStream, message: worker_service_pb2.WorkRequest, apart: Sequence[bytes] = ()
+    ) -> WorkerSpoke:
+        """Return a message as an event; `apart`: the plain values, where they were taken out of it."""
+        tokens, values = list(message.values.tokens), list(apart or message.values.values)
         if len(tokens) != len(values):
             raise Refusal("MALFORMED", f"{len(tokens)} tokens come with {len(values)} values: send one for each")
         if len(message.logs) > CAPACITY_LIMIT or len(tokens) + len(message.reports) > CAPACITY_LIMIT:

@@ -54,9 +54,9 @@ async def test_it_is_refused_as_before_and_its_memory_is_not_held(field: str, mo
         service, lengths = wire.coordinator.home.clients, list[int]()
         through = service._gate.through
 
-        def noted(visitor: Any, pieces: Any) -> Any:
+        def noted(visitor: Any, pieces: Any, apart: int = 0) -> Any:
             lengths.extend(len(getattr(piece, field)) for piece in pieces)
-            return through(visitor, pieces)
+            return through(visitor, pieces, apart)
 
         monkeypatch.setattr(service._gate, "through", noted)
         expected = (grpc.StatusCode.INVALID_ARGUMENT, "CHUNK_TOO_LONG")
