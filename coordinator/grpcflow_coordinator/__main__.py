@@ -87,7 +87,6 @@ async def serve(config: Config) -> int:
     from grpcflow_coordinator.server import Coordinator  # after the settings are known to be good
 
     coordinator = Coordinator(config, manager=ServiceManager())
-    coordinator.home.make_room()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, coordinator.stop_soon)

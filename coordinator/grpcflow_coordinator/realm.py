@@ -162,11 +162,6 @@ class Realm:
         """How often it has been started."""
         return self.engine.machine.cluster.epoch
 
-    def make_room(self) -> None:
-        """Have the data file of a new store given the room that it is to have ahead."""
-        if isinstance(self._store, LmdbStore):
-            self._store.make_room()
-
     def recover(self) -> None:
         """Go on from the records; then it may be asked.
 

@@ -133,7 +133,6 @@ class Cluster:
         return {
             **os.environ,
             "GRPCFLOW_COORDINATOR": address or self.address,
-            "GRPCFLOW_COORDINATOR_PREALLOCATE": "0",  # what few tests write needs none
             "PYTHONPATH": paths,
             "NOTES": str(self.notes),
         }

@@ -33,9 +33,6 @@ _PLENTY: Final = 16
 #: Bytes of one append. A commit that comes just then waits for it.
 _PIECE: Final = 128 << 10
 
-#: Appends that are made as one while a store is new.
-_AT_ONCE: Final = 128
-
 #: Pause after an append, in multiples of what it took: the store's own work goes first.
 _PAUSE: Final = 2.0
 
@@ -75,20 +72,7 @@ class FileRoom:
         self._commits += 1
         if not SMALL <= used > self._length - self._room // 2 or not self._room or self._thread is not None:
             return
-        self._start(hurry=False)
-
-    def begin(self, used: int) -> None:
-        """Have the room of a new store made at once: nobody waits for its commits yet.
-
-        Args:
-            used: as for `used`.
-        """
-        self._used = used
-        if used < SMALL and self._room and self._thread is None:
-            self._start(hurry=True)
-
-    def _start(self, *, hurry: bool) -> None:
-        self._thread = threading.Thread(target=self._fill, args=(hurry,), name="grpcflow-file-room", daemon=True)
+        self._thread = threading.Thread(target=self._fill, name="grpcflow-file-room", daemon=True)
         self._thread.start()
 
     def bytes_left(self) -> int:
@@ -102,12 +86,12 @@ class FileRoom:
         if thread is not None:
             thread.join(_END)
 
-    def _fill(self, hurry: bool) -> None:
-        """Append until there is enough room; `hurry`: without pauses. Runs in a thread of its own."""
+    def _fill(self) -> None:
+        """Append until there is enough room. Runs in a thread of its own."""
         try:
             handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
-                self._append(handle, hurry=hurry)
+                self._append(handle)
             finally:
                 os.close(handle)
         except OSError as error:
@@ -117,10 +101,10 @@ class FileRoom:
         finally:
             self._thread = None
 
-    def _append(self, handle: int, *, hurry: bool) -> None:
-        zeros, pause, before = [bytes(_PIECE)] * (_AT_ONCE if hurry else 1), 0.0, self._commits
+    def _append(self, handle: int) -> None:
+        zeros, pause, before = bytes(_PIECE), 0.0, self._commits
         while not self._stop.wait(pause):
-            if self._commits != before and not hurry:
+            if self._commits != before:
                 before, pause = self._commits, _BUSY
                 continue
             self._length = os.fstat(handle).st_size
@@ -130,7 +114,7 @@ class FileRoom:
                 self._room = 0
                 return
             begun = time.monotonic()
-            os.writev(handle, zeros)
+            os.write(handle, zeros)
             # At once, so that no commit has to flush them beside its own.
             os.fdatasync(handle)
-            pause = 0.0 if hurry else _PAUSE * (time.monotonic() - begun)
+            pause = _PAUSE * (time.monotonic() - begun)

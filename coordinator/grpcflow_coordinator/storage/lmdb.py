@@ -148,10 +148,6 @@ class LmdbStore:
             except lmdb.Error as error:
                 raise self._commit_error(error, batch) from error
 
-    def make_room(self) -> None:
-        """Have the room ahead made now where the store is new; without this it comes once there is something in it."""
-        self._room.begin(self._environment.info()["last_pgno"] * self._page)
-
     def recovered(self) -> None:
         """Note that what is read at a start was read: the next start need not look for broken pages."""
         done(self._folder)

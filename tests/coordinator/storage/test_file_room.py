@@ -68,27 +68,6 @@ def test_a_small_store_and_one_without_room_are_left_as_they_are(tmp_path: Path,
     assert file.stat().st_size == SMALL
 
 
-@pytest.mark.parametrize(("used", "room", "made"), [(0, ROOM, ROOM), (SMALL, ROOM, 0), (0, 0, 0)])
-def test_a_store_that_is_new_has_its_room_at_once_whatever_is_committed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: int, room: int, made: int
-) -> None:
-    monkeypatch.setattr(file_room, "_AT_ONCE", 2)
-    file = file_of(tmp_path, used)
-    one = FileRoom(file, room)
-    sync = os.fdatasync
-
-    def committed_meanwhile(handle: int) -> None:
-        one.used(used)
-        sync(handle)
-
-    monkeypatch.setattr(os, "fdatasync", committed_meanwhile)
-    monkeypatch.setattr(file_room, "_BUSY", 3_600.0)
-    one.begin(used)
-    finished(one)
-    assert file.stat().st_size - used == made
-    assert file.read_bytes()[:used] == b"\x01" * used
-
-
 def test_a_disk_without_plenty_of_space_is_not_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_room, "free_bytes", lambda _: 15 * ROOM)
     file = file_of(tmp_path, SMALL)
