@@ -110,4 +110,5 @@ def talks(self: Any, door: str) -> int:
     wait_for_door(door)
     for number in range(3):
         log.warning("after %d", number)
-    return self.request.losses
+    losses: int = self.request.losses
+    return losses

@@ -78,7 +78,7 @@ async def test_both_hold_together_with_the_other_filters() -> None:
         ({"argument": "x" * 300}, "NAME_TOO_LONG"),
     ],
 )
-async def test_what_cannot_be_looked_for_is_refused(wanted: dict[str, str], code: str) -> None:
+async def test_what_cannot_be_looked_for_is_refused(wanted: dict[str, Any], code: str) -> None:
     async with serving() as wire:
         assert (await refused(wire.graphs.ListGraphs(pb.ListGraphsRequest(**wanted), timeout=BOUND)))[1] == code
         await wire.works()
