@@ -39,7 +39,8 @@ def logs(task_id: str, follow: bool, tail: int | None, whole_graph: bool, as_jso
         if follow:
             sys.stdout.flush()
     if not screen.shown and not as_json:
-        click.echo("It has logged nothing, or what it logged is not kept.", err=True)
+        others = "" if whole_graph else " --graph shows every task of its graph."
+        click.echo(f"It has logged nothing, or what it logged is not kept.{others}", err=True)
 
 
 class _Screen:
