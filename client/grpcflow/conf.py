@@ -375,6 +375,10 @@ class Settings:
 _NAMES: Final = tuple(item.name for item in fields(Settings))
 
 
+#: Characters of a value that cannot be that are shown.
+_SHOWN: Final = 300
+
+
 def _check_all(settings: Mapping[str, Any]) -> None:
     """Refuse settings of which some cannot be; tells all of these."""
     wrong: list[ImproperlyConfigured] = []
@@ -394,7 +398,9 @@ def _check(name: str, value: Any) -> None:
         raise ImproperlyConfigured(unknown(name, _NAMES), code="UNKNOWN_SETTING")
     holds, wanted = test
     if not holds(value):
-        raise ImproperlyConfigured(f"the setting {name} is {value!r}; it must be {wanted}.", code="BAD_SETTING")
+        text = repr(value)
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise ImproperlyConfigured(f"the setting {name} is {shown}; it must be {wanted}.", code="BAD_SETTING")
 
 
 _DEFAULTS: Final = dict(vars(Settings()))

@@ -190,3 +190,11 @@ def test_every_setting_has_a_test_and_no_setting_is_told_to_be_elsewhere() -> No
     assert set(TESTS) == set(Settings())
     for name in TESTS:
         assert "Did you mean" in unknown(name, tuple(TESTS)), name
+
+
+def test_of_a_large_value_that_cannot_be_the_beginning_is_shown() -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        Settings().update({"task_serializer": ["x" * 10_000], "task_default_queue": {"y" * 10_000: 1}})
+    assert len(str(caught.value)) < 1_000
+    assert "['xxx" in str(caught.value)
+    assert "{'yyy" in str(caught.value)
