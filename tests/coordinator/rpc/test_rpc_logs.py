@@ -7,9 +7,11 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.coordinator.support.serving import BOUND, Wire, call, hello, refused, serving
+from tests.coordinator.support.serving import BOUND, Wire, call, hello, ranges, refused, serving
 
-from grpcflow_coordinator.core.model import text_id
+from grpcflow_coordinator.core.model import Now, text_id
+from grpcflow_coordinator.engine import LOW_WATER, system_now
+from grpcflow_coordinator.storage.memory import MemoryStore
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import graph_pb2, log_pb2
 
@@ -118,6 +120,34 @@ async def test_what_a_worker_may_not_say_ends_its_stream_and_nobody_else_is_held
             await worker.read(lambda _: False)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         await wire.works()
+
+
+class Shrinking(MemoryStore):
+    """A store whose disk has as much room as a test says."""
+
+    free = 2 * LOW_WATER
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
+async def test_a_nearly_full_disk_keeps_no_logs_and_loses_no_end() -> None:
+    store, later = Shrinking(), 0.0
+
+    def now() -> Now:
+        real = system_now()
+        return real._replace(monotonic=real.monotonic + later)
+
+    async with serving(store, now=now) as wire:
+        chunk, worker, token = await running(wire)
+        await said(worker, lines(token, 0, "before"))
+        store.free, later = LOW_WATER // 2, 2.0  # the space is looked at once a second
+        wire.coordinator.home.engine.look_at_space()
+        await worker.say(logs=[lines(token, 1, "dropped")], values={"tokens": [token], "values": [b"1"]})
+        await worker.read(lambda message: message.acknowledged == worker.sequence)
+        assert await read(wire, chunk.graph) == [(0, "before")]
+        [result] = await wire.watch(ranges(chunk.graph, 1))
+        assert result.value.data == b"1"
 
 
 @pytest.mark.parametrize("id", ["nobody", "x" * 300])
