@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator
-from tests.client.served import FAST, T
+from tests.client.served import FAST, App, T
 
 from grpcflow import Grpcflow, state
 from grpcflow.connection import Connection
@@ -33,6 +33,14 @@ def connection(coordinator: FakeCoordinator) -> Iterator[Connection]:
     made = Connection([coordinator.address], retry_policy=FAST, connect_timeout=T)
     yield made
     made.close()
+
+
+@pytest.fixture
+def app(connection: Connection) -> Iterator[App]:
+    """An app on that connection."""
+    made = App(connection)
+    yield made
+    state.forget_app(made)
 
 
 @pytest.fixture

@@ -7,11 +7,24 @@ from typing import Any
 
 from tests.client.fake_coordinator import chunk
 
-from grpcflow import ids
+from grpcflow import Grpcflow, ids
 from grpcflow.connection import Connection, RetryPolicy
 
 FAST = RetryPolicy(tries=4, window=3.0, first_delay=0.01, factor=2.0, max_delay=0.05)
 T = 40.0
+
+
+class App(Grpcflow):
+    """An app that takes the test's connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.made = connection
+        super().__init__("connected", set_as_current=False, coordinator=connection.addresses)
+
+    @property
+    def connection(self) -> Connection:
+        """The test's connection."""
+        return self.made
 
 
 def is_collected(found: "weakref.ref[Any]") -> bool:

@@ -2,38 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator
-from tests.client.served import T
+from tests.client.served import App, T
 
 from grpcflow import Grpcflow, batch, chain, chord, errors, group, signals, state
 from grpcflow.connection import Connection
 from grpcflow.session import Session
 from grpcflow.task import Task
-
-
-class App(Grpcflow):
-    """An app that takes the test's connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.made = connection
-        super().__init__("batches", set_as_current=False)
-
-    @property
-    def connection(self) -> Connection:
-        """The test's connection."""
-        return self.made
-
-
-@pytest.fixture
-def app(connection: Connection) -> Iterator[App]:
-    made = App(connection)
-    yield made
-    state.forget_app(made)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator, refuse
-from tests.client.served import FAST, T
+from tests.client.served import FAST, App, T
 
-from grpcflow import Grpcflow, errors, state
+from grpcflow import errors
 from grpcflow.connection import Connection
 from grpcflow.event_model import EventFilter
 from grpcflow_protos.v1 import event_service_pb2 as pb
@@ -90,26 +90,6 @@ def coordinator(feed: FakeFeed) -> Iterator[FakeCoordinator]:
     made = FakeCoordinator(lambda server: event_service_pb2_grpc.add_EventServiceServicer_to_server(feed, server))
     yield made
     made.close()
-
-
-class App(Grpcflow):
-    """An app that takes the test's connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.made = connection
-        super().__init__("feeds", set_as_current=False, coordinator=connection.addresses)
-
-    @property
-    def connection(self) -> Connection:
-        """The test's connection."""
-        return self.made
-
-
-@pytest.fixture
-def app(connection: Connection) -> Iterator[App]:
-    made = App(connection)
-    yield made
-    state.forget_app(made)
 
 
 @pytest.mark.parametrize("every", [1, 3, 4])

@@ -3,16 +3,16 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import grpc
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator
-from tests.client.served import T
+from tests.client.served import App, T
 
-from grpcflow import Grpcflow, errors, failures, ids, state
+from grpcflow import errors, failures, ids, state
 from grpcflow.blocking import run_here
 from grpcflow.connection import Connection
 from grpcflow.items import Cursor
@@ -24,26 +24,6 @@ from grpcflow_protos.v1 import client_service_pb2, client_service_pb2_grpc, valu
 @pytest.fixture
 def text() -> str:
     return ids.node_id(ids.mint_graph(), 0)
-
-
-class App(Grpcflow):
-    """An app that takes the test's connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.made = connection
-        super().__init__("streams", set_as_current=False)
-
-    @property
-    def connection(self) -> Connection:
-        """The test's connection."""
-        return self.made
-
-
-@pytest.fixture
-def app(connection: Connection) -> Iterator[App]:
-    made = App(connection)
-    yield made
-    state.forget_app(made)
 
 
 def page(first: int, *items: bytes, **fields: Any) -> client_service_pb2.ReadItemsResponse:

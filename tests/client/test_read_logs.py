@@ -1,41 +1,20 @@
 """What tasks logged as a reader gets it: in order, each line once, whatever breaks; against a fake coordinator."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner, Result
 from tests.client.fake_coordinator import FakeCoordinator
+from tests.client.served import App
 
 from grpcflow import Grpcflow, errors, ids, state
 from grpcflow.cli import command_line
-from grpcflow.connection import Connection
 
 
 @pytest.fixture
 def text() -> str:
     return ids.node_id(ids.mint_graph(), 0)
-
-
-class App(Grpcflow):
-    """An app that takes the test's connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.made = connection
-        super().__init__("logs", set_as_current=False)
-
-    @property
-    def connection(self) -> Connection:
-        """The test's connection."""
-        return self.made
-
-
-@pytest.fixture
-def app(connection: Connection) -> Iterator[App]:
-    made = App(connection)
-    yield made
-    state.forget_app(made)
 
 
 def test_lines_come_with_all_that_is_known_of_them(coordinator: FakeCoordinator, app: App, text: str) -> None:
