@@ -12,12 +12,13 @@ from typing import Final
 
 __all__ = ["keep_freed_memory"]
 
-#: Numbers of glibc's mallopt(3), each with what it is set to. Blocks below the first come from the heap, whose free end
-#: goes back to the system above the second; it grows by the third.
+#: Numbers of glibc's mallopt(3), each with what it is set to. Blocks below the first come from the heap. Where its free
+#: end is longer than the second, all but the third goes back to the system; with a short third everything would go at
+#: once, to be asked for again by the next payload. The heap also grows by the third, which is address space alone.
 _OPTIONS: Final = (
     (-3, 32 << 20),  # M_MMAP_THRESHOLD
     (-1, 64 << 20),  # M_TRIM_THRESHOLD
-    (-2, 1 << 20),  # M_TOP_PAD
+    (-2, 64 << 20),  # M_TOP_PAD
 )
 
 

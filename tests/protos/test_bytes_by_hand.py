@@ -27,7 +27,7 @@ def test_the_c_library_is_told_each_option(monkeypatch: pytest.MonkeyPatch) -> N
     fake = SimpleNamespace(mallopt=mallopt)
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: fake)
     assert freed_memory.keep_freed_memory()
-    assert told == {-3: 32 << 20, -1: 64 << 20, -2: 1 << 20}
+    assert told == {-3: 32 << 20, -1: 64 << 20, -2: 64 << 20}
 
 
 def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
