@@ -29,6 +29,7 @@ from grpcflow_worker.executors import frames, loading, parent
 from grpcflow_worker.executors.frames import MARK, Batch, FrameReader, Output, Preload, TakeBack
 from grpcflow_worker.executors.outlet import Outlet
 from grpcflow_worker.executors.reporter import LOG_PAUSE, Pacer, Reporter
+from grpcflow_worker.executors.ring import Ring
 from grpcflow_worker.executors.soft import SoftLimit
 from grpcflow_worker.executors.upkeep import Title, growth
 from grpcflow_worker.invoke import Invoke
@@ -98,7 +99,7 @@ class Child:
     Args:
         work: batches come in and outputs go out.
         urgent: requests to give work back; its end is the end of this process.
-        mark: shared page in which the attempt that was started last is marked.
+        mark: shared memory: a page in which the attempt that was started last is marked, and the rings behind it.
         app: the imported app, whose tasks are run.
         preload: what the supervisor said of the worker.
     """
@@ -110,7 +111,8 @@ class Child:
         self._work = work
         self._urgent = urgent
         self._mark = mark
-        self._outbox = Outlet(work)
+        self._ring = Ring.down(mark)
+        self._outbox = Outlet(work, Ring.up(mark))
         self._reporter = Reporter(self._outbox.keep, self._outbox.flush)
         self._log_pacer = Pacer(self._outbox.flush, LOG_PAUSE)
         self._invoker = loading.invoker(app, preload, self._reporter, self._log)
@@ -162,7 +164,12 @@ class Child:
             self._frames.extend(bodies)
         # Decoded here, so that nobody holds on to the body: it may be large.
         body = self._frames.popleft()
-        return _decode_batch(body) if body else None
+        if not body:
+            return None
+        batch = _decode_batch(body)
+        if batch.place is not None:
+            batch.payloads[-1] = self._ring.take(batch.place)
+        return batch
 
     def _receive(self) -> list[bytes | bytearray] | None:
         """Read what is there; where nothing is, write out first and then wait."""
@@ -261,12 +268,12 @@ class Child:
 
 
 def enter(work: socket.socket, urgent: socket.socket, mark_file: int) -> mmap.mmap:
-    """Make this process a child: own session, signals as new, own random numbers; returns the shared page.
+    """Make this process a child: own session, signals as new, own random numbers; returns the shared memory.
 
     Args:
         work: the work socket.
         urgent: the urgent socket.
-        mark_file: descriptor of the shared page; closed here.
+        mark_file: descriptor of the shared memory; closed here.
     """
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT):
@@ -279,7 +286,7 @@ def enter(work: socket.socket, urgent: socket.socket, mark_file: int) -> mmap.mm
         numpy.random.seed()
     work.setblocking(True)
     urgent.setblocking(True)
-    mark = mmap.mmap(mark_file, mmap.PAGESIZE)
+    mark = mmap.mmap(mark_file, 0)
     os.close(mark_file)
     return mark
 

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from grpcflow_worker.executor import CallRun, Ended
+from grpcflow_worker.executors.ring import Place
 from grpcflow_worker.log_lines import Logged
 
 #: Length of the length prefix: 4 bytes, little endian.
@@ -63,6 +64,7 @@ class Batch(msgspec.Struct, array_like=True):
         number: counts the batches of this child, from 1.
         careful: True: write out what has been collected before it starts, since it may take long.
         call: an encoded `Call`.
+        place: where in the ring the last of the payloads lies, which is b"" here; None: they are all here.
     """
 
     number: int
@@ -82,6 +84,7 @@ class Batch(msgspec.Struct, array_like=True):
     in_chord: bool = False
     batch: int = 0
     after: int = 0
+    place: Place | None = None
 
 
 class TakeBack(msgspec.Struct, array_like=True):
@@ -115,6 +118,7 @@ class Output(msgspec.Struct, array_like=True, omit_defaults=True):
         ready: True once: the child is there.
         error: once, and nothing after it: a traceback that says why the child cannot start.
         leaving: True once, as the last word: what it still has has not started and never will in this child.
+        place: where in the ring the last of `datas` lies, which is b"" here; None: they are all here.
     """
 
     tokens: list[int] = []
@@ -130,6 +134,7 @@ class Output(msgspec.Struct, array_like=True, omit_defaults=True):
     error: str = ""
     leaving: bool = False
     logs: list[Logged] = []
+    place: Place | None = None
 
 
 class Preload(msgspec.Struct, array_like=True):

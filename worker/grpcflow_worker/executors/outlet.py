@@ -9,6 +9,7 @@ import threading
 from grpcflow_worker.executor import Ended
 from grpcflow_worker.executors import frames
 from grpcflow_worker.executors.frames import Output, Said
+from grpcflow_worker.executors.ring import LEAST, Ring
 from grpcflow_worker.log_lines import Gathered, LogLine
 
 
@@ -17,13 +18,15 @@ class Outlet:
 
     Args:
         work: the work socket.
+        ring: takes large values past the socket.
     """
 
-    __slots__ = ("_lock", "_work", "datas", "ended", "logs", "progress", "size", "times", "tokens")
+    __slots__ = ("_lock", "_ring", "_work", "datas", "ended", "logs", "progress", "size", "times", "tokens")
 
-    def __init__(self, work: socket.socket) -> None:
+    def __init__(self, work: socket.socket, ring: Ring) -> None:
         """Start with nothing."""
         self._work = work
+        self._ring = ring
         self._lock = threading.Lock()
         self.tokens: list[int] = []
         self.datas: list[bytes] = []
@@ -62,6 +65,12 @@ class Outlet:
             del self.tokens[:values], self.datas[:values], self.ended[:ended], self.times[:times]
             output.progress = list(self.progress.values())
             self.progress.clear()
+            # A large value is written out by itself, or as the last of some.
+            if values and len(output.datas[-1]) >= LEAST:
+                output.place = self._ring.put(output.datas[-1])
+                if output.place is not None:
+                    self.size -= len(output.datas[-1])
+                    output.datas[-1] = b""
             is_large, self.size = self.size + self.logs.size > frames.LARGE, 0
             if self.logs:
                 output.logs = self.logs.take()

@@ -10,7 +10,7 @@ import mmap
 import os
 import socket
 import time
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,6 +31,10 @@ from grpcflow_worker.executors.frames import (
     TakeBack,
 )
 from grpcflow_worker.executors.outflow import Outflow
+from grpcflow_worker.executors.ring import LEAST, Ring, give_back, shared_bytes
+
+#: Seconds without large payloads after which a child's rings give their memory back.
+_IDLE: Final = 10.0
 
 _decode_output = msgspec.msgpack.Decoder(Output).decode
 
@@ -84,16 +88,19 @@ class ChildProcess:
         self.given = 0
         self._batches = 0
         self._reader = FrameReader()
-        page = shared_page(mmap.PAGESIZE)
+        page = shared_page(shared_bytes())
         self._work, work = socket.socketpair()
         self._urgent, urgent = socket.socketpair()
         try:
-            self._mark = mmap.mmap(page, mmap.PAGESIZE)
+            self._mark = mmap.mmap(page, 0)
             forker.fork(number, place, [work.fileno(), urgent.fileno(), page])
         finally:
             work.close()
             urgent.close()
             os.close(page)
+        self._ring_used_at = 0.0
+        self._giving_back: asyncio.TimerHandle | None = None
+        self._down, self._up = Ring.down(self._mark), Ring.up(self._mark)
         self._work.setblocking(False)
         self._urgent.setblocking(False)
         # Where it is dead, its exit is told by the forkserver and settles what it had.
@@ -122,6 +129,13 @@ class ChildProcess:
         self.given += count
         self.outstanding.update(dict.fromkeys(range(run.token, run.token + count), sent))
         self.open.append(sent)
+        payloads, place = run.payloads, None
+        # A run is cut behind a large payload, so that the last one is the only one.
+        if len(payloads[-1]) >= LEAST:
+            place = self._down.put(payloads[-1])
+            if place is not None:
+                payloads = [*payloads[:-1], b""]
+                self._note_ring()
         batch = Batch(
             sent.number,
             careful,
@@ -129,7 +143,7 @@ class ChildProcess:
             run.graph,
             run.first,
             run.token,
-            run.payloads,
+            payloads,
             run.inputs,
             run.id,
             run.retries,
@@ -140,8 +154,9 @@ class ChildProcess:
             run.in_chord,
             run.batch,
             run.after,
+            place,
         )
-        is_large = run.inputs or len(run.payloads[0]) > frames.LARGE
+        is_large = run.inputs or len(payloads[0]) > frames.LARGE
         self._out.keep(frames.large_frame(batch) if is_large else frames.frame(batch))
 
     def sent_all(self) -> None:
@@ -176,7 +191,29 @@ class ChildProcess:
         if bodies is None:
             self.unwatch()
             return None
-        return [_decode_output(body) for body in bodies]
+        return [self._output(body) for body in bodies]
+
+    def _output(self, body: bytes | bytearray) -> Output:
+        output = _decode_output(body)
+        if output.place is not None:
+            output.datas[-1] = self._up.take(output.place)
+            self._note_ring()
+        return output
+
+    def _note_ring(self) -> None:
+        """Note that memory of the rings is in use."""
+        self._ring_used_at = time.monotonic()
+        if self._giving_back is None:
+            self._giving_back = asyncio.get_running_loop().call_later(_IDLE, self._give_back)
+
+    def _give_back(self) -> None:
+        """Give memory of the rings back once the child has nothing to do, and so nothing is on its way."""
+        rest = self._ring_used_at + _IDLE - time.monotonic()
+        if self.outstanding or rest > 0:
+            self._giving_back = asyncio.get_running_loop().call_later(max(rest, _IDLE / 10), self._give_back)
+        else:
+            self._giving_back = None
+            give_back(self._mark)
 
     def drop(self, token: int) -> Sent | None:
         """Note that an attempt is no longer here; returns its batch, None where it was not here."""
@@ -221,9 +258,11 @@ class ChildProcess:
         self._out.unwatch()
 
     def close(self) -> None:
-        """Let its sockets and its page go; a child that still lives ends by that."""
+        """Let its sockets and its memory go; a child that still lives ends by that."""
         if self._work.fileno() >= 0:
             self.unwatch()
+        if self._giving_back is not None:
+            self._giving_back.cancel()
         self._work.close()
         self._urgent.close()
         self._mark.close()
