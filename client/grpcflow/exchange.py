@@ -195,16 +195,20 @@ class Exchange(
         data = self._session.at_hand(graph, index)
         if data is not None:
             return Settled("SUCCESS", data)
-        wake = self._session.ring()
-        waiter = NodeWaiter(graph, index, waits_for_submit=wait_for_submit, wake=wake)
+        waiter = NodeWaiter(graph, index, waits_for_submit=wait_for_submit)
         await self._session.wait_for(waiter, None if timeout is None else time.monotonic() + timeout)
-        if waiter.settled is None:
+        return await self._ended(waiter, timeout)
+
+    async def _ended(self, waiter: NodeWaiter, timeout: float | None) -> Settled:
+        """Return how a node has ended, with its value, or say that it has not in time."""
+        settled = waiter.settled
+        if settled is None:
             raise _late(1, timeout)
-        if waiter.settled.value_apart or _lacks_value(waiter.settled):
-            found = {ids.node_id(graph, index): waiter.settled}
+        if settled.value_apart or _lacks_value(settled):
+            found = {ids.node_id(waiter.graph, waiter.index): settled}
             await self._complete(found)
-            [waiter.settled] = found.values()
-        return waiter.settled
+            [settled] = found.values()
+        return settled
 
     async def await_range(
         self,

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from grpcflow import errors, ids, statuses
 from grpcflow.ahead import Ahead
@@ -232,10 +232,6 @@ class Session(Driven):
             self.end_watch(waiter)
         if waiter.error is not None:
             raise waiter.error
-
-    def ring(self) -> Any:
-        """Return what wakes who waits for one node; None: what each operation has."""
-        return None
 
     def at_hand(self, graph: bytes, index: int) -> bytes | None:
         """Return the value of a node of a bundle that has come already, once; None: it is to be waited for."""

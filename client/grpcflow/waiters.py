@@ -150,7 +150,7 @@ class Waiters:
 
 def _listed(held: "Waiter | Sequence[Waiter]") -> Sequence[Waiter]:
     """Return who waits for a node; one is kept without a list, since there may be thousands of them."""
-    return (held,) if isinstance(held, Waiter) else held
+    return held if type(held) is list else (held,)  # type: ignore[return-value]  # isinstance asks all of an ABC
 
 
 def _strike(listed: dict[Any, list[Waiter]], key: bytes | str, waiter: Waiter) -> None:

@@ -19,6 +19,7 @@ from grpcflow import driving, errors, ids
 from grpcflow.aio.connection import LoopConnection, close_connections, connection_on_loop
 from grpcflow.connection import Connection
 from grpcflow.retry_policy import RetryPolicy
+from grpcflow.settled import Settled
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,22 +186,33 @@ def test_timeouts_say_how_many_are_missing_and_leave_nothing(
     run(main())
 
 
+async def of_a_range(connection: LoopConnection, graph: bytes, index: int, timeout: float | None) -> Settled:
+    [settled] = await connection.await_range(graph, index, 1, timeout=timeout)
+    return settled
+
+
+async def of_one(connection: LoopConnection, graph: bytes, index: int, timeout: float | None) -> Settled:
+    return await connection.await_node(graph, index, timeout=timeout, wait_for_submit=False)
+
+
+@pytest.mark.parametrize("wait", [of_a_range, of_one])
 def test_a_cancelled_wait_is_unwatched_and_nobody_else_is_harmed(
-    coordinator: FakeCoordinator, made: Callable[..., LoopConnection]
+    coordinator: FakeCoordinator, made: Callable[..., LoopConnection], wait: Callable[..., Coroutine[Any, Any, Settled]]
 ) -> None:
     async def main() -> None:
         connection = made()
         graph = await submitted(connection, 2)
-        cancelled = asyncio.ensure_future(connection.await_range(graph, 0, 1, timeout=None))
-        other = asyncio.ensure_future(connection.await_range(graph, 1, 1, timeout=T))
+        cancelled = asyncio.ensure_future(wait(connection, graph, 0, None))
+        other = asyncio.ensure_future(wait(connection, graph, 1, T))
         for _ in range(2):
             await seen(coordinator.fake.watch_seen)
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled
         coordinator.fake.settle(graph, 1, 5)
-        assert [one.data for one in await other] == [b"5"]
+        assert (await other).data == b"5"
         assert open_waits(connection) == 0
+        assert not connection._loop_session._deadlines._due
         await seen(coordinator.fake.unwatch_seen)
         [unwatched] = coordinator.fake.unwatched
         assert (unwatched.graph, [(one.first, one.count) for one in unwatched.ranges]) == (graph, [(0, 1)])

@@ -234,6 +234,22 @@ def test_where_the_coordinator_refuses_each_coroutine_is_told_by_an_error_of_its
     assert {error.code for error in found} == {"STORE_FULL"}
 
 
+def test_who_is_cancelled_among_others_of_a_bundle_leaves_them_their_places(
+    app: Grpcflow, coordinator: FakeCoordinator
+) -> None:
+    async def submit() -> list[Any]:
+        async with app:
+            sent = [asyncio.ensure_future(app.asend_task("add", (number,))) for number in range(3)]
+            await asyncio.sleep(0)  # they have left together
+            sent[1].cancel()
+            return list(await asyncio.gather(*sent, return_exceptions=True))
+
+    first, cancelled, last = asyncio.run(asyncio.wait_for(submit(), T))
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert first._place()[0] == last._place()[0], "one graph"
+    assert [first._place()[1], last._place()[1]] == [0, 2]
+
+
 # --- against a cluster ---------------------------------------------------------------------------------------
 
 live = Grpcflow("bundled", set_as_current=False)

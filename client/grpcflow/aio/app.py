@@ -4,7 +4,7 @@ Importing it must stay light: it may import neither asyncio nor grpc.
 """
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -71,11 +71,18 @@ class AwaitableApp:
 
     async def _acalled(self, task: "Task[..., Any]", args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Submit a call with these arguments, on the running event loop, the short way where there is one."""
-        app = self._app
-        plain = None if is_open() else app._plain_call(task, args, kwargs)
-        if plain is None:
+        waiting = self._leaving(task, args, kwargs)
+        if waiting is None:
             return await task.aapply_async(args, kwargs)
-        return app._made_plain(await self.loop_connection.asubmit_call(*plain), None)
+        del args, kwargs  # thousands may wait here at once: less for the collector of garbage to look at
+        return self._app._made_plain(await waiting, None)
+
+    def _leaving(
+        self, task: "Task[..., Any]", args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> "Awaitable[tuple[bytes, int]] | None":
+        """Send a call with others of this moment, and return what gives its place in their graph; None: it may not."""
+        plain = None if is_open() else self._app._plain_call(task, args, kwargs)
+        return None if plain is None else self.loop_connection.asubmit_call(*plain)
 
     async def asend_task(
         self,

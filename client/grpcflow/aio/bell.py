@@ -8,7 +8,7 @@ import contextvars
 from queue import SimpleQueue
 from typing import Any, Final
 
-__all__ = ["ENDLESS", "Bell", "Change", "Deadlines", "Pause", "Ring", "done"]
+__all__ = ["ENDLESS", "Bell", "Change", "Deadlines", "Pause", "done"]
 
 #: Waits of so many seconds and more are waits without end: somebody else sees to it that they end.
 ENDLESS: Final = 3_600.0
@@ -49,17 +49,6 @@ class Bell(SimpleQueue[Any]):
             finally:
                 self._rung = None
         return self.get_nowait()
-
-
-class Ring(asyncio.Future[None]):
-    """What one coroutine waits for that comes once; what it is woken with does not count."""
-
-    __slots__ = ()
-
-    def put(self, item: object = None) -> None:
-        """Wake who waits."""
-        if not self.done():
-            self.set_result(None)
 
 
 class Deadlines:

@@ -24,6 +24,7 @@ from grpcflow.credentials import Credentials, credentials_of
 from grpcflow.exchange import Exchange
 from grpcflow.items import OpenReader
 from grpcflow.retry_policy import RetryPolicy
+from grpcflow.settled import Settled
 
 __all__ = ["LoopConnection", "close_connections", "connection_on_loop"]
 
@@ -66,6 +67,23 @@ class LoopConnection(Exchange):
     async def aclose(self) -> None:
         """End it; whoever waits on it gets CoordinatorUnavailable. Returns once nothing of it is left on the loop."""
         await self._loop_session.aclose()
+
+    async def await_node(self, graph: bytes, index: int, *, timeout: float | None, wait_for_submit: bool) -> Settled:
+        """Wait as said there, in one coroutine and with one future."""
+        session = self._loop_session
+        data = session.at_hand(graph, index)
+        if data is not None:
+            return Settled("SUCCESS", data)
+        waiter = session.begin_wait(graph, index, timeout, waits_for_submit=wait_for_submit)
+        try:
+            if not waiter.done:
+                await waiter.wake
+        finally:
+            session.end_wait(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+        settled = waiter.settled
+        return settled if settled is not None and settled.data is not None else await self._ended(waiter, timeout)
 
     @property
     def is_usable_here(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import Empty
 from typing import TYPE_CHECKING
 
-from grpcflow.aio.bell import ENDLESS, Bell, Change, Deadlines, Pause, Ring
+from grpcflow.aio.bell import ENDLESS, Bell, Change, Deadlines, Pause, done
 from grpcflow.aio.link import LoopLink
 from grpcflow.link import Link
 from grpcflow.pool import Pool, Pooled
@@ -23,24 +23,46 @@ from grpcflow.waiting import NodeWaiter, Operation
 if TYPE_CHECKING:
     from grpcflow.lower.model import TemplateSpec
 
-__all__ = ["LoopSession"]
+__all__ = ["LoopSession", "LoopWaiter"]
 
 
-class _Place(asyncio.Future[tuple[bytes, int]]):
-    """The graph of a bundle and the index of a node of it, once it is durable: one future, and no coroutine."""
-
-    __slots__ = ("index",)
-
-    index: int
+class _Places(list[asyncio.Future[tuple[bytes, int]]]):
+    """Coroutines that wait until a bundle is durable: a plain future for each of its calls, in their order."""
 
     def told(self, pooled: Pooled) -> None:
-        """Wake who waits."""
-        if self.done():
-            return
-        if pooled.error is None:
-            self.set_result((pooled.graph, self.index))
-        else:
-            self.set_exception(copy.copy(pooled.error))
+        """Tell each of them the graph and the index of its node, or what went wrong."""
+        for index, future in enumerate(self):
+            _tell(future, pooled, index)
+
+
+class LoopWaiter(NodeWaiter):
+    """A coroutine that waits for one node: what wakes it is a plain future, which asyncio waits for most quickly.
+
+    Attributes:
+        turn: What its deadline is known by; None: it has none.
+    """
+
+    __slots__ = ("turn",)
+
+    def __init__(self, graph: bytes, index: int, *, waits_for_submit: bool, wake: asyncio.Future[None]) -> None:
+        super().__init__(graph, index, waits_for_submit=waits_for_submit, wake=wake)
+        self.turn: int | None = None
+
+    def finish(self, error: Exception | None = None) -> None:
+        """End it, well or with an error, and wake its coroutine. Only the first end counts."""
+        if not self.done:
+            self.error, self.done = error, True
+            done(self.wake)
+
+
+def _tell(future: asyncio.Future[tuple[bytes, int]], pooled: Pooled, index: int) -> None:
+    """Tell who waits for a call of a bundle the place of its node, or what went wrong."""
+    if future.done():
+        return
+    if pooled.error is None:
+        future.set_result((pooled.graph, index))
+    else:
+        future.set_exception(copy.copy(pooled.error))
 
 
 class LoopSession(Session):
@@ -80,15 +102,20 @@ class LoopSession(Session):
 
     # --- calls that leave together ------------------------------------------------------------------------
 
-    def submit_call(self, template: "TemplateSpec", payload: bytes, deadline: float) -> "_Place":
+    def submit_call(
+        self, template: "TemplateSpec", payload: bytes, deadline: float
+    ) -> asyncio.Future[tuple[bytes, int]]:
         """Send one plain call together with those of this moment; the rest as said there."""
         pooled, index = self._pool.add(template, payload, deadline)
-        mine = _Place(loop=self._loop())
-        mine.index = index
+        mine = self._loop().create_future()
         if pooled.done:
-            mine.told(pooled)
+            _tell(mine, pooled, index)
+        elif not pooled.waiting:
+            pooled.waiting.append(_Places([mine]))
         else:
-            pooled.waiting.append(mine)
+            [places] = pooled.waiting
+            assert isinstance(places, _Places)
+            places.append(mine)
         return mine
 
     def _send_pooled(self, pooled: Pooled) -> None:
@@ -107,30 +134,42 @@ class LoopSession(Session):
 
     def _prepare(self, operation: Operation) -> None:
         """Let a coroutine wait for it."""
-        if not isinstance(operation, NodeWaiter):
+        if not isinstance(operation, LoopWaiter):
             operation.wake = Bell()
 
-    def ring(self) -> Ring:
-        """Return what wakes who waits for one node: one future."""
-        return Ring(loop=self._loop())
+    def begin_wait(self, graph: bytes, index: int, seconds: float | None, *, waits_for_submit: bool) -> LoopWaiter:
+        """Begin to wait for a node; ``end_wait`` must follow.
 
-    async def wait_for(self, waiter: NodeWaiter, deadline: float | None) -> None:
-        """Wait as said there, with one future."""
-        turn = None
+        Args:
+            graph: The 12 bytes of the graph id.
+            index: Index of the node.
+            seconds: How long to wait; None: without end.
+            waits_for_submit: True: the graph need not be there yet.
+
+        Returns:
+            Who waits. Unless it is done its ``wake`` is to be awaited; it has come where it is done then.
+
+        Raises:
+            CoordinatorUnavailable: The connection is closed.
+        """
+        loop = self._loop()
+        waiter = LoopWaiter(graph, index, waits_for_submit=waits_for_submit, wake=loop.create_future())
         try:
             self.begin_watch(waiter)
-            if not waiter.done:
-                self._look()
-                if deadline is not None:
-                    loop = self._loop()
-                    turn = self._deadlines.add(waiter.wake, loop.time() + deadline - time.monotonic(), loop)
-                await waiter.wake
-        finally:
-            self.end_watch(waiter)
-            if turn is not None:
-                self._deadlines.drop(waiter.wake, turn)
-        if waiter.error is not None:
-            raise waiter.error
+        except BaseException:
+            self.end_wait(waiter)
+            raise
+        if not waiter.done:
+            self._look()
+            if seconds is not None:
+                waiter.turn = self._deadlines.add(waiter.wake, loop.time() + seconds, loop)
+        return waiter
+
+    def end_wait(self, waiter: LoopWaiter) -> None:
+        """Let a node be waited for no longer; whoever waited may have been cancelled."""
+        self.end_watch(waiter)
+        if waiter.turn is not None:
+            self._deadlines.drop(waiter.wake, waiter.turn)
 
     def _look(self) -> float:
         if self._timer is None:

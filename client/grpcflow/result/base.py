@@ -51,6 +51,11 @@ class Result:
         parent: The result of what ran before it.
     """
 
+    _parent: "AsyncResult[Any] | GroupResult | None"
+    #: Where it stands in its graph; nothing where only its id is known.
+    _graph = b""
+    _outcome: "Outcome | None" = None
+
     def __init__(
         self,
         id: str,
@@ -60,9 +65,15 @@ class Result:
     ) -> None:
         self._id = id
         self._app = app
-        self._parent: AsyncResult[Any] | GroupResult | None = parent
-        self._graph = b""
-        self._outcome: Outcome | None = None
+        self._parent = parent
+
+    @classmethod
+    def _placed(cls, app: "Grpcflow", graph: bytes, outcome: "Outcome") -> Self:
+        """Return the result for a place in a graph, as each submission gives one: quicker than to make and to bind."""
+        made = cls.__new__(cls)
+        made._id, made._app, made._parent = outcome.id, app, _UNSET
+        made._graph, made._outcome = graph, outcome
+        return made
 
     @property
     def id(self) -> str:

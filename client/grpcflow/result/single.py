@@ -45,6 +45,13 @@ class AsyncResult(AwaitedResult[R_co]):
         parent: The result of what ran before it in its chain; None for the first step.
     """
 
+    # What most results never have an own one of.
+    _task_name: str | None = None
+    _settled: "Settled | None" = None
+    _children: "list[AsyncResult[Any] | GroupResult] | None" = None
+    _ignored: bool | None = None
+    _details: "value_pb2.CallDetails | None" = None
+
     def __init__(
         self,
         id: str,
@@ -57,10 +64,6 @@ class AsyncResult(AwaitedResult[R_co]):
             raise ValueError("there are no result backends: pass app=, whose coordinator keeps the results")
         super().__init__(id, app=app, parent=parent)
         self._task_name = task_name
-        self._settled: Settled | None = None
-        self._children: list[AsyncResult[Any] | GroupResult] | None = None
-        self._ignored: bool | None = None
-        self._details: value_pb2.CallDetails | None = None
 
     # --- waiting ------------------------------------------------------------------------------------------
 

@@ -25,10 +25,11 @@ def result_of(app: "Grpcflow", graph: bytes, outcome: "Outcome") -> AsyncResult[
         graph: The 12 bytes of the graph id.
         outcome: The place.
     """
-    result: AsyncResult[Any] | GroupResult
-    result = AsyncResult(outcome.id, app=app) if outcome.members is None else GroupResult(outcome.id, app=app)
-    result._bind(graph, outcome)
-    return result
+    if outcome.members is None:
+        return AsyncResult._placed(app, graph, outcome)
+    group = GroupResult(outcome.id, app=app)
+    group._bind(graph, outcome)
+    return group
 
 
 def tuple_of(result: AsyncResult[Any] | GroupResult) -> tuple[Any, Any]:
