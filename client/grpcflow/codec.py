@@ -16,6 +16,7 @@ import msgspec
 from grpcflow import compression as compressions
 from grpcflow import tags, yaml_text
 from grpcflow.errors import ContentDisallowed, ImproperlyConfigured, SerializationError
+from grpcflow.long_texts import LONG, write_call, write_text
 
 if TYPE_CHECKING:
     from grpcflow_protos.v1 import value_pb2
@@ -118,6 +119,8 @@ def encode(value: Any, content: str = JSON, *, path: str = "value") -> bytes:
         return compressions.compress(encode(value, serializer, path=path), packing)
     if write is not None:
         try:
+            if type(value) is str and len(value) >= LONG and write is _write_json:
+                return write_text(value)
             if tags.is_plain(value):
                 return write(value)
         except (*_NEEDS_TAG, RecursionError):
@@ -147,6 +150,9 @@ def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any], content: str = J
         call = (args, kwargs)
         try:
             if tags.is_plain(call):
+                for value in args:
+                    if type(value) is str and len(value) >= LONG and write is _write_json:
+                        return write_call(args, kwargs, write)
                 return write(call)
         except (*_NEEDS_TAG, RecursionError):
             pass  # as in encode()
