@@ -51,6 +51,8 @@ class SendingApp:
     _calls: "Calls | None" = None
     #: Whether the settings ask for other tries than the own ones of the connection, and the version that this is of.
     _tries: tuple[int, bool] = (-1, False)
+    #: Whether the settings let plain calls go the short way, and the version that this is of.
+    _short: tuple[int, bool] = (-1, False)
 
     @property
     def _this(self) -> "Grpcflow":
@@ -104,19 +106,12 @@ class SendingApp:
     def _plain_call(self, task: "Task[..., Any]", args: Sequence[Any], kwargs: Mapping[str, Any]) -> "Plain | None":
         """Return the same of a task with these arguments, without a signature in between; None: go the long way."""
         app = self._this
-        if (
-            self._is_observed()
-            or not task._is_plain
-            or app.conf.task_always_eager
-            or app.tasks.get(task.name) is not task
-        ):
+        if not (self._is_short and task._is_plain and app.tasks.get(task.name) is task):
             return None
         lower, request = _lowering(), state.current_request()
         calls = self._calls if request is None else lower.Calls.inside(app, request)
         if calls is None:
             calls = self._calls = lower.Calls(app)
-        if calls.asks_for_routes:
-            return None
         task.check_arguments(args, kwargs)
         plain = lower.plain_call(task.name, args, kwargs, calls)
         return None if plain is None or len(plain[1]) > LARGE else plain
@@ -225,6 +220,14 @@ class SendingApp:
             own = not conf.task_publish_retry or conf.task_publish_retry_policy != POLICY
             self._tries = conf.version, own
         return self._tries[1]
+
+    @property
+    def _is_short(self) -> bool:
+        """True where nobody listens, and no setting asks for more than to send a plain call as it is."""
+        conf = self._this.conf
+        if self._short[0] != conf.version:
+            self._short = conf.version, not (conf.task_always_eager or conf.router.asks)
+        return self._short[1] and not self._is_observed()
 
     def _callbacks(self, value: Any) -> list[Signature]:
         """Return callbacks that were given as options as signatures."""

@@ -63,7 +63,7 @@ def is_plain(value: Any, depth: int = DEPTH_LIMIT) -> bool:
                 return False
         return True
     if kind is dict or getattr(kind, "__grpcflow_plain__", False) is True:
-        return depth > 0 and _is_plain_mapping(value, depth - 1)
+        return depth > 0 and (not value or _is_plain_mapping(value, depth - 1))
     return False
 
 

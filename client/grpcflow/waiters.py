@@ -98,7 +98,10 @@ class Waiters:
             held = nodes.get(index)
             if held is not None:
                 settled = Settled("SUCCESS", data)
-                for one in _listed(held):
+                if isinstance(held, NodeWaiter):  # nearly always
+                    held.take(graph, index, settled)
+                    continue
+                for one in held:
                     one.take(graph, index, settled)
             elif not several:
                 left.append((index, data))
@@ -150,7 +153,7 @@ class Waiters:
 
 def _listed(held: "Waiter | Sequence[Waiter]") -> Sequence[Waiter]:
     """Return who waits for a node; one is kept without a list, since there may be thousands of them."""
-    return held if type(held) is list else (held,)  # type: ignore[return-value]  # isinstance asks all of an ABC
+    return (held,) if isinstance(held, Waiter) else held
 
 
 def _strike(listed: dict[Any, list[Waiter]], key: bytes | str, waiter: Waiter) -> None:

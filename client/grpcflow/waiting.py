@@ -6,7 +6,7 @@ or knows gRPC; the session that owns the registry calls it under its own lock.
 """
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, Final
@@ -48,8 +48,8 @@ class Operation:
             self.wake.put(None)
 
 
-class Waiter(Operation, ABC):
-    """A thread that waits for nodes to settle.
+class Waiter(Operation):
+    """A thread that waits for nodes to settle. Abstract without ``ABC``, which would be asked at each ``isinstance``.
 
     Attributes:
         waits_for_submit: True: a node that nobody has submitted yet is waited for and no error.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import Empty
 from typing import TYPE_CHECKING
 
-from grpcflow.aio.bell import ENDLESS, Bell, Change, Deadlines, Pause, done
+from grpcflow.aio.bell import ENDLESS, Bell, Change, Deadlines, Pause
 from grpcflow.aio.link import LoopLink
 from grpcflow.link import Link
 from grpcflow.pool import Pool, Pooled
@@ -44,15 +44,14 @@ class LoopWaiter(NodeWaiter):
 
     __slots__ = ("turn",)
 
-    def __init__(self, graph: bytes, index: int, *, waits_for_submit: bool, wake: asyncio.Future[None]) -> None:
-        super().__init__(graph, index, waits_for_submit=waits_for_submit, wake=wake)
-        self.turn: int | None = None
+    turn: int | None
 
     def finish(self, error: Exception | None = None) -> None:
         """End it, well or with an error, and wake its coroutine. Only the first end counts."""
         if not self.done:
             self.error, self.done = error, True
-            done(self.wake)
+            if not self.wake.done():
+                self.wake.set_result(None)
 
 
 def _tell(future: asyncio.Future[tuple[bytes, int]], pooled: Pooled, index: int) -> None:
@@ -154,6 +153,7 @@ class LoopSession(Session):
         """
         loop = self._loop()
         waiter = LoopWaiter(graph, index, waits_for_submit=waits_for_submit, wake=loop.create_future())
+        waiter.turn = None
         try:
             self.begin_watch(waiter)
         except BaseException:

@@ -4,11 +4,11 @@
 Importing this must stay light, as ``base`` is.
 """
 
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, cast
 
-from grpcflow import state
+from grpcflow import ids, state
 from grpcflow.errors import GrpcflowError
 from grpcflow.result.base import PROPAGATE_STATES, READY_STATES
 from grpcflow.result.logs import Logs
@@ -17,6 +17,7 @@ from grpcflow.type_parameters import R_co
 
 if TYPE_CHECKING:
     from grpcflow.connection import Settled
+    from grpcflow.exchange import Exchange
 
 __all__ = ["AwaitedResult"]
 
@@ -132,13 +133,7 @@ class AwaitedResult(Streamed, Logs, Generic[R_co]):
             return None
         settled = self._settled
         if settled is None and on_message is None and on_interval is None:
-            exchange, place = self._exchange(on_loop), self._place()
-            if place is None:
-                found = await exchange.await_settled([self.id], timeout=timeout, wait_for_submit=wait_for_submit)
-                settled = found[self.id]
-            else:
-                settled = await exchange.await_node(*place, timeout=timeout, wait_for_submit=wait_for_submit)
-            self._settled = settled
+            settled = self._settled = await self._ending(timeout, wait_for_submit, on_loop)
         elif settled is None:
             coming = self._exchange(on_loop).aarrivals(
                 [self._key],
@@ -154,6 +149,21 @@ class AwaitedResult(Streamed, Logs, Generic[R_co]):
         if callback is not None:
             callback(self.id, value)
         return value
+
+    def _ending(self, timeout: float | None, wait_for_submit: bool, on_loop: bool) -> "Awaitable[Settled]":
+        """Return what waits for the end and for nothing else: the hot path, where thousands may wait at once."""
+        exchange, outcome = self._exchange(on_loop), self._outcome
+        if outcome is not None:
+            return exchange.await_node(self._graph, outcome.node, timeout=timeout, wait_for_submit=wait_for_submit)
+        place = ids.parse(self.id)
+        if place is not None:
+            return exchange.await_node(*place, timeout=timeout, wait_for_submit=wait_for_submit)
+        return self._named_end(exchange, timeout, wait_for_submit)
+
+    async def _named_end(self, exchange: "Exchange", timeout: float | None, wait_for_submit: bool) -> "Settled":
+        """Wait for the end of a call that is known by the user's own id only."""
+        found = await exchange.await_settled([self.id], timeout=timeout, wait_for_submit=wait_for_submit)
+        return found[self.id]
 
     async def _watched(
         self,
