@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.bulk import LIMIT, check, run_group
 from benchmarks.cluster import Cluster
+from benchmarks.floor import Floor
 from benchmarks.rows import Figures, Measurement, Row, Sizes
 from benchmarks.tasks import add, echo, total, total_noted
 from grpcflow import Signature, chain, chord, group
@@ -73,9 +74,21 @@ def _chain(_cluster: Cluster, sizes: Sizes) -> Figures:
     return {"ms": seconds * 1e3}
 
 
+def _texts(sizes: Sizes) -> list[str]:
+    return [f"{number:08}" + "x" * (sizes.payload_bytes - 8) for number in range(sizes.payloads)]
+
+
+def _floor_payloads(_none: None, sizes: Sizes) -> Figures:
+    """The same on the bare parts: the second of two runs, as well."""
+    texts = _texts(sizes)
+    with Floor(workers=2, large=True) as floor:
+        floor.payloads(texts)
+        return {"ms": floor.payloads(texts) * 1e3}
+
+
 def _payloads(_cluster: Cluster, sizes: Sizes) -> Figures:
     """Time the second of two runs: in the first one all processes, Redis too, take their memory from the system."""
-    texts = [f"{number:08}" + "x" * (sizes.payload_bytes - 8) for number in range(sizes.payloads)]
+    texts = _texts(sizes)
     timed(group(echo.s(text) for text in texts), texts, "large payloads")
     return {"ms": timed(group(echo.s(text) for text in texts), texts, "large payloads") * 1e3}
 
@@ -86,6 +99,7 @@ MEASUREMENTS = (
     Measurement("chords", "cluster", _chords),
     Measurement("chain", "cluster", _chain),
     Measurement("payloads", "cluster", _payloads),
+    Measurement("floor payloads", "own", _floor_payloads),
     Measurement("large chord", "cluster", _large_chord),
 )
 
@@ -101,6 +115,8 @@ ROWS = (
     _beside_celery("chords", "{chords} chords of {chord_members}, then a sum", 12, 40),
     _beside_celery("chain", "chain of {steps}", 2, 2.3),
     _beside_celery("payloads", "{payloads} payloads of {payload_bytes:,} B", 4, 8),
+    Row("payloads_floor", "{payloads} payloads of {payload_bytes:,} B, beside the floor", "ms", ("payloads", "ms"),
+        "less", ("floor payloads", "ms"), "floor"),
     Row("chord_100000", "chord of {large_chord:,}, a member", "us", ("large chord", "us_a_member"), "less",
         ("chord", "us_a_member"), "the smaller chord", must=1.5, aim=1.0),
 )  # fmt: skip

@@ -18,17 +18,21 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
 import lmdb
+import msgspec
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from benchmarks.processes import cpu_seconds, free_port
 
 #: Tasks in one message of the client.
 BATCH = 500
+
+#: What glibc is told in the processes of a floor for large values: to keep what they freed, as grpcflow's daemons do.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_TOP_PAD_": 64 << 20}
 
 #: Of every channel and server here.
 OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
@@ -168,7 +172,10 @@ def stream_of(channel: Any, name: str, incoming: Any) -> Any:
 
 def _work(port: int) -> None:
     tasks, values = messages()
-    functions = {"add": lambda x, y: x + y}
+    functions: dict[str, Callable[[bytes], bytes]] = {
+        "add": lambda body: json.dumps(sum(json.loads(body))).encode(),
+        "echo": lambda body: msgspec.json.encode(msgspec.json.decode(body)[0]),
+    }
 
     async def run() -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as channel:
@@ -176,8 +183,7 @@ def _work(port: int) -> None:
             while (message := await call.read()) is not grpc.aio.EOF:
                 answers = values()
                 for task in message.items:
-                    body = json.dumps(functions[task.name](*json.loads(task.body))).encode()
-                    answers.items.add(id=task.id, body=body)
+                    answers.items.add(id=task.id, body=functions[task.name](task.body))
                 await call.write(answers)
 
     with contextlib.suppress(grpc.RpcError, KeyboardInterrupt):  # the server goes first at the end
@@ -189,9 +195,11 @@ class Floor:
 
     Args:
         workers: how many worker processes; 0: a submit is acknowledged once it is committed.
+        large: True: it is for large values.
     """
 
-    def __init__(self, workers: int = 2) -> None:
+    def __init__(self, workers: int = 2, *, large: bool = False) -> None:
+        self._variables = {name: str(value) for name, value in _KEEP_MEMORY.items()} if large else {}
         self.port = free_port()
         self._folder = tempfile.mkdtemp(prefix="floor-")
         context = multiprocessing.get_context("spawn")
@@ -202,8 +210,11 @@ class Floor:
 
     def __enter__(self) -> Floor:
         try:
+            os.environ.update(self._variables)
             for process in self._processes:
                 process.start()
+            for name in self._variables:
+                del os.environ[name]
             self.bulk(100)  # everything is connected and warm
         except BaseException:
             self.__exit__()
@@ -252,6 +263,32 @@ class Floor:
         if self._workers and any(value != 2 * int.from_bytes(key, "big") for key, value in got.items()):
             raise AssertionError("the floor gave wrong values")
         return {"seconds": seconds, "per_second": count / seconds, "cpu_us": used / count * 1e6}
+
+    def payloads(self, texts: Sequence[str]) -> float:
+        """Send texts, each in a message of its own, and have each back; return the seconds."""
+        return asyncio.run(self._payloads(texts))
+
+    async def _payloads(self, texts: Sequence[str]) -> float:
+        tasks, values = messages()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=OPTIONS) as channel:
+            call = _call(channel, "Submit", values)
+            start = time.perf_counter()
+
+            async def send() -> None:
+                for number, text in enumerate(texts):
+                    body = msgspec.json.encode([text])
+                    await call.write(tasks(items=[{"id": number.to_bytes(16, "big"), "name": "echo", "body": body}]))
+
+            sender = asyncio.create_task(send())
+            got: dict[int, str] = {}
+            while len(got) < len(texts):
+                for value in (await call.read()).items:
+                    got[int.from_bytes(value.id, "big")] = msgspec.json.decode(value.body)
+            await sender
+            seconds = time.perf_counter() - start
+        if [got[number] for number in range(len(texts))] != list(texts):
+            raise AssertionError("the floor gave wrong texts")
+        return seconds
 
     def latency(self, count: int) -> dict[str, float]:
         """Send one task after another; return p50 and p99 there and back in milliseconds."""
