@@ -96,11 +96,10 @@ class Waiters:
         left = []
         for index, data in zip(indexes, values, strict=False):
             held = nodes.get(index)
-            if held is not None:
+            if isinstance(held, NodeWaiter):  # nearly always
+                held.take_value(data)
+            elif held is not None:
                 settled = Settled("SUCCESS", data)
-                if isinstance(held, NodeWaiter):  # nearly always
-                    held.take(graph, index, settled)
-                    continue
                 for one in held:
                     one.take(graph, index, settled)
             elif not several:

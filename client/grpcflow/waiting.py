@@ -185,12 +185,9 @@ class NodeWaiter(Waiter):
         index: The node.
         waits_for_submit: True: the graph need not be there yet.
         wake: What wakes who waits; None: a queue of its own.
-
-    Attributes:
-        settled: How it ended; None until it has.
     """
 
-    __slots__ = ("graph", "index", "settled")
+    __slots__ = ("_data", "_settled", "graph", "index")
 
     def __init__(self, graph: bytes, index: int, *, waits_for_submit: bool = False, wake: Any = None) -> None:
         # What the classes above would set, at once: each wait for a call makes one of these.
@@ -198,7 +195,15 @@ class NodeWaiter(Waiter):
         self.wake = SimpleQueue() if wake is None else wake
         self.waits_for_submit, self.wants_news = waits_for_submit, False
         self.graph, self.index = graph, index
-        self.settled: Settled | None = None
+        self._data: bytes | None = None
+        self._settled: Settled | None = None
+
+    @property
+    def settled(self) -> Settled | None:
+        """How it ended; None until it has. Made of a plain value when it is asked for: thousands may come at once."""
+        if self._settled is None and self._data is not None:
+            self._settled = Settled("SUCCESS", self._data)
+        return self._settled
 
     def graphs(self) -> Iterable[bytes]:
         """Return the one graph."""
@@ -206,12 +211,12 @@ class NodeWaiter(Waiter):
 
     def missing(self) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
         """Yield the graph with the one node, until it came."""
-        if self.settled is None:
+        if not self.done:
             yield self.graph, [(self.index, 1)]
 
     def missing_count(self) -> int:
         """Return 1 until it has settled."""
-        return int(self.settled is None)
+        return int(not self.done)
 
     def wants(self, graph: bytes, first: int, count: int) -> bool:
         """Return whether the range holds the node."""
@@ -221,12 +226,18 @@ class NodeWaiter(Waiter):
         """Take its value, where that is among these."""
         for index, data in zip(indexes, values, strict=False):
             if index == self.index:
-                self.take(graph, index, Settled("SUCCESS", data))
+                self.take_value(data)
+
+    def take_value(self, data: bytes) -> None:
+        """Take its value."""
+        if not self.done:
+            self._data = data
+            self.finish()
 
     def take(self, graph: bytes, index: int, settled: Settled) -> None:
         """Take its result."""
-        if index == self.index and self.settled is None:
-            self.settled = settled
+        if index == self.index and not self.done:
+            self._settled = settled
             self.finish()
 
 
