@@ -37,6 +37,9 @@ __all__ = [
     "encode_exact",
 ]
 
+#: What is read: bytes, or a view of a message that holds them.
+Data = bytes | memoryview
+
 #: Content type of JSON; an empty content type on the wire means this one.
 JSON: Final = "application/json"
 
@@ -64,7 +67,7 @@ _WRITERS: Final[Mapping[str, Callable[[Any], bytes]]] = {
     JSON: msgspec.json.Encoder().encode,
     MSGPACK: msgspec.msgpack.Encoder().encode,
 }
-_READERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
+_READERS: Final[Mapping[str, Callable[[Data], Any]]] = {
     JSON: msgspec.json.Decoder().decode,
     MSGPACK: msgspec.msgpack.Decoder(strict=False).decode,
 }
@@ -203,7 +206,7 @@ def _encode_carefully(parts: Sequence[tuple[Any, str]], content: str, *, single:
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAULT_ACCEPT) -> Any:
+def decode(data: Data, content: str = JSON, *, accept: Collection[str] = DEFAULT_ACCEPT) -> Any:
     """Return the value that was encoded.
 
     Args:
@@ -221,7 +224,7 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
         if "+" in content:
             serializer, packing = _parts(content)
             _check_accepted(serializer, accept)
-            return decode(compressions.decompress(data, packing), serializer, accept=accept)
+            return decode(compressions.decompress(_whole(data), packing), serializer, accept=accept)
         _check_accepted(content, accept)
     try:
         if content == JSON:
@@ -229,7 +232,7 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
         elif content == PICKLE:
             return pickle.loads(data)  # noqa: S301 - only where the caller's accept names pickle
         elif content == YAML:
-            return tags.untagged(yaml_text.read(data))
+            return tags.untagged(yaml_text.read(_whole(data)))
         else:
             value = _READERS[content](data)
         return tags.untagged(value) if _may_hold_tags(value, data) else value
@@ -244,11 +247,16 @@ def decode(data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAUL
         raise SerializationError(message) from error
 
 
-def _may_hold_tags(value: Any, data: bytes) -> bool:
+def _may_hold_tags(value: Any, data: Data) -> bool:
     """Return whether there may be a tag in what was read: a few texts hold none, however long they are."""
     if len(data) > _LONG and _is_flat(value, _FLAT_DEPTH):
         return False
-    return _TAG_BYTES in data
+    return _TAG_BYTES in _whole(data)
+
+
+def _whole(data: Data) -> bytes:
+    """Return data for those that read no views."""
+    return data if isinstance(data, bytes) else bytes(data)
 
 
 def _is_flat(value: Any, depth: int) -> bool:
@@ -276,7 +284,7 @@ def _check_accepted(content: str, accept: Collection[str]) -> None:
 
 
 def decode_call(
-    data: bytes, content: str = JSON, *, accept: Collection[str] = DEFAULT_ACCEPT
+    data: Data, content: str = JSON, *, accept: Collection[str] = DEFAULT_ACCEPT
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments and keyword arguments of a call's payload.
 

@@ -18,12 +18,11 @@ import grpc
 from grpcflow import errors, forking, statuses
 from grpcflow.channels import PLAIN, Door
 from grpcflow.guards import Lock, Pause
-from grpcflow.link import Link
+from grpcflow.link import Link, Received
 from grpcflow.retry_policy import RetryPolicy
 from grpcflow.submission import Submissions
 from grpcflow.waiters import Waiters
 from grpcflow.watches import watches
-from grpcflow_protos.v1 import client_service_pb2
 
 __all__ = ["Driven"]
 
@@ -82,7 +81,7 @@ class Driven(ABC):
         """Wait until something of the session has changed, or the time is over. Lock held."""
 
     @abstractmethod
-    def _receive(self, link: Link, message: client_service_pb2.SessionResponse) -> None:
+    def _receive(self, link: Link, received: Received) -> None:
         """Take one message of the coordinator. The driver."""
 
     # --- the link -----------------------------------------------------------------------------------------

@@ -17,9 +17,12 @@ from grpcflow import statuses
 from grpcflow.channels import PLAIN, Door, ThreadSafeChannel
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2
-from grpcflow_protos.wire_parts import Piece
+from grpcflow_protos.wire_parts import LARGE, Apart, Piece, taken_apart
 
-__all__ = ["OPTIONS", "PROBE", "Link", "joined"]
+__all__ = ["OPTIONS", "PROBE", "Link", "Received", "joined"]
+
+#: A message of the coordinator, perhaps with large values beside it.
+Received = client_service_pb2.SessionResponse | Apart[client_service_pb2.SessionResponse]
 
 _METHOD: Final = "/grpcflow.v1.ClientService/Session"
 
@@ -38,6 +41,11 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 #: What is asked for a sign of life.
 PROBE: Final = client_service_pb2.GetResultsRequest(states_only=True)
+#: The way to the values of nodes that succeeded.
+_TO_VALUES: Final = (
+    client_service_pb2.SessionResponse.SUCCESSES_FIELD_NUMBER,
+    client_service_pb2.Successes.VALUES_FIELD_NUMBER,
+)
 _NUMBERS: Final = itertools.count(1)
 
 
@@ -89,7 +97,7 @@ class Link:
         return self.channel.stream_stream(
             _METHOD,
             request_serializer=None,
-            response_deserializer=client_service_pb2.SessionResponse.FromString,
+            response_deserializer=_read_response,
         )
 
     def send(self, *pieces: Piece) -> None:
@@ -97,7 +105,7 @@ class Link:
         for piece in pieces:
             self._outbox.put(piece)
 
-    async def read(self, receive: Callable[["Link", client_service_pb2.SessionResponse], None]) -> grpc.RpcError | None:
+    async def read(self, receive: Callable[["Link", Received], None]) -> grpc.RpcError | None:
         """Hand every message to ``receive`` until the stream ends.
 
         Returns:
@@ -162,6 +170,15 @@ class Link:
             return "it ended the stream"
         code, _ = statuses.reason_of_call(error)
         return f"{code + ': ' if code else ''}{statuses.details_of(error) or error}"
+
+
+def _read_response(data: bytes) -> Received:
+    """Read a message, large values of its one column apart: as views, since they are decoded soon enough."""
+    if len(data) < LARGE:
+        return client_service_pb2.SessionResponse.FromString(data)
+    data, values = taken_apart(data, _TO_VALUES, viewed=True)
+    message = client_service_pb2.SessionResponse.FromString(data)
+    return Apart(message, values) if values else message
 
 
 def _messages(hello: bytes, outbox: "SimpleQueue[Piece | None]") -> Iterator[bytes]:

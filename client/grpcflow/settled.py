@@ -33,7 +33,8 @@ class Settled:
 
     Attributes:
         state: Celery's word: ``SUCCESS``, ``FAILURE``, ``REVOKED``, ... or ``PENDING`` and the like in a lookup.
-        data: The encoded value of a success; None where it is a list (``value``) or there is none.
+        data: The encoded value of a success, or a view of the message that holds it; None where it is a list
+            (``value``) or there is none.
         content_type: Content type of ``data``; empty means JSON.
         value: The value of a join, a list of values that the coordinator collected.
         failure: Why it did not succeed.

@@ -136,19 +136,21 @@ def opened(received: M | Apart[M]) -> tuple[M, list[bytes]]:
     return (received.message, received.values) if isinstance(received, Apart) else (received, [])
 
 
-def taken_apart(data: bytes, path: Sequence[int]) -> tuple[bytes, list[bytes]]:
+def taken_apart(data: bytes, path: Sequence[int], *, viewed: bool = False) -> tuple[bytes, list[bytes]]:
     """Take large values out of an encoded message: protobuf would copy each into the message, and out of it again.
 
     Args:
         data: The message.
         path: Numbers of the fields that lead to the values; all but the last are messages.
+        viewed: True: the values are views of the message and no copies; each keeps all of it.
 
     Returns:
         The message without the values, and the values in order. The message as it is and none, where one of them is
         small, a field on the way to them is there more than once, or there are many others beside it.
     """
     try:
-        found = _taken_apart(data, 0, len(data), path)
+        # A view is read as bytes are: the few that do otherwise with it must be told.
+        found = _taken_apart(cast("bytes", memoryview(data)) if viewed else data, 0, len(data), path)
     except (IndexError, ValueError):
         return data, []  # it is no message, and its reader says so
     return data if found is None else b"".join(found[0]), [] if found is None else found[1]

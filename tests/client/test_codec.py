@@ -8,6 +8,7 @@ import decimal
 import enum
 import math
 import pickle
+import uuid
 import zoneinfo
 from typing import Any, NamedTuple
 
@@ -419,3 +420,13 @@ def test_a_value_of_the_wire_is_read_whole() -> None:
         codec.decode_value(value, ["json"])
     failed = value_pb2.Value(failed=value_pb2.FailedNode(id="x"))
     assert codec.decode_value(failed).id == "x"
+
+
+@pytest.mark.parametrize("content", ["json", "msgpack", "yaml", "pickle", "json+zstd", "msgpack+gzip"])
+@pytest.mark.parametrize("value", ["x" * 5_000, ["y" * 5_000, b"bytes"], [{"when": uuid.UUID(int=7)}] * 200], ids=type)
+def test_views_are_read_like_bytes(content: str, value: object) -> None:
+    chosen = codec.content_type(content)
+    view = memoryview(b"<" + codec.encode(value, chosen) + b">")[1:-1]
+    found = codec.decode(view, chosen, accept={*codec.DEFAULT_ACCEPT, codec.YAML, codec.PICKLE})
+    assert found == value
+    assert type(found) is type(value)

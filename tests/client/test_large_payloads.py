@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from tests.client.fake_coordinator import FakeCoordinator
+from tests.client.served import T, submitted
 
 from grpcflow import Grpcflow, errors, group
+from grpcflow.connection import Connection
 from grpcflow.lower import Attachment, Calls, lower, to_chunks
 from grpcflow.settled import Settled
 from grpcflow.submission import encoded, in_parts
@@ -61,6 +64,17 @@ def test_a_large_value_wakes_who_waits_before_the_last_has_come() -> None:
     assert waiter.wake.empty()
     waiter.take_values(GRAPH, [2], [b"3"])
     assert waiter.wake.get_nowait() is None
+
+
+def test_large_values_are_not_copied_into_a_message(coordinator: FakeCoordinator, connection: Connection) -> None:
+    data = [b'"' + b"x" * LARGE + b'"', b"1", b'"' + b"y" * LARGE + b'"']
+    coordinator.fake.answer = lambda _graph, index: data[index]
+    graph = submitted(connection, 3)
+    ends = [connection.wait_range(graph, index, 1, timeout=T)[0] for index in range(3)]
+    assert [end.data for end in ends] == data
+    assert [type(end.data) for end in ends] == [memoryview, bytes, memoryview]
+    together = connection.wait_range(graph, 0, 3, timeout=T)
+    assert [end.data for end in together] == data, "a message with others is read whole"
 
 
 def test_large_values_of_a_group_are_read_once_and_anew_for_who_asks_again() -> None:

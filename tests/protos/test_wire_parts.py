@@ -64,11 +64,14 @@ def submitting(*runs: list[bytes], pieces: int = 1) -> client_service_pb2.Sessio
     return client_service_pb2.SessionRequest(submits=[piece] * pieces, watches=watches)
 
 
+@pytest.mark.parametrize("viewed", [False, True], ids=["copied", "viewed"])
 @pytest.mark.parametrize("sizes", [(LARGE,), (1 << 20, LARGE + 1)])
-def test_large_values_are_taken_out_and_all_else_is_left(sizes: tuple[int, ...]) -> None:
+def test_large_values_are_taken_out_and_all_else_is_left(sizes: tuple[int, ...], viewed: bool) -> None:
     payloads = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
-    head, values = taken_apart(submitting(payloads).SerializeToString(), SUBMITTED)
+    data = submitting(payloads).SerializeToString()
+    head, values = taken_apart(data, SUBMITTED, viewed=viewed)
     assert values == payloads
+    assert {getattr(value, "obj", None) is data for value in values} == {viewed}
     assert client_service_pb2.SessionRequest.FromString(head) == submitting([])
 
 
@@ -91,7 +94,7 @@ def test_large_values_are_taken_out_and_all_else_is_left(sizes: tuple[int, ...])
 )
 def test_a_message_of_another_shape_is_left_as_it_is(message: client_service_pb2.SessionRequest) -> None:
     data = message.SerializeToString()
-    assert taken_apart(data, SUBMITTED) == (data, [])
+    assert taken_apart(data, SUBMITTED) == taken_apart(data, SUBMITTED, viewed=True) == (data, [])
 
 
 def read(data: bytes) -> client_service_pb2.SessionRequest | None:
@@ -113,11 +116,11 @@ def test_whatever_comes_reads_as_before() -> None:
         for place in chance.sample(places, chance.randrange(1, 4)):
             broken[place] = chance.randrange(256)
         broken = broken[: chance.choice((len(broken), chance.randrange(len(broken))))]
-        head, values = taken_apart(bytes(broken), SUBMITTED)
+        head, values = taken_apart(bytes(broken), SUBMITTED, viewed=chance.random() < 0.5)
         message = read(head)
         if values and message is not None:
             [[run]] = [piece.runs for piece in message.submits]
-            run.payloads.extend(values)
+            run.payloads.extend(map(bytes, values))
         assert message == read(bytes(broken))
 
 

@@ -6,9 +6,10 @@ from tests.worker.worker_fakes import GRAPH, SECRET, assignment, make_session, w
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
+from grpcflow_protos.wire_parts import LARGE, opened
 from grpcflow_worker.executor import Ended
 from grpcflow_worker.session import Phase, Session
-from grpcflow_worker.wire import ProtocolError
+from grpcflow_worker.wire import ProtocolError, read_response
 
 NOW = 100.0
 
@@ -374,3 +375,28 @@ def test_capacity_travels_with_reports(session: Session) -> None:
     session.capacity.want(10)
     assert say(session).capacity_plus_one == 11
     assert session.next_message() is None
+
+
+def with_payloads(token: int, *payloads: bytes) -> pb.WorkResponse:
+    message = assignment(token)
+    message.runs[0].payloads[:] = payloads
+    return message
+
+
+def test_large_payloads_of_a_run_are_not_copied_into_a_message(session: Session) -> None:
+    large = [b"l" * LARGE, b"m" * LARGE]
+    received = read_response(with_payloads(7, *large).SerializeToString())
+    message, payloads = opened(received)
+    assert payloads == large
+    assert message == with_payloads(7)
+    (run,) = session.received(received, 0).runs
+    assert (run.token, run.payloads) == (7, large)
+    assert session.open == 2
+
+
+def test_other_messages_are_read_whole(session: Session) -> None:
+    for whole in (with_payloads(7, b"small"), with_payloads(8, b"small", b"l" * LARGE)):
+        received = read_response(whole.SerializeToString())
+        assert received == whole
+        (run,) = session.received(received, 0).runs
+        assert run.payloads == whole.runs[0].payloads

@@ -79,7 +79,7 @@ class CallRun(msgspec.Struct):
         graph: the 12 bytes of the graph id.
         first: index of the first node.
         token: token of the first attempt; the others follow by one.
-        payloads: for each attempt the encoded [args, kwargs].
+        payloads: for each attempt the encoded [args, kwargs]; a large one may be a view of a message.
         inputs: serialized `grpcflow.v1.Value` messages to prepend; only in a run of one.
         id: the user's own id; only in a run of one; "" means the text form of the node's 16 bytes.
         retries: how often it was retried.

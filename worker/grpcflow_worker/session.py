@@ -23,6 +23,7 @@ from enum import Enum
 
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import worker_service_pb2 as pb
+from grpcflow_protos.wire_parts import Apart, opened
 from grpcflow_worker.capacity import Capacity
 from grpcflow_worker.executor import CallRun, Ended
 from grpcflow_worker.identity import Identity, told_weights
@@ -169,20 +170,21 @@ class Session:
         self._drain_sequence = None
         self._starts_to_tell = [token for token in self._open if token in self._started]
 
-    def received(self, message: pb.WorkResponse, now: float) -> Effects:
+    def received(self, received: pb.WorkResponse | Apart[pb.WorkResponse], now: float) -> Effects:
         """Take in one message of the coordinator.
 
         Args:
-            message: the message.
+            received: the message, perhaps with the payloads of its one run beside it.
             now: monotonic seconds.
 
         Raises:
             ProtocolError: the message breaks the protocol; nothing of it was taken in, the stream must end.
         """
+        message, payloads = opened(received)
         greeted = message.HasField("welcome")
         if greeted != (self.phase is Phase.GREETING):
             raise ProtocolError("a second welcome came" if greeted else "the first message holds no welcome")
-        runs = runs_of(message)
+        runs = runs_of(message, payloads)
         effects = Effects(commands=list(message.commands))
         if greeted:
             self._welcomed(message.welcome, effects)

@@ -25,10 +25,10 @@ from google.rpc import error_details_pb2, status_pb2
 from grpcflow.channels import PLAIN, Door
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import worker_service_pb2 as pb
-from grpcflow_protos.wire_parts import with_parts
+from grpcflow_protos.wire_parts import Apart, opened, with_parts
 from grpcflow_worker.load import LoadTeller
 from grpcflow_worker.session import Effects, Phase, Session
-from grpcflow_worker.wire import ProtocolError
+from grpcflow_worker.wire import ProtocolError, read_response
 
 #: Seconds before the first new try after a broken stream; doubled with each try.
 FIRST_BACKOFF: Final = 0.1
@@ -120,7 +120,7 @@ async def connect(address: str, door: Door = PLAIN) -> AsyncIterator[Call]:
     channel: grpc.aio.Channel = door.open_on_loop(address, CHANNEL_OPTIONS)
     try:
         # Not by the generated stub: what is sent may have parts.
-        work = channel.stream_stream(_METHOD, methodcaller("SerializeToString"), pb.WorkResponse.FromString)
+        work = channel.stream_stream(_METHOD, methodcaller("SerializeToString"), read_response)
         call = work()
         try:
             yield call
@@ -256,11 +256,11 @@ class StreamDriver:
 
     async def _read_one(self, call: Call) -> bool:
         message = await call.read()
-        if not isinstance(message, pb.WorkResponse):
+        if not isinstance(message, (pb.WorkResponse, Apart)):
             return False
         now = self._timing.now()
         self._heard_at = now
-        if now - self._said_at >= self._session.heartbeat / 2 and not message.ListFields():
+        if now - self._said_at >= self._session.heartbeat / 2 and not opened(message)[0].ListFields():
             # Signs of life of many workers come together where each answers one: cheaper for the coordinator.
             self._say_something()
         self._deliver(self._session.received(message, now))

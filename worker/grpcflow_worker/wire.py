@@ -16,19 +16,36 @@ from google.protobuf.message import DecodeError
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import graph_pb2, value_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
+from grpcflow_protos.wire_parts import LARGE, Apart, taken_apart
 from grpcflow_worker.executor import Call, CallRun, Ended
 
 #: Bytes of a graph id and of a node's index.
 GRAPH_BYTES = 12
 INDEX_BYTES = 4
 
+#: The way to the payloads of an assignment.
+_TO_PAYLOADS = (pb.WorkResponse.RUNS_FIELD_NUMBER, pb.AssignedRun.PAYLOADS_FIELD_NUMBER)
+
 
 class ProtocolError(Exception):
     """The coordinator sent something that its own specification forbids; the text says what."""
 
 
-def runs_of(message: pb.WorkResponse) -> list[CallRun]:
+def read_response(data: bytes) -> pb.WorkResponse | Apart[pb.WorkResponse]:
+    """Read a message, large payloads of its one run apart: as views, since they are copied soon enough."""
+    if len(data) < LARGE:
+        return pb.WorkResponse.FromString(data)
+    data, payloads = taken_apart(data, _TO_PAYLOADS, viewed=True)
+    message = pb.WorkResponse.FromString(data)
+    return Apart(message, payloads) if payloads else message
+
+
+def runs_of(message: pb.WorkResponse, payloads: list[bytes] | None = None) -> list[CallRun]:
     """The assignments of one message.
+
+    Args:
+        message: the message.
+        payloads: those of its one run that were taken out of it; none where it is whole.
 
     Raises:
         ProtocolError: a run names a template that the message does not hold, or has a graph id of a wrong length.
@@ -36,10 +53,10 @@ def runs_of(message: pb.WorkResponse) -> list[CallRun]:
     if not message.runs:
         return []
     calls = [_call_of(template) for template in message.templates]
-    return [_run_of(run, calls) for run in message.runs]
+    return [_run_of(run, calls, payloads or list(run.payloads)) for run in message.runs]
 
 
-def _run_of(run: pb.AssignedRun, calls: Sequence[Call]) -> CallRun:
+def _run_of(run: pb.AssignedRun, calls: Sequence[Call], payloads: list[bytes]) -> CallRun:
     if run.template >= len(calls):
         raise ProtocolError(f"a run names template {run.template}, its message holds {len(calls)}")
     if len(run.graph) != GRAPH_BYTES:
@@ -49,7 +66,7 @@ def _run_of(run: pb.AssignedRun, calls: Sequence[Call]) -> CallRun:
         graph=run.graph,
         first=run.first,
         token=run.token,
-        payloads=list(run.payloads),
+        payloads=payloads,
         inputs=tuple(value.SerializeToString() for value in run.inputs),
         id=run.id,
         retries=run.retries,

@@ -12,8 +12,7 @@ import grpc.aio
 
 from grpcflow import forking
 from grpcflow.aio.bell import Bell
-from grpcflow.link import OPTIONS, PROBE, Link, joined
-from grpcflow_protos.v1 import client_service_pb2
+from grpcflow.link import OPTIONS, PROBE, Link, Received, joined
 from grpcflow_protos.wire_parts import Piece
 
 __all__ = ["LoopLink", "was_cancelled"]
@@ -32,7 +31,7 @@ class LoopLink(Link):
         self._call = self._stream()(_messages(hello, self._outbox))
         forking.outlives(self)
 
-    async def read(self, receive: Callable[[Link, client_service_pb2.SessionResponse], None]) -> grpc.RpcError | None:
+    async def read(self, receive: Callable[[Link, Received], None]) -> grpc.RpcError | None:
         """Hand every message to ``receive`` until the stream ends; return its status, None where it ended well."""
         try:
             async for message in self._call:
