@@ -172,7 +172,7 @@ class SendingApp:
             with nullcontext() if spans is None else spans.submitting(canvas, graph, graph_id, request):
                 await self._publish(graph, graph_id, whole, attachment, batch, on_loop)
         elif batch is not None:
-            await batch.collect(graph_id, lower.to_chunks(graph, graph_id), None, on_loop=on_loop)
+            await batch.collect(graph_id, lower.to_chunks(graph, graph_id, parted=True), None, on_loop=on_loop)
         else:
             await self._this._exchange(on_loop).asubmit(lower.to_chunks(graph, graph_id, attachment, parted=True))
         trailed = state.current_request() is not None and whole.get("add_to_parent") is not False
@@ -201,7 +201,7 @@ class SendingApp:
         policy = sending.retry_policy(self._this, options)
         if signals.before_task_publish.receivers:
             sending.emit_before(self._this, graph, graph_id, policy)
-        chunks = lower.to_chunks(graph, graph_id, attachment, parted=batch is None)
+        chunks = lower.to_chunks(graph, graph_id, attachment, parted=True)
         published = partial(sending.emit_after, graph, graph_id) if signals.after_task_publish.receivers else None
         if batch is not None:
             await batch.collect(graph_id, chunks, published, on_loop=on_loop)

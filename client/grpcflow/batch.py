@@ -13,6 +13,7 @@ from grpcflow import ids
 from grpcflow.blocking import run_here
 from grpcflow.bundles import Bundle
 from grpcflow.errors import GrpcflowError
+from grpcflow_protos.wire_parts import Piece, size_of
 
 if TYPE_CHECKING:
     from grpcflow.app import Grpcflow
@@ -131,13 +132,14 @@ class Batch:
             PayloadTooLarge: A call is larger than a coordinator takes.
             GrpcflowError: What was sent before was refused, or not acknowledged.
         """
-        from grpcflow.submission import encoded
+        from grpcflow.submission import in_parts
+        from grpcflow_protos.wire_parts import whole_of
 
-        pieces = encoded(chunks)
-        size = sum(map(len, pieces))
+        pieces = in_parts(chunks)
+        size = sum(map(size_of, pieces))
         await self._make_room(size, on_loop=on_loop)
         self._bundles.clear()  # what comes later is behind this
-        self._begin_graph(_Graph(graph, pieces, published, chunks[0].node_count == 1))
+        self._begin_graph(_Graph(graph, pieces, published, whole_of(chunks[0]).node_count == 1))
         self._note(size)
 
     async def collect_call(self, template: "TemplateSpec", payload: bytes, *, on_loop: bool) -> tuple[bytes, int]:
@@ -265,14 +267,14 @@ class _Graph:
     def __init__(
         self,
         id: bytes,
-        what: "Sequence[bytes] | Bundle",
+        what: "Sequence[Piece] | Bundle",
         published: Callable[[], None] | None = None,
         is_single: bool = False,
     ) -> None:
         self.id, self.published = id, published
         self._what, self._single = what, is_single
 
-    def pieces(self) -> Sequence[bytes]:
+    def pieces(self) -> Sequence[Piece]:
         """Return it encoded."""
         return self._what.encoded() if isinstance(self._what, Bundle) else self._what
 
@@ -289,7 +291,7 @@ class _Graph:
     @property
     def size(self) -> int:
         """Bytes of it."""
-        return self._what.size if isinstance(self._what, Bundle) else sum(map(len, self._what))
+        return self._what.size if isinstance(self._what, Bundle) else sum(map(size_of, self._what))
 
 
 def current(app: "Grpcflow") -> Batch | None:

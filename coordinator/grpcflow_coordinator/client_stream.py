@@ -175,7 +175,7 @@ class ClientStream(streams.Stream):
                 self.backfill.add(graph, first, end)
             self._spilled.clear()
         while self.backfill and budget > 0:
-            budget = self._fill_settled(message, budget)
+            budget = self._fill_settled(message, budget, parts)
         self._taken.set()
         if self._values or self._results or self._moves or self.backfill or self._refused:
             self.wake()
@@ -212,8 +212,7 @@ class ClientStream(streams.Stream):
             self._kept -= len(data)
             budget -= len(data) + 4
             if parts is not None and len(data) >= streams.LARGE:
-                head = client_service_pb2.Successes(graph=graph, indexes=[index])
-                parts += nested(_SUCCESSES, head.SerializeToString(), _VALUES, [data])
+                parts += _apart(graph, index, data)
                 continue
             if current is None or current.graph != graph:
                 current = message.successes.add(graph=graph)
@@ -235,7 +234,7 @@ class ClientStream(streams.Stream):
             message.results.append(result)
         return budget
 
-    def _fill_settled(self, message: client_service_pb2.SessionResponse, budget: int) -> int:
+    def _fill_settled(self, message: client_service_pb2.SessionResponse, budget: int, parts: list[bytes] | None) -> int:
         """Add results of nodes that had settled before they were watched; return what is left to fill."""
         graph, first, end = self.backfill.take(SPAN)
         found = self._records.settled_in(graph, first, end - first)
@@ -256,9 +255,12 @@ class ClientStream(streams.Stream):
             run = self._records.run_of(graph, settled) if alone or not outcome.data or outcome.failure else None
             own_id = run.own_id if run else ""
             if outcome.state is NodeState.SUCCESS and outcome.data and not (outcome.content_type or (alone and own_id)):
+                budget -= LOOK_BYTES + len(outcome.data)
+                if parts is not None and len(outcome.data) >= streams.LARGE:
+                    parts += _apart(graph, settled, outcome.data)
+                    continue
                 plain.indexes.append(settled)
                 plain.values.append(outcome.data)
-                budget -= LOOK_BYTES + len(outcome.data)
             else:
                 result = convert.result(graph, settled, own_id, outcome, self._records)
                 message.results.append(result)
@@ -266,6 +268,12 @@ class ClientStream(streams.Stream):
         if plain.indexes:
             message.successes.append(plain)
         return budget
+
+
+def _apart(graph: bytes, index: int, data: bytes) -> list[bytes]:
+    """Return a large plain value as what follows its message."""
+    head = client_service_pb2.Successes(graph=graph, indexes=[index])
+    return nested(_SUCCESSES, head.SerializeToString(), _VALUES, [data])
 
 
 def _expired(graph: bytes, first: int, end: int) -> client_service_pb2.Refused:

@@ -20,6 +20,7 @@ __all__ = [
     "nested",
     "opened",
     "prefix",
+    "size_of",
     "taken_apart",
     "varint",
     "whole_of",
@@ -104,6 +105,11 @@ class Parted:
 def joined(piece: Piece) -> bytes:
     """Return an encoded message as one."""
     return piece if isinstance(piece, bytes) else b"".join(piece)
+
+
+def size_of(piece: Piece) -> int:
+    """Return how many bytes an encoded message has."""
+    return len(piece) if isinstance(piece, bytes) else sum(map(len, piece))
 
 
 def whole_of(message: M | Parted) -> M:

@@ -1,5 +1,6 @@
 """Large arguments leave in parts, and large values are read while others are on their way: nobody sees a difference."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from tests.client.served import T, submitted
 
 from grpcflow import Grpcflow, errors, group
 from grpcflow.connection import Connection
-from grpcflow.lower import Attachment, Calls, lower, to_chunks
+from grpcflow.lower import Attachment, Calls, chunks, lower, to_chunks
 from grpcflow.settled import Settled
 from grpcflow.submission import encoded, in_parts
 from grpcflow.testing import Cluster
@@ -46,6 +47,28 @@ def test_pieces_in_parts_read_as_those_made_whole(attachment: Attachment | None)
     assert sum(isinstance(piece, tuple) for piece in pieces) >= 2
     assert any(isinstance(piece, bytes) for piece in pieces)
     assert runs_of([joined(piece) for piece in pieces]) == runs_of(whole)
+
+
+def test_calls_of_a_batch_leave_in_parts_too() -> None:
+    texts = ["a" * BATCH_BYTES, "b", "c" * BATCH_BYTES]
+    with Cluster(app):
+        with app.batch() as batch:
+            results = [echo.delay(text) for text in texts]
+            sizes = sorted(graph.size for graph in batch._collected)
+            assert sum(isinstance(piece, tuple) for graph in batch._collected for piece in graph.pieces()) == 2
+        assert [result.get(timeout=60) for result in results] == texts
+    assert sizes[0] < 1_000 < BATCH_BYTES < sizes[1] == sizes[2] < BATCH_BYTES + 1_000
+
+
+def test_who_sends_a_second_large_call_keeps_the_memory_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr(chunks, "_LARGE_GRAPHS", itertools.count(1))
+    monkeypatch.setattr(chunks, "_keep_freed_memory", lambda: kept.append(True))
+    for number, text in enumerate(("a" * CHUNK_BYTES, "b", "c" * CHUNK_BYTES)):
+        graph = lower(echo.s(text), Calls.inside(app, None))
+        assert graph is not None
+        to_chunks(graph, GRAPH, parted=True)
+        assert kept == [True] * (number // 2)
 
 
 def test_a_payload_over_the_limit_is_refused_in_parts_too() -> None:

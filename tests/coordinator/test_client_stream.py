@@ -12,6 +12,7 @@ from grpcflow_coordinator.client_stream import LOOK_BYTES, RESULT_BYTES, SPAN, C
 from grpcflow_coordinator.client_stream import UNTOLD_BYTES as MOST
 from grpcflow_coordinator.core.model import NodeState, Outcome
 from grpcflow_protos.v1 import client_service_pb2
+from grpcflow_protos.wire_parts import with_parts
 
 GRAPH = b"g" * 12
 
@@ -62,6 +63,23 @@ def told(stream: ClientStream, records: Any) -> list[client_service_pb2.SessionR
 def columns(messages: list[client_service_pb2.SessionResponse]) -> list[int]:
     """Return the nodes whose values were told."""
     return sorted(index for message in messages for one in message.successes for index in one.indexes)
+
+
+def test_large_values_that_had_settled_leave_beside_their_messages() -> None:
+    records: Any = Records(range(30), 100_000)
+    stream = ClientStream(records)
+    stream.backfill.add(GRAPH, 0, 30)
+    wholes = []
+    while True:
+        parts: list[bytes] = []
+        message = stream.take(parts)
+        if message is None:
+            break
+        assert not message.successes
+        assert len(parts) >= 2
+        wholes.append(client_service_pb2.SessionResponse.FromString(with_parts(message, parts).SerializeToString()))
+    assert columns(wholes) == list(range(30))
+    assert {value for whole in wholes for one in whole.successes for value in one.values} == {b"1" * 100_000}
 
 
 @pytest.mark.parametrize("size", [1, 200, 100_000])

@@ -3,7 +3,9 @@
 The one module of the lowering that knows protobuf; imported when something is sent, and not before.
 """
 
+import itertools
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 from grpcflow.ids import node_bytes
@@ -29,6 +31,9 @@ _ALONE: Final = CHUNK_BYTES // 2
 _RUNS: Final = graph_pb2.GraphChunk.RUNS_FIELD_NUMBER
 _PAYLOADS: Final = graph_pb2.NodeRun.PAYLOADS_FIELD_NUMBER
 
+#: Counts the graphs with one large payload that this process has sent: who sends two mostly sends more.
+_LARGE_GRAPHS: Final = itertools.count(1)
+
 #: Fields of a template that are copied as they are, and lengths of time in it.
 _MOSTLY_DEFAULT: Final = (
     *("priority", "acks_early", "max_deliveries", "ignore_result", "content_type", "headers", "parent_id"),
@@ -42,6 +47,11 @@ _KINDS: Final = {
     "replace": graph_pb2.ATTACHMENT_KIND_REPLACE,
     "member": graph_pb2.ATTACHMENT_KIND_MEMBER,
 }
+
+
+@cache
+def _keep_freed_memory() -> None:
+    keep_freed_memory()
 
 
 def to_chunks(
@@ -90,8 +100,8 @@ def to_chunks(
     chunks[0].outcome = graph.outcome.node + 1
     if attachment is not None:
         chunks[0].attachment.CopyFrom(_attachment(attachment, graph.outcome.node))
-    if len(apart) > 1:
-        keep_freed_memory()  # what these need is needed again for their results, and for who comes next
+    if apart and (len(apart) > 1 or next(_LARGE_GRAPHS) > 1):
+        _keep_freed_memory()  # what these need is needed again for their results, and for who comes next
     for place, payloads in apart.items():
         head = chunks[place].runs.pop().SerializeToString()
         chunks[place] = with_parts(chunks[place], nested(_RUNS, head, _PAYLOADS, payloads))

@@ -30,8 +30,8 @@ SMALL: Final = 1 << 20
 #: The disk must have this many times the room free.
 _PLENTY: Final = 16
 
-#: Bytes of one append. A commit that comes just then waits for it, a millisecond; but the system keeps in one piece what
-#: is written in one, and then writes a mebibyte over it in four fifths of the time that eight pieces take.
+#: Bytes of one append. A commit that comes just then waits for it, a millisecond; but the system keeps in one piece
+#: what is written in one, and then writes a mebibyte over it in four fifths of the time that eight pieces take.
 _PIECE: Final = 1 << 20
 
 #: Pause after an append, in multiples of what it took: the store's own work goes first.
