@@ -71,6 +71,7 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         on_graph: called with the number of nodes of each graph that is taken.
         welcomes: False: streams are taken and nothing is ever said.
         stream_error: ends each new stream with this status and code.
+        holds_calls: True: single calls are not answered for as long as their link is there.
     """
 
     def __init__(self) -> None:
@@ -100,6 +101,7 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
         self.parts: dict[str, list[value_pb2.ValuePart]] = {}
         self.groups: dict[str, bytes] = {}
         self.call_error: tuple[grpc.StatusCode, str] | None = None
+        self.holds_calls = False
         self.progress_watched = 0
         self.items: dict[str, list[bytes]] = {}
         self.ends: dict[str, value_pb2.Result] = {}
@@ -250,6 +252,10 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
 
     def _asked(self, request: Any, context: Any) -> None:
         self.requests.append(request)
+        if self.holds_calls:
+            ended = threading.Event()
+            if context.add_callback(ended.set):
+                ended.wait(PATIENCE)
         if self.call_error is not None:
             refuse(context, *self.call_error, "refused on purpose")
 

@@ -17,6 +17,7 @@ from grpcflow.blocking import run_here
 from grpcflow.connection import Connection, RetryPolicy, connection_for
 from grpcflow.credentials import Credentials
 from grpcflow.link import Link
+from grpcflow.threaded import ThreadedSession
 from grpcflow_protos.v1 import control_service_pb2, control_service_pb2_grpc
 
 # --- a coordinator that is not there ----------------------------------------------------------------------
@@ -158,11 +159,16 @@ def test_a_call_whose_link_is_refused_says_why_and_not_that_nobody_is_there(
     coordinator: FakeCoordinator, connection: Connection
 ) -> None:
     coordinator.fake.stream_error = (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING")
-    coordinator.fake.call_error = (grpc.StatusCode.CANCELLED, "")  # as those that were on the link are
+    coordinator.fake.holds_calls = True  # cancelled with their link
     with pytest.raises(errors.RequestFailed) as caught:
         connection.update_state("x", "PROGRESS")
     assert caught.value.code == "TOKEN_MISSING"
-    coordinator.fake.stream_error = coordinator.fake.call_error = None
+    # A call that heard of its end before the session knew why was made again: that link's refusal is on its way.
+    session = connection._session
+    assert isinstance(session, ThreadedSession)
+    with session._condition:
+        assert session._condition.wait_for(lambda: session._link is None, T)
+    coordinator.fake.stream_error = None
     assert submitted(connection)
     assert connection._session._refusal is None
 
