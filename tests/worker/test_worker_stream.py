@@ -24,7 +24,7 @@ from tests.worker.worker_fakes import (
 from grpcflow_protos.v1 import load_pb2
 from grpcflow_protos.v1 import worker_service_pb2 as pb
 from grpcflow_worker.load import LoadTeller
-from grpcflow_worker.session import Effects, Session
+from grpcflow_worker.session import Effects, Phase, Session
 from grpcflow_worker.stream import Refused, StreamDriver
 
 
@@ -53,6 +53,12 @@ class Worker:
         """Wait until the driver has noted that it said something: a message may arrive before its write has ended."""
         async with asyncio.timeout(BOUND):
             while self.driver._said_at != self.timer.time:
+                await asyncio.sleep(0)
+
+    async def noticed(self) -> None:
+        """Wait until the driver knows that its stream has ended, and with which status, while time stands still."""
+        async with asyncio.timeout(BOUND):
+            while self.session.phase is Phase.ONLINE:
                 await asyncio.sleep(0)
 
     async def end(self) -> Refused | None:
@@ -106,6 +112,7 @@ async def test_a_broken_stream_is_taken_up_with_what_is_held(
         stream.refuse(grpc.StatusCode.UNAVAILABLE, "restarting")
         await stream.over()
         one.value(1)
+        await one.noticed()  # a write that fails gives the status only so long to be read
         async with no_pauses(one.timer):
             stream, again = await service.greeted(resumed=True)
         assert again.session == first.session
