@@ -17,6 +17,7 @@ import msgspec
 from grpcflow_coordinator.core.cluster import Limits
 from grpcflow_coordinator.errors import ConfigurationError
 from grpcflow_coordinator.storage.file_room import ROOM
+from grpcflow_coordinator.storage.journal import JOURNAL_BYTES, LARGEST_JOURNAL, SMALLEST_JOURNAL
 from grpcflow_protos import addresses, limits
 from grpcflow_protos.log_lines import LOG_FORMATS
 
@@ -91,6 +92,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     events_on_disk: int = 0
     #: Bytes of the data file that are written ahead of their use, so that commits need not make it longer; 0: none.
     preallocate: int = ROOM
+    #: Bytes of the journal, which takes small commits and gives them to the data file a second later; 0: none.
+    journal: int = JOURNAL_BYTES
     #: Bytes that are kept of what an attempt prints and logs, its last ones; 0: none.
     task_logs: int = 128 * 1024
     #: DEBUG, INFO, WARNING or ERROR.
@@ -138,6 +141,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         if self.preallocate < 0:
             raise ConfigurationError(f"preallocate is {self.preallocate} bytes: write a size such as 128MiB, or 0")
+        if self.journal and not SMALLEST_JOURNAL <= self.journal <= LARGEST_JOURNAL:
+            raise ConfigurationError(
+                f"journal is {self.journal} bytes: write a size from 256KiB to 64MiB, or 0 for none"
+            )
         if self.task_logs and not SMALLEST_TASK_LOGS <= self.task_logs <= LARGEST_TASK_LOGS:
             raise ConfigurationError(
                 f"task_logs is {self.task_logs} bytes: write a size from 4KiB to 64MiB, or 0 for none"
@@ -227,7 +234,7 @@ def load(options: Mapping[str, Any], file: Path | None = None, environment: Mapp
         if value:
             merged[name] = value
     merged |= {name: value for name, value in options.items() if value is not None}
-    for name in ("events_on_disk", "preallocate", "task_logs"):
+    for name in ("events_on_disk", "journal", "preallocate", "task_logs"):
         if isinstance(size := merged.get(name), str):
             merged[name] = parse_size(size)
     try:

@@ -12,6 +12,7 @@ after it and before the sends, peers ask again (the same submission, the same he
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -244,15 +245,22 @@ class Engine:
         self._release(gathered)
         self._schedule()
 
-    def look_at_space(self) -> None:
-        """Look at the free space every second from now on, for the submit that comes after an hour of nothing."""
+    def look_after_store(self) -> None:
+        """Look after the store every second from now on, for the submit that comes after an hour of nothing too."""
         if self._loop is None or self.failed is not None:
             return
-        self._loop.call_later(SWEEP, self.look_at_space)
+        self._loop.call_later(SWEEP, self.look_after_store)
         try:
+            self._tidy()
             self._watch_space(self.now())
         except StoreError as error:
             self._fail(error)
+
+    def _tidy(self) -> None:
+        """Let the store do what commits have left for later; where there is no room, later still."""
+        if self._held_back is None:
+            with contextlib.suppress(StoreFull):  # what is left is durable, and who watches the space says so
+                self._store.tidy()
 
     def _watch_space(self, now: Now) -> None:
         """Look at the free space now and then."""

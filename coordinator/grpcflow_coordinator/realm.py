@@ -87,7 +87,7 @@ def open_store(config: Config) -> Store:
         return MemoryStore()
     if not config.unsafe_filesystem:
         check_ground(Path(config.data))
-    return LmdbStore(Path(config.data), room=config.preallocate)
+    return LmdbStore(Path(config.data), room=config.preallocate, journal=config.journal)
 
 
 class Realm:
@@ -178,7 +178,7 @@ class Realm:
         if self._config.events_on_disk:
             self._keep_events(loop)
         self.engine.attach(loop)
-        self.engine.look_at_space()
+        self.engine.look_after_store()
 
     def _keep_events(self, loop: asyncio.AbstractEventLoop) -> None:
         """Keep events on disk as well."""

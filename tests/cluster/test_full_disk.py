@@ -14,7 +14,7 @@ from grpcflow import group
 from grpcflow.errors import RequestFailed
 
 #: The disk: room for a little more than what the coordinator keeps free for what runs.
-DISK = 72 << 20
+DISK = 80 << 20
 
 SOON = 60.0
 

@@ -53,6 +53,11 @@ def test_the_room_of_the_data_file_is_a_size_or_none() -> None:
     assert load({"preallocate": "0"}, environment={"HOME": "/somewhere"}).preallocate == 0
     with pytest.raises(ConfigurationError, match="preallocate is -1 bytes"):
         made(preallocate=-1)
+    assert made().journal == 4 << 20
+    assert (made(journal="1MiB").journal, made(journal="0").journal) == (1 << 20, 0)
+    for size in ("64KiB", "65MiB", -1):
+        with pytest.raises(ConfigurationError, match=r"journal is .* bytes: write a size from 256KiB to 64MiB, or 0"):
+            made(journal=size)
 
 
 def test_the_size_of_logs_is_one_that_a_reader_waits_for() -> None:

@@ -14,7 +14,7 @@ from grpcflow_coordinator.core.machine import Machine
 from grpcflow_coordinator.core.model import NodeState, Now, node_id
 from grpcflow_coordinator.core.presence import SessionFacts
 from grpcflow_coordinator.engine import Engine
-from grpcflow_coordinator.storage.contract import Batch, StoreFailed
+from grpcflow_coordinator.storage.contract import Batch, StoreFailed, StoreFull
 from grpcflow_coordinator.storage.memory import MemoryStore
 
 FACTS = SessionFacts(b"s" * 16, "w@host", ("default",), frozenset({"t"}))
@@ -305,6 +305,31 @@ def test_a_defect_of_the_core_is_the_end_as_well(monkeypatch: pytest.MonkeyPatch
     rig.engine.post(submit(one()))
     loop.turn()
     assert isinstance(rig.fatal[0], AssertionError)
+
+
+def test_the_store_is_tidied_every_second_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    loop = attached(rig)
+    tidied = 0
+
+    def tidy() -> None:
+        nonlocal tidied
+        tidied += 1
+        if tidied == 2:
+            raise StoreFull("no room")
+        if tidied == 3:
+            raise StoreFailed("the disk is gone")
+
+    monkeypatch.setattr(rig.store, "tidy", tidy)
+    rig.engine.look_after_store()
+    loop.later.pop()()
+    assert (tidied, rig.fatal) == (2, []), "what has no room stays where it is, durable"
+    rig.engine._held_back = (Batch(), [])
+    loop.later.pop()()
+    assert tidied == 2, "where a batch waits for room there is none"
+    rig.engine._held_back = None
+    loop.later.pop()()
+    assert [str(error) for error in rig.fatal] == ["the disk is gone"]
 
 
 def _broken(*_: object) -> Effects:

@@ -1,5 +1,7 @@
 /* A disk that fails when told to: fdatasync and fsync, or pwrite, answer EIO while a file is there.
- * Loaded before the C library's own; FAILING_DISK names the file, whose text says which call fails. */
+ * Loaded before the C library's own; FAILING_DISK names the file, whose text says which call fails: sync or write, and
+ * then the journal, which is written by pwrite64 and on the disk when that returns, fails as well; or all but the
+ * journal: file. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,19 +26,25 @@ static int fails(const char *call) {
 int fdatasync(int handle) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-    return fails("sync") ? -1 : real(handle);
+    return fails("sync") || fails("file") ? -1 : real(handle);
 }
 
 int fsync(int handle) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
-    return fails("sync") ? -1 : real(handle);
+    return fails("sync") || fails("file") ? -1 : real(handle);
 }
 
 ssize_t pwrite(int handle, const void *data, size_t size, off_t offset) {
     static ssize_t (*real)(int, const void *, size_t, off_t);
     if (!real) real = (ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite");
     return fails("write") ? -1 : real(handle, data, size, offset);
+}
+
+ssize_t pwrite64(int handle, const void *data, size_t size, off64_t offset) {
+    static ssize_t (*real)(int, const void *, size_t, off64_t);
+    if (!real) real = (ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
+    return fails("sync") || fails("write") ? -1 : real(handle, data, size, offset);
 }
 
 ssize_t pwritev(int handle, const struct iovec *parts, int count, off_t offset) {

@@ -226,6 +226,7 @@ class MeteredStore:
         self.get = store.get
         self.scan = store.scan
         self.keys = store.keys
+        self.tidy = store.tidy
         self.free_bytes = store.free_bytes
         self.size_bytes = store.size_bytes
         self.close = store.close

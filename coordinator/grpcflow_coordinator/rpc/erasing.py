@@ -30,7 +30,7 @@ _LOOK: Final = 0.01
 #: What the coordinator cannot reach.
 _LEFT: Final = (
     "backups and exports that were made before: delete them, or restore and erase there too",
-    "pages of the database that are free now, until they are written over: `grpcflow-coordinator compact`",
+    "free pages of the database, and its journal, until they are written over: `grpcflow-coordinator compact`",
     "logs of workers and of the coordinator, and the audit log, which hold ids and what was logged",
     "whoever has fetched a result, and what the tasks themselves wrote elsewhere",
 )

@@ -137,6 +137,17 @@ class Store(Protocol):
         """
         ...
 
+    def tidy(self) -> None:
+        """Do what a commit has left for later, where it left something; costs as much as a commit.
+
+        To be called now and then, a second after a commit for instance. What was committed is as durable before.
+
+        Raises:
+            StoreFull: There was no room. The store goes on, and it may be tried again.
+            StoreFailed: Anything else. The store takes no further commit.
+        """
+        ...
+
     def free_bytes(self) -> int:
         """Tell about how many bytes still fit, never more than the disk has; room inside the file counts for none."""
         ...

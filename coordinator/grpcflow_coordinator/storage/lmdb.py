@@ -2,10 +2,11 @@
 
 This file and `lmdb_reading` are the only ones that may know LMDB. They know no record: bytes in, bytes out.
 
-What lies in the folder: `data.mdb` (the records), `lock.mdb` (LMDB's table of readers) and `coordinator.lock` (ours,
-one process to a folder); it may also hold the folder `events`, which belongs to `event_log`. In the environment the
-main database holds the format of the store and, from format 2 on, who the store is; the records have a database of
-their own, so that no key of theirs can meet those.
+What lies in the folder: `data.mdb` (the records), while the store is open `journal` (small commits that go into it a
+moment later, see `lmdb_ahead`), `lock.mdb` (LMDB's table of readers) and `coordinator.lock` (ours, one process to a
+folder); it may also hold the folder `events`, which belongs to `event_log`. In the environment the main database holds
+the format of the store, which journal is its own and, from format 2 on, who the store is; the records have a database
+of their own, so that no key of theirs can meet those.
 
 A new format is read for one release before any folder is written in it: the release that brings format N reads N and
 N - 1, leaves every folder in the format that it has, makes new ones in N - 1, and writes N only once somebody said
@@ -29,8 +30,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import threading
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ from grpcflow_coordinator.storage.contract import (
 from grpcflow_coordinator.storage.file_room import FileRoom
 from grpcflow_coordinator.storage.folder_lock import hold
 from grpcflow_coordinator.storage.ground import FULL_BELOW, free_bytes
+from grpcflow_coordinator.storage.journal import JOURNAL
+from grpcflow_coordinator.storage.lmdb_ahead import Ahead
 from grpcflow_coordinator.storage.lmdb_opening import (
     DATA,
     DESCRIPTION_KEY,
@@ -63,7 +66,18 @@ from grpcflow_coordinator.storage.lmdb_opening import (
     open_environment,
     open_records,
 )
-from grpcflow_coordinator.storage.lmdb_reading import Usage, description_of, format_of, pairs_in, read_error, usage_of
+from grpcflow_coordinator.storage.lmdb_reading import (
+    Usage,
+    description_of,
+    format_of,
+    keys_over,
+    pairs_over,
+    read_error,
+    usage_of,
+)
+from grpcflow_coordinator.storage.pending import UNSAID
+
+_log: Final = logging.getLogger("grpcflow.coordinator.storage")
 
 
 class LmdbStore:
@@ -73,6 +87,7 @@ class LmdbStore:
         folder: Where it lies; made where it does not exist.
         map_bytes: Most bytes the store can ever hold.
         room: Bytes to keep written ahead at the end of the file; 0 for none. See `file_room`.
+        journal: Bytes of the journal, which takes small commits; 0 for none. See `journal`.
 
     Raises:
         StoreLocked: Another process, or another store of this one, holds the folder.
@@ -80,7 +95,7 @@ class LmdbStore:
         StoreFailed: The folder cannot be made, read, written or mapped.
     """
 
-    def __init__(self, folder: Path, *, map_bytes: int = MAP_BYTES, room: int = 0) -> None:
+    def __init__(self, folder: Path, *, map_bytes: int = MAP_BYTES, room: int = 0, journal: int = 0) -> None:
         self._folder: Final = folder
         self._writing: Final = threading.Lock()
         #: Why nothing may be done any more; empty while all is well.
@@ -95,13 +110,20 @@ class LmdbStore:
             undo.callback(self._environment.close)
             check_length(self._environment, folder)
             self._records: Final = open_records(self._environment, folder)
+            self._ahead: Final = Ahead(self._environment, folder, journal)
+            undo.callback(self._ahead.close)
+            self._page: Final = self._environment.stat()["psize"]
+            self._room: Final = FileRoom(folder / DATA, room)
+            if not journal:
+                self._end_journal()
             undo.pop_all()
-        self._page: Final = self._environment.stat()["psize"]
-        self._room: Final = FileRoom(folder / DATA, room)
 
     def get(self, key: bytes) -> bytes | None:
         """Give the value under `key`, or None where there is none."""
         check_key(key)
+        said = self._ahead.get(key)
+        if said is not UNSAID:
+            return said
         try:
             with self._environment.begin(self._records) as transaction:
                 return transaction.get(key)
@@ -113,8 +135,9 @@ class LmdbStore:
         if not check_range(start, end, limit):
             return self._nothing()
         try:
-            with self._environment.begin(self._records) as transaction:
-                return pairs_in(transaction, start, end, limit, reverse=reverse)
+            transaction, changed = self._ahead.moment(self._records, start, end)
+            with transaction:
+                return pairs_over(transaction, changed, start, end, limit, reverse=reverse)
         except lmdb.Error as error:
             raise self._read_error(error) from error
 
@@ -122,17 +145,12 @@ class LmdbStore:
         """Give the keys that `scan` would give, without their values."""
         if not check_range(start, end, limit):
             return self._nothing()
-        found: list[bytes] = []
         try:
-            with self._environment.begin(self._records) as transaction, transaction.cursor() as cursor:
-                if cursor.set_range(start) if start else cursor.first():
-                    for key in islice(cursor.iternext(keys=True, values=False), limit):
-                        if key >= end:
-                            break
-                        found.append(key)
+            transaction, changed = self._ahead.moment(self._records, start, end)
+            with transaction:
+                return keys_over(transaction, changed, start, end, limit)
         except lmdb.Error as error:
             raise self._read_error(error) from error
-        return found
 
     def commit(self, batch: Batch) -> None:
         """Write the whole batch and wait for the disk; raises `StoreFull` or, for good, `StoreFailed`."""
@@ -140,13 +158,17 @@ class LmdbStore:
         with self._writing:
             if self._stopped:
                 raise StoreFailed(self._stopped)
-            if not batch:
+            if not batch or self._take_ahead(batch):
                 return
-            try:
-                self._write(batch)
-                self._room.used(self._environment.info()["last_pgno"] * self._page)
-            except lmdb.Error as error:
-                raise self._commit_error(error, batch) from error
+            self._settle(batch)
+
+    def tidy(self) -> None:
+        """Put what the journal has into the file; raises as `commit` does."""
+        with self._writing:
+            if self._stopped:
+                raise StoreFailed(self._stopped)
+            if self._ahead.pending:
+                self._settle(Batch())
 
     def recovered(self) -> None:
         """Note that what is read at a start was read: the next start need not look for broken pages."""
@@ -194,11 +216,13 @@ class LmdbStore:
             StoreFull: there was no room; the folder has the format it had.
             StoreFailed: the disk failed.
         """
+        self.tidy()
         with self._writing:
             try:
                 with self._environment.begin(write=True) as transaction:
                     transaction.put(DESCRIPTION_KEY, description)
                     transaction.put(FORMAT_KEY, FORMATS[-1])
+                self._ahead.written()
             except lmdb.Error as error:
                 raise self._commit_error(error, Batch({DESCRIPTION_KEY: description})) from error
 
@@ -206,20 +230,66 @@ class LmdbStore:
         """Close the environment after a commit under way, and let go of the folder."""
         with self._writing:
             if self._lock.held:
+                if not self._stopped:
+                    self._leave_journal()
                 self._stopped = f"the store in {self._folder} is closed; open it again"
                 self._room.close()
+                self._ahead.close()
                 self._environment.close()
                 done(self._folder)
                 self._lock.release()
 
-    def _write(self, batch: Batch) -> None:
-        """Write the batch in key order: neighbours share pages, and the cursor need not come down from the root."""
-        with self._environment.begin(self._records, write=True) as transaction:
+    def _take_ahead(self, batch: Batch) -> bool:
+        """Write a small batch to the journal; False: it belongs into the file."""
+        try:
+            return self._ahead.take(batch)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _settle(self, batch: Batch) -> None:
+        """Write a batch into the file, and what the journal has before it."""
+        try:
+            self._write(batch)
+            self._room.used(self._environment.info()["last_pgno"] * self._page)
+        except lmdb.Error as error:
+            raise self._commit_error(error, batch) from error
+
+    def _end_journal(self) -> None:
+        """Put all into the file and do without the journal, so that a store at rest is one file."""
+        try:
+            if self._ahead.mark is not None:
+                self._write(Batch(), over=True)
+                self._ahead.drop()
+        except lmdb.Error as error:
+            raise self._commit_error(error, Batch()) from error
+
+    def _leave_journal(self) -> None:
+        """Do without the journal where that can be; else it stays, and the next start reads it."""
+        try:
+            self._end_journal()
+        except (StoreError, OSError) as error:
+            _log.warning("%s stays, and what it has goes into the file later: %s", self._folder / JOURNAL, error)
+
+    def _write(self, batch: Batch, *, over: bool = False) -> None:
+        """Write the batch in key order: neighbours share pages, and the cursor need not come down from the root.
+
+        Args:
+            batch: what is to be written, over what the journal has.
+            over: True: the file is to have no journal from now on.
+        """
+        small, batch = self._ahead.is_small(batch), self._ahead.with_batch(batch)
+        transaction = self._environment.begin(self._records, write=True)
+        try:
             for key in sorted(batch.deletes):
                 transaction.delete(key)
             if batch.puts:
                 with transaction.cursor() as cursor:
                     cursor.putmulti(sorted(batch.puts.items()))
+            self._ahead.note(transaction, small=small, over=over)
+        except BaseException:
+            transaction.abort()
+            raise
+        self._ahead.commit(transaction)
 
     def _nothing(self) -> list[Any]:
         if self._stopped:
@@ -238,5 +308,10 @@ class LmdbStore:
         short_write = is_code(error, errno.EIO) and free < max(FULL_BELOW, 4 * batch.size_bytes())
         if is_code(error, *FULL_CODES) or short_write:
             return StoreFull(f"the disk of {self._folder} is full ({free} bytes free); make room and try again")
+        return self._failed(error)
+
+    def _failed(self, error: Exception) -> StoreFailed:
+        """Stop the store for good."""
+        free = free_bytes(self._folder)
         self._stopped = f"writing {self._folder} failed: {error} ({free} bytes free); check the disk and start again"
         return StoreFailed(self._stopped)

@@ -39,7 +39,10 @@ FORMAT: Final = b"1"
 
 FORMAT_KEY: Final = b"grpcflow store format"
 DESCRIPTION_KEY: Final = b"grpcflow store description"
-_RECORDS: Final = b"records"
+#: Says which journal is this file's own, and what of it the file has; see `lmdb_ahead`.
+JOURNAL_KEY: Final = b"grpcflow journal"
+#: The database of the records.
+RECORDS: Final = b"records"
 
 #: Pages by which the file may be shorter than LMDB's own count: a page taken and given back within one commit at the
 #: end of the file is counted and never written. Whether that is why is found out by reading everything once.
@@ -290,7 +293,7 @@ def find_records(environment: lmdb.Environment, folder: Path) -> Database | None
             found = transaction.get(FORMAT_KEY)
             description = transaction.get(DESCRIPTION_KEY) or b""
         if found in FORMATS:
-            return environment.open_db(_RECORDS, create=False)
+            return environment.open_db(RECORDS, create=False)
     except lmdb.Error as error:
         if isinstance(error, (*_NOT_OURS, *BROKEN_PAGES, lmdb.NotFoundError, lmdb.IncompatibleError)):
             raise StoreDamaged(f"{folder} holds a broken store ({error}); {restore_cure(folder)}") from error
@@ -309,7 +312,7 @@ def _create_records(environment: lmdb.Environment, folder: Path) -> Database:
     try:
         with environment.begin(write=True) as transaction:
             transaction.put(FORMAT_KEY, FORMAT)
-            records = environment.open_db(_RECORDS, transaction)
+            records = environment.open_db(RECORDS, transaction)
     except lmdb.Error as error:
         raise StoreFailed(f"the store in {folder} cannot be made: {error}; check the disk and its room") from error
     for named in (folder, folder.parent):

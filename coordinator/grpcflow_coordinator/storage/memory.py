@@ -79,6 +79,11 @@ class MemoryStore:
         if self.failpoint is not None:
             self.failpoint("after", batch)
 
+    def tidy(self) -> None:
+        """Do nothing: a commit leaves nothing for later."""
+        with self._lock:
+            self._check_open()
+
     def free_bytes(self) -> int:
         """Tell how many bytes of the capacity are left."""
         with self._lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from grpcflow_coordinator.storage.contract import Batch, Store
+from grpcflow_coordinator.storage.merging import merged_keys, merged_pairs
 
 #: The byte of a key that tells its kind: scans stay within one kind.
 KIND_AT = 3
@@ -71,26 +72,15 @@ class Overlay:
         changed = self._changed(start, end)
         if not changed:
             return self.store.scan(start, end, limit, reverse=reverse)
-        base = self.store.scan(start, end, limit + len(changed), reverse=reverse)
-        pairs = {key: value for key, value in base if key not in changed}
-        pairs.update((key, value) for key, value in changed.items() if value is not None)
-        if len(base) == limit + len(changed):
-            # Beyond the last key read from the store there may be others: what was changed there waits.
-            edge = base[-1][0]
-            pairs = {key: value for key, value in pairs.items() if (key >= edge if reverse else key <= edge)}
-        return sorted(pairs.items(), reverse=reverse)[:limit]
+        below = self.store.scan(start, end, limit + len(changed), reverse=reverse)
+        return merged_pairs(below, changed, limit, reverse=reverse)
 
     def keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
         """Return the keys of such a scan."""
         changed = self._changed(start, end)
         if not changed:
             return self.store.keys(start, end, limit)
-        base = self.store.keys(start, end, limit + len(changed))
-        found = {key for key in base if key not in changed}
-        found.update(key for key, value in changed.items() if value is not None)
-        if len(base) == limit + len(changed):
-            found = {key for key in found if key <= base[-1]}  # as in a scan
-        return sorted(found)[:limit]
+        return merged_keys(self.store.keys(start, end, limit + len(changed)), changed, limit)
 
     def _changed(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
         kind = start[KIND_AT]

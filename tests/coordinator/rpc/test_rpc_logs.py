@@ -142,7 +142,7 @@ async def test_a_nearly_full_disk_keeps_no_logs_and_loses_no_end() -> None:
         chunk, worker, token = await running(wire)
         await said(worker, lines(token, 0, "before"))
         store.free, later = LOW_WATER // 2, 2.0  # the space is looked at once a second
-        wire.coordinator.home.engine.look_at_space()
+        wire.coordinator.home.engine.look_after_store()
         await worker.say(logs=[lines(token, 1, "dropped")], values={"tokens": [token], "values": [b"1"]})
         await worker.read(lambda message: message.acknowledged == worker.sequence)
         assert await read(wire, chunk.graph) == [(0, "before")]

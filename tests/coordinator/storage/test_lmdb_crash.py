@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from grpcflow_coordinator.storage.journal import SMALLEST_JOURNAL
 from grpcflow_coordinator.storage.lmdb import LmdbStore
 
 #: Keys of one commit: the number of the commit stands under each.
@@ -17,24 +18,27 @@ WRITER = """
 import pathlib, sys
 from grpcflow_coordinator.storage.contract import Batch
 from grpcflow_coordinator.storage.lmdb import LmdbStore
-store = LmdbStore(pathlib.Path(sys.argv[1]))
+store = LmdbStore(pathlib.Path(sys.argv[1]), journal=int(sys.argv[2]))
 number = int(store.get(b"same0") or b"0")
 while True:
     number += 1
     value = b"%d" % number
     batch = Batch({b"same%d" % index: value for index in range(50)}, {b"log%d" % (number - 100)})
     batch.put(b"log%d" % number, b"v" * 3000)
+    if number % 37 == 0:
+        store.tidy()
     store.commit(batch)
     print(number, flush=True)
 """
 
 
 @pytest.mark.timeout(180)
-def test_a_killed_writer_leaves_a_prefix_of_its_commits(tmp_path: Path, rng: random.Random) -> None:
+@pytest.mark.parametrize("journal", [0, SMALLEST_JOURNAL])
+def test_a_killed_writer_leaves_a_prefix_of_its_commits(tmp_path: Path, rng: random.Random, journal: int) -> None:
     told = 0
     for _ in range(6):
-        told = _write_and_kill(tmp_path, lines=rng.randrange(1, 120))
-        store = LmdbStore(tmp_path)
+        told = _write_and_kill(tmp_path, rng.randrange(1, 120), journal)
+        store = LmdbStore(tmp_path, journal=journal)
         try:
             values = {int(value) for _, value in store.scan(b"same", b"samf", KEYS + 1)}
             assert len(values) == 1, f"a commit is half there: {sorted(values)}"
@@ -46,9 +50,11 @@ def test_a_killed_writer_leaves_a_prefix_of_its_commits(tmp_path: Path, rng: ran
             store.close()
 
 
-def _write_and_kill(folder: Path, lines: int) -> int:
+def _write_and_kill(folder: Path, lines: int, journal: int) -> int:
     """Let a process commit until it told of `lines` commits, kill it, and give the last number it told."""
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True) as writer:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder), str(journal)], stdout=subprocess.PIPE, text=True
+    ) as writer:
         assert writer.stdout is not None
         try:
             told = [writer.stdout.readline() for _ in range(lines)]

@@ -13,6 +13,7 @@ from tests.coordinator.support.holding import holding
 
 from grpcflow_coordinator.storage import lmdb_opening
 from grpcflow_coordinator.storage.contract import Batch, Store, StoreDamaged, StoreFailed, StoreFull, StoreLocked
+from grpcflow_coordinator.storage.journal import SMALLEST_JOURNAL
 from grpcflow_coordinator.storage.lmdb import LmdbStore
 from grpcflow_coordinator.storage.lmdb_reading import LmdbSnapshot
 from grpcflow_coordinator.testing.store_contract import StoreContract
@@ -26,6 +27,17 @@ class TestLmdbStoreContract(StoreContract):
 
     def open_store(self, folder: Path) -> Store:
         return LmdbStore(folder)
+
+
+class TestJournaledStoreContract(StoreContract):
+    """The contract, on LMDB with a journal before it."""
+
+    def open_store(self, folder: Path) -> Store:
+        store = LmdbStore(folder, journal=SMALLEST_JOURNAL)
+        store.commit(Batch({b"first": b""}))  # makes the journal
+        store.commit(Batch({}, {b"first"}))
+        assert store._ahead.pending
+        return store
 
 
 class Disk(NamedTuple):
