@@ -150,6 +150,10 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
     def _take(self, request: Any, stream: Stream) -> None:
         if request.HasField("hello") and self.welcomes:
             stream.send(welcome=client_service_pb2.ClientWelcome(revision=1))
+        # Noted before anything of the message is answered: a test may look when it has the answer.
+        self.unwatched.extend(request.unwatches)
+        if request.unwatches:
+            self.unwatch_seen.release()
         for chunk in request.submits:
             self.received += 1
             self.node_counts[chunk.graph] = chunk.node_count
@@ -157,13 +161,13 @@ class Fake(client_service_pb2_grpc.ClientServiceServicer, control_service_pb2_gr
                 self._finish(chunk.graph, stream)
         for nodes in request.watches:
             self._watch(nodes, stream)
-        self.unwatched.extend(request.unwatches)
-        if request.unwatches:
-            self.unwatch_seen.release()
 
     def _finish(self, graph: bytes, stream: Stream) -> None:
         self.graphs[graph] += 1
-        self.graph_seen.release()
+        self._answer(graph, stream)
+        self.graph_seen.release()  # now, since a test may then ask for other answers
+
+    def _answer(self, graph: bytes, stream: Stream) -> None:
         if graph in self.refusals:
             status, code, message = self.refusals[graph]
             refusal = client_service_pb2.Refusal(status=status, code=code, message=message)
