@@ -157,3 +157,8 @@ def tell(self: Any, calls: list[BatchCall]) -> None:
 @app.task
 def single(x: int) -> int:
     return x
+
+
+@app.task
+async def single_async(x: int) -> int:
+    return x
