@@ -29,7 +29,7 @@ def _warm_cluster(sizes: Sizes) -> Iterator[Cluster]:
         yield cluster
 
 
-#: The places, in the order of a round: floor and grpcflow one after the other.
+#: How a place is opened.
 _PLACES: dict[Place, Callable[[Sizes], contextlib.AbstractContextManager[Any]]] = {
     "floor": lambda _: Floor(workers=2),
     "cluster": _warm_cluster,
@@ -37,6 +37,9 @@ _PLACES: dict[Place, Callable[[Sizes], contextlib.AbstractContextManager[Any]]] 
     "cluster alone": lambda _: Cluster(workers=0),
     "own": lambda _: contextlib.nullcontext(),
 }
+
+#: The places of a round: those that are open at the same time, one of them at rest while the other is measured.
+_TOGETHER: tuple[tuple[Place, ...], ...] = (("floor", "cluster"), ("floor alone", "cluster alone"), ("own",))
 
 
 def chosen(names: Sequence[str], families: Iterable[str]) -> list[Row]:
@@ -58,17 +61,40 @@ def needed(rows: Iterable[Row]) -> list[Measurement]:
     return [one for name, one in MEASUREMENTS.items() if name in names]
 
 
+def in_turn(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Return measurements in the order of a round: each right behind what its rows are compared with.
+
+    The machine's speed drifts within seconds: what is compared is measured in the same ones.
+    """
+    by_name = {one.name: one for one in measurements}
+    beside: dict[str, list[str]] = {}
+    for row in ROWS.values():
+        if row.compared is not None:
+            beside.setdefault(row.ours[0], []).append(row.compared[0])
+    compared = {name for names in beside.values() for name in names}
+    order = [
+        name
+        for one in measurements
+        if one.name not in compared or one.name in beside
+        for name in (*beside.get(one.name, ()), one.name)
+        if name in by_name
+    ]
+    return [by_name[name] for name in dict.fromkeys([*order, *by_name])]
+
+
 def run_round(measurements: Sequence[Measurement], sizes: Sizes) -> dict[str, Figures]:
-    """Measure everything once, place by place."""
+    """Measure everything once, in turn."""
     found: dict[str, Figures] = {}
-    for place, opened in _PLACES.items():
-        here = [one for one in measurements if one.place == place]
-        if not here:
-            continue
+    for places in _TOGETHER:
+        here = in_turn([one for one in measurements if one.place in places])
         with contextlib.ExitStack() as stack:
-            with deadline(here[0].limit, f"starting the {place}"):
-                there = stack.enter_context(opened(sizes))
+            opened: dict[Place, Any] = {}
+            for place in places:
+                limits = [one.limit for one in here if one.place == place]
+                if limits:
+                    with deadline(limits[0], f"starting the {place}"):
+                        opened[place] = stack.enter_context(_PLACES[place](sizes))
             for one in here:
                 with deadline(one.limit, one.name):
-                    found[one.name] = one.run(there, sizes)
+                    found[one.name] = one.run(opened[one.place], sizes)
     return found

@@ -288,3 +288,12 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "nothing\n"
     with pytest.raises(SystemExit, match="cannot be read: No such file"):
         page.write(tmp_path / "none.md", [], [], [])
+
+
+def test_what_is_compared_is_measured_one_after_the_other() -> None:
+    needed = registry.needed(registry.chosen((), ("rounds",)))
+    order = [one.name for one in registry.in_turn(needed)]
+    assert sorted(order) == sorted(one.name for one in needed)
+    assert order[order.index("latency") - 1] == "floor latency"
+    assert order[order.index("threads") - 1] == "floor threads"
+    assert order.index("floor bulk") + 1 == order.index("bulk") == order.index("loop") - 1
