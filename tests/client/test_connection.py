@@ -9,10 +9,11 @@ from typing import Any
 import grpc
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator, chunk
-from tests.client.served import T, submitted
+from tests.client.served import T, clock_of_waits, submitted
 
 from grpcflow import driving, errors, ids
 from grpcflow.connection import Connection, Settled
+from grpcflow.waiting import LARGE
 from grpcflow_protos import limits
 from grpcflow_protos.v1 import client_service_pb2, graph_pb2, value_pb2
 
@@ -224,10 +225,11 @@ def test_two_threads_that_wait_for_one_node_both_get_it(
     graph = submitted(connection, 2)
     name = ids.node_id(graph, 0)
     waits = [later(connection.wait, [name], timeout=T), later(connection.wait_range, graph, 0, 2, timeout=T)]
+    for _ in waits:
+        assert coordinator.fake.watch_seen.acquire(timeout=T)
     with pytest.raises(errors.TimeoutError):
         connection.wait([name, name], timeout=0.05)  # gives up, which must not end the others' watches
-    for _ in range(3):
-        assert coordinator.fake.watch_seen.acquire(timeout=T)
+    assert coordinator.fake.watch_seen.acquire(timeout=T)
     coordinator.fake.settle(graph, 0, "x")
     coordinator.fake.settle(graph, 1, "y")
     assert waits[0].result(T)[name].data == b'"x"'
@@ -239,9 +241,9 @@ def test_a_wait_that_times_out_says_how_many_are_missing_and_unwatches(
     coordinator: FakeCoordinator, connection: Connection
 ) -> None:
     graph = submitted(connection, 3)
-    coordinator.fake.settle(graph, 1, 1)
-    with pytest.raises(errors.TimeoutError, match=r"2 tasks did not settle within 0\.2 s"):
-        connection.wait_range(graph, 0, 3, timeout=0.2)
+    coordinator.fake.answer = lambda graph, index: b"1" * LARGE if index == 1 else None
+    with clock_of_waits() as clock, pytest.raises(errors.TimeoutError, match=r"2 tasks did not settle within 40 s"):
+        connection.wait_range(graph, 0, 3, timeout=T, on_large=lambda value: clock.passes(T))
     with pytest.raises(TimeoutError, match="1 task did"):
         connection.wait([ids.node_id(graph, 2)], timeout=0.05)
     submitted(connection)  # comes after the unwatch on the same stream

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator, chunk
-from tests.client.served import T, submitted
+from tests.client.served import T, clock_of_waits, submitted
 
 from grpcflow import errors, ids
 from grpcflow.connection import Connection
@@ -196,8 +196,9 @@ def test_results_are_yielded_as_they_come_and_stopping_ends_the_watch(
     coming.close()
     submitted(connection)
     assert [(one.first, one.count) for one in coordinator.fake.unwatched[0].ranges] == [(0, 2)]
-    with pytest.raises(errors.TimeoutError, match="2 tasks"):
-        list(connection.arrivals(names, timeout=0.05))
+    with clock_of_waits() as clock, pytest.raises(errors.TimeoutError, match="2 tasks"):
+        for _ in connection.arrivals(names, timeout=T):
+            clock.passes(T)
 
 
 def test_an_interrupted_wait_leaves_the_session_usable(coordinator: FakeCoordinator, connection: Connection) -> None:
