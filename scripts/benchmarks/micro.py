@@ -8,6 +8,7 @@ each commit with its fsync; also beside a thread that computes without end and s
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 import time
@@ -26,6 +27,7 @@ from grpcflow_coordinator.core.model import Now
 from grpcflow_coordinator.core.presence import SessionFacts
 from grpcflow_coordinator.rpc import convert
 from grpcflow_coordinator.storage.contract import Batch
+from grpcflow_coordinator.storage.journal import JOURNAL_BYTES
 from grpcflow_coordinator.storage.lmdb import LmdbStore
 from grpcflow_coordinator.storage.memory import MemoryStore
 from grpcflow_coordinator.storage.overlay import Overlay
@@ -130,48 +132,50 @@ def core(calls: int) -> dict[str, Figures]:
     return found
 
 
-def _commits(store: LmdbStore, size: int, seconds: float, first: int) -> tuple[int, float]:
-    """Commit batches of so many writes for a while; return how many and the seconds that they took."""
-    done, start = 0, time.perf_counter()
-    while (now := time.perf_counter()) - start < seconds:
-        batch = Batch()
-        for number in range(size):
-            batch.put((first + done * size + number).to_bytes(16, "big"), b"[[1,1],{}]")
-        store.commit(batch)
-        done += 1
-    return done, now - start
-
-
-def store(seconds: float) -> dict[str, Figures]:
-    """Commit for so long at each size, quietly and beside a busy loop; return commits and writes a second."""
-    found: dict[str, Figures] = {}
+def _commits(store: LmdbStore, size: int, seconds: float, first: int, *, beside: bool) -> Figures:
+    """Commit batches of so many writes for a while, perhaps beside a thread that computes."""
     stop = threading.Event()
 
     def compute() -> None:
         while not stop.is_set():
             sum(range(1_000))
 
-    with tempfile.TemporaryDirectory(prefix="store-") as folder:
-        opened = LmdbStore(Path(folder) / "data", map_bytes=8 << 30)
-        try:
-            for number, (beside, size) in enumerate((beside, size) for beside in (False, True) for size in BATCHES):
-                stop.clear()
-                busy = threading.Thread(target=compute, daemon=True)
-                if beside:
-                    busy.start()
-                try:
-                    done, took = _commits(opened, size, seconds, number << 40)
-                finally:
-                    stop.set()
-                    if beside:
-                        busy.join(10)
-                name = f"commits of {size:,}{' beside a busy loop' if beside else ''}"
-                found[name] = {
-                    "commits_per_second": done / took, "writes_per_second": done * size / took,
-                    "ms_a_commit": took / done * 1e3,
-                }  # fmt: skip
-        finally:
-            opened.close()
+    busy = threading.Thread(target=compute, daemon=True)
+    if beside:
+        busy.start()
+    try:
+        done, start = 0, time.perf_counter()
+        while (now := time.perf_counter()) - start < seconds:
+            batch = Batch()
+            for number in range(size):
+                batch.put((first + done * size + number).to_bytes(16, "big"), b"[[1,1],{}]")
+            store.commit(batch)
+            done += 1
+    finally:
+        stop.set()
+        if beside:
+            busy.join(10)
+    took = now - start
+    return {
+        "commits_per_second": done / took, "writes_per_second": done * size / took, "ms_a_commit": took / done * 1e3
+    }  # fmt: skip
+
+
+def store(seconds: float) -> dict[str, Figures]:
+    """Commit for so long at each size, quietly and beside a busy loop; return commits and writes a second.
+
+    Once as the coordinator does, small commits by the journal, and once without one.
+    """
+    found: dict[str, Figures] = {}
+    for journal, told in ((JOURNAL_BYTES, ""), (0, " without the journal")):
+        with (
+            tempfile.TemporaryDirectory(prefix="store-") as folder,
+            contextlib.closing(LmdbStore(Path(folder), map_bytes=8 << 30, journal=journal)) as opened,
+        ):
+            for beside in (False, True):
+                for size in BATCHES:
+                    name = f"commits of {size:,}{' beside a busy loop' if beside else ''}{told}"
+                    found[name] = _commits(opened, size, seconds, len(found) << 40, beside=beside)
     return found
 
 
