@@ -23,6 +23,7 @@ from grpcflow_coordinator.logs import NamespaceLog
 from grpcflow_coordinator.namespaces import folder_of, names_in
 from grpcflow_coordinator.realm import Realm, open_store
 from grpcflow_coordinator.storage.contract import Store, StoreError
+from grpcflow_coordinator.storage.journal import SMALLEST_JOURNAL
 from grpcflow_coordinator.storage.lmdb_opening import DATA
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,8 @@ class Realms:
 
     def _opened(self, name: str) -> Realm:
         """Open a realm and recover it; on any thread."""
-        config = msgspec.structs.replace(self._config, data=str(folder_of(Path(self._config.data), name)))
+        folder, journal = folder_of(Path(self._config.data), name), min(self._config.journal, SMALLEST_JOURNAL)
+        config = msgspec.structs.replace(self._config, data=str(folder), journal=journal)
         store = open_store(config)
         try:
             realm = Realm(config, store, now=self._now, on_fatal=lambda error: self._fail(name, error))

@@ -21,6 +21,7 @@ from grpcflow_coordinator.rpc.roles import ROLES
 from grpcflow_coordinator.security.token_file import Role
 from grpcflow_coordinator.server import Coordinator
 from grpcflow_coordinator.storage.contract import Batch, Store, StoreFailed, StoreFull, StoreLocked
+from grpcflow_coordinator.storage.journal import JOURNAL_BYTES, SMALLEST_JOURNAL
 from grpcflow_coordinator.storage.lmdb import LmdbStore
 from grpcflow_coordinator.storage.memory import MemoryStore
 from grpcflow_protos.v1 import (
@@ -46,6 +47,11 @@ async def test_a_restart_recovers_every_namespace_also_one_that_no_token_names_a
     async with serving(**on_disk(data, tokens, events_on_disk=1 << 20)) as wire:
         for name, token in (("", chief), ("gone", gone), ("stays", stays)):
             await caller(wire, token).submit(graphs[name])
+        assert (data / "journal").stat().st_size == JOURNAL_BYTES
+        for name in ("gone", "stays"):
+            assert (data / "namespaces" / name / "journal").stat().st_size == SMALLEST_JOURNAL, (
+                "64 of them may be there"
+            )
     for name in ("gone", "stays"):
         assert (data / "namespaces" / name / "data.mdb").is_file()
         assert list((data / "namespaces" / name / EVENTS_FOLDER).iterdir())
