@@ -197,7 +197,7 @@ class Session(Driven):
             interval: Seconds after which ``TICK`` comes, again and again; None: never.
 
         Yields:
-            What the waiter puts into its queue, and ``TICK``.
+            What the waiter puts into its queue, and ``TICK``. All that has come when the deadline does, too.
 
         Raises:
             GrpcflowError: The coordinator refused the watch, or the connection was closed.
@@ -210,6 +210,11 @@ class Session(Driven):
                     yield item
         finally:
             self.end_watch(waiter)
+        # From here on it is told nothing more: what is there is what came before the end, and has an end.
+        while not waiter.wake.empty():
+            item = waiter.wake.get_nowait()
+            if item is not None:
+                yield item
         if waiter.error is not None:
             raise waiter.error
 

@@ -1,6 +1,7 @@
 """The connection of an event loop against a fake coordinator: the session of the threads, one for each loop."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import threading
@@ -13,7 +14,7 @@ import grpc
 import psutil
 import pytest
 from tests.client.fake_coordinator import FakeCoordinator, SilentPort, chunk
-from tests.client.served import FAST, T, is_collected
+from tests.client.served import FAST, T, clock_of_waits, is_collected
 
 from grpcflow import driving, errors, ids
 from grpcflow.aio.connection import LoopConnection, close_connections, connection_on_loop
@@ -145,6 +146,31 @@ def test_results_come_in_the_order_in_which_they_end(
             told.append(one[0])
         assert told == [names[2], names[0], names[1]]
         assert [one async for one in coming] == []
+        await connection.aclose()
+
+    run(main())
+
+
+@pytest.mark.parametrize("settled", [2, 3])
+def test_what_has_come_when_the_time_is_over_is_yielded_before_the_wait_ends(
+    coordinator: FakeCoordinator, made: Callable[..., LoopConnection], settled: int
+) -> None:
+    async def main() -> None:
+        connection = made()
+        graph = await submitted(connection, 3)
+        names = [ids.node_id(graph, index) for index in range(3)]
+        coordinator.fake.settle(graph, 0)
+        late = pytest.raises(errors.TimeoutError, match="1 task did") if settled < 3 else contextlib.nullcontext()
+        told: list[str] = []
+        with clock_of_waits() as clock, late:
+            async for one in connection.aarrivals(names, timeout=T):
+                assert one is not None
+                told.append(one[0])
+                for index in range(1, settled) if len(told) == 1 else ():
+                    coordinator.fake.settle(graph, index)
+                    await connection.await_settled(names[index : index + 1], timeout=T)
+                clock.passes(T)
+        assert told == names[:settled]
         await connection.aclose()
 
     run(main())

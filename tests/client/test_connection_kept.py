@@ -1,5 +1,6 @@
 """The connection's calls about what is kept, waits that end early or begin before the submission, and notices."""
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -199,6 +200,35 @@ def test_results_are_yielded_as_they_come_and_stopping_ends_the_watch(
     with clock_of_waits() as clock, pytest.raises(errors.TimeoutError, match="2 tasks"):
         for _ in connection.arrivals(names, timeout=T):
             clock.passes(T)
+
+
+@pytest.mark.parametrize("yielded", [False, True])
+@pytest.mark.parametrize("settled", [2, 3])
+def test_what_has_come_when_the_time_is_over_is_given_before_the_wait_ends(
+    coordinator: FakeCoordinator, connection: Connection, settled: int, yielded: bool
+) -> None:
+    graph = submitted(connection, 3)
+    names = [ids.node_id(graph, index) for index in range(3)]
+    given = []
+
+    def take(name: str, _result: Any) -> None:
+        given.append(name)
+        if len(given) == 1:
+            for index in range(1, settled):
+                coordinator.fake.settle(graph, index)
+            connection.wait(names[1:settled], timeout=T)  # all who watch are told at once
+            clock.passes(T)
+
+    coordinator.fake.settle(graph, 0)
+    late = pytest.raises(errors.TimeoutError, match="1 task did") if settled < 3 else contextlib.nullcontext()
+    with clock_of_waits() as clock, late:
+        if yielded:
+            for one in connection.arrivals(names, timeout=T):
+                assert one is not None
+                take(*one)
+        else:
+            connection.wait(names, timeout=T, on_result=take)
+    assert given == names[:settled]
 
 
 def test_an_interrupted_wait_leaves_the_session_usable(coordinator: FakeCoordinator, connection: Connection) -> None:
