@@ -111,19 +111,17 @@ def test_what_went_into_the_file_meanwhile_is_not_laid_over_it_again(
 
 
 def test_a_reader_from_beside_sees_all_that_was_told_before_it_came(tmp_path: Path) -> None:
-    commits = 600
+    burst = 50
     with closing(Writer(tmp_path)) as writer:
-        writer.write("small", 0, commits)
-        told = writer.told()
-        looks = 0
-        while told < commits - 1:
-            with closing(LmdbSnapshot(tmp_path)) as snapshot:
-                found = content(snapshot)
-            newest = int(dict(found)[b"newest"])
-            assert told <= newest
-            numbers = [int(value) for key, value in found if key.startswith(b"n0")]
-            assert numbers == list(range(max(0, newest - 49), newest + 1))
-            looks += 1
-            while told < newest:
-                told = writer.told()
-        assert looks > 5
+        for first in range(0, 600, burst):  # one after the other: a slow reader would find the writer at its end
+            writer.write("small", first, burst)
+            told = writer.told()
+            while told < first + burst - 1:
+                with closing(LmdbSnapshot(tmp_path)) as snapshot:
+                    found = content(snapshot)
+                newest = int(dict(found)[b"newest"])
+                assert told <= newest
+                numbers = [int(value) for key, value in found if key.startswith(b"n0")]
+                assert numbers == list(range(max(0, newest - 49), newest + 1))
+                while told < newest:
+                    told = writer.told()
