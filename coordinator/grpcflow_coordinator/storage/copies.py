@@ -27,6 +27,7 @@ from grpcflow_coordinator.storage import formats, keys
 from grpcflow_coordinator.storage.contract import Batch, Store, StoreError, StoreFailed, StoreFull, StoreLocked
 from grpcflow_coordinator.storage.folder_lock import LOCK_FILE, FolderLock, hold
 from grpcflow_coordinator.storage.ground import free_bytes, sync
+from grpcflow_coordinator.storage.journal import JOURNAL
 from grpcflow_coordinator.storage.lmdb import LmdbStore
 from grpcflow_coordinator.storage.lmdb_opening import DATA, FORMATS, LOCK_TABLE, MANIFEST, RESTORING, check_folder
 from grpcflow_coordinator.storage.lmdb_reading import LmdbSnapshot, check_there
@@ -243,6 +244,8 @@ def compact(folder: Path) -> tuple[int, int]:
         (partial / DATA).rename(folder / DATA)
         # Who still reads the old file has the old table of readers, which counts commits that the new file lacks.
         (folder / LOCK_TABLE).unlink(missing_ok=True)
+        # The new file has what was in it, and names none.
+        (folder / JOURNAL).unlink(missing_ok=True)
         sync(folder)
         return before, (folder / DATA).stat().st_size
 

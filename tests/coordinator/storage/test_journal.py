@@ -357,6 +357,8 @@ def test_a_file_is_compacted_with_what_the_journal_of_a_killed_coordinator_has(t
     store = journaled(tmp_path / "a")
     found = image(tmp_path / "a", tmp_path / "b")
     compact(found)
+    assert not (found / "journal").exists()
+    assert in_file(found) == content(store)
     with closing(opened(found)) as again:
         assert content(again) == content(store)
     store.close()
