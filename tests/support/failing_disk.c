@@ -1,11 +1,11 @@
 /* A disk that fails when told to: fdatasync and fsync, or pwrite, answer EIO while a file is there.
- * Loaded before the C library's own; FAILING_DISK names the file, whose text says which call fails: sync or write, and
- * then the journal, which is written by pwrite64 and on the disk when that returns, fails as well; or all but the
- * journal: file. */
+ * Loaded before the C library's own; FAILING_DISK names the file, whose text says which call fails: sync, and then a
+ * write to the journal too, which is on the disk when it returns; write; or file, which is sync without the journal. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -23,6 +23,15 @@ static int fails(const char *call) {
     return 1;
 }
 
+static int is_journal(int handle) {
+    char path[64], name[4096] = {0};
+    snprintf(path, sizeof path, "/proc/self/fd/%d", handle);
+    ssize_t length = readlink(path, name, sizeof name - 1);
+    return length > 8 && !strcmp(name + length - 8, "/journal");
+}
+
+static int write_fails(int handle) { return fails("write") || (is_journal(handle) && fails("sync")); }
+
 int fdatasync(int handle) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
@@ -38,13 +47,13 @@ int fsync(int handle) {
 ssize_t pwrite(int handle, const void *data, size_t size, off_t offset) {
     static ssize_t (*real)(int, const void *, size_t, off_t);
     if (!real) real = (ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite");
-    return fails("write") ? -1 : real(handle, data, size, offset);
+    return write_fails(handle) ? -1 : real(handle, data, size, offset);
 }
 
 ssize_t pwrite64(int handle, const void *data, size_t size, off64_t offset) {
     static ssize_t (*real)(int, const void *, size_t, off64_t);
     if (!real) real = (ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
-    return fails("sync") || fails("write") ? -1 : real(handle, data, size, offset);
+    return write_fails(handle) ? -1 : real(handle, data, size, offset);
 }
 
 ssize_t pwritev(int handle, const struct iovec *parts, int count, off_t offset) {
