@@ -123,5 +123,6 @@ def test_a_reader_from_beside_sees_all_that_was_told_before_it_came(tmp_path: Pa
                 assert told <= newest
                 numbers = [int(value) for key, value in found if key.startswith(b"n0")]
                 assert numbers == list(range(max(0, newest - 49), newest + 1))
+                told = writer.told()
                 while told < newest:
                     told = writer.told()
