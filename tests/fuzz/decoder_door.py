@@ -10,21 +10,25 @@ import inspect
 import random
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from tests.fuzz.judging import judged
+from tests.fuzz.judging import Finding, judged
 from tests.fuzz.making import bent, junk, number, text
 
 from grpcflow_coordinator import event_frames
 from grpcflow_coordinator.core import model, planning, presence
 from grpcflow_coordinator.core.ticks import Times
 from grpcflow_coordinator.happenings import Happening
-from grpcflow_coordinator.storage import formats, schedule_formats
-from grpcflow_coordinator.storage.contract import StoreDamaged
+from grpcflow_coordinator.storage import formats, journal, schedule_formats
+from grpcflow_coordinator.storage.contract import Batch, StoreDamaged, StoreFailed
 
 #: What a reader of records may raise where the bytes are none of ours.
 REFUSALS: Final = (formats.UnknownVersion, StoreDamaged, *formats.DAMAGED)
+
+#: Length of a journal here.
+_JOURNAL_BYTES: Final = 64 * 4096
 
 _GRAPH: Final = b"\x01\x9b\x76\xda\xa8\x00\x70\x00\x80\x00\x00\x01"
 _RUN: Final = model.Run(0, 2, 0, (model.Edge(0, model.EdgeMode(1), model.FailureMode(1)),), (3,), "own", ((0, 2),))
@@ -124,13 +128,34 @@ def run(seed: int, first: int, count: int) -> None:
     """
     rng = random.Random(f"{seed} decoders {first}")
     for _ in range(count):
-        if rng.random() < 0.15:
-            _try_frame(rng)
+        way = rng.random()
+        if way < 0.25:
+            (_try_frame if way < 0.15 else _try_journal)(rng)
             continue
         name, reader, good = rng.choice(READERS)
         data = _input(rng, good)
         with judged(f"{name} of {data[:2_000].hex()}"), contextlib.suppress(*REFUSALS):
             reader(data)
+
+
+def _try_journal(rng: random.Random) -> None:
+    """Read a journal that is bent, or whose last frame says something else and has the right sum."""
+    mark = journal.Mark(b"12345678", rng.randrange(3), _JOURNAL_BYTES)
+    batches = [Batch({junk(rng)[:500] or b"k": junk(rng)}, {b"gone"}) for _ in range(rng.randrange(1, 4))]
+    frames = [journal.frame(mark, place, 7, batch) for place, batch in enumerate(batches)]
+    if rng.random() < 0.3:
+        body = bent(rng, frames[-1][journal._HEAD_BYTES :])
+        head = journal._HEAD.pack(b"gfj1", len(body), *mark[:2], len(frames) - 1, 7)
+        frames[-1] = head + journal._SUM.pack(zlib.crc32(body, zlib.crc32(head))) + body
+    data = b"".join(one.ljust(-(-len(one) // 4096) * 4096, b"\0") for one in frames)
+    data = (bent(rng, data) if rng.random() < 0.7 else data).ljust(_JOURNAL_BYTES, b"\0")
+    with judged(f"a journal {data.hex()[:2_000]}"), contextlib.suppress(StoreDamaged, StoreFailed):
+        found = journal.frames_in(data, mark, Path("journal"))
+        sure = found.batches[:-1]  # the last one may be the one that was changed with its sum
+        if sure != batches[: len(sure)]:
+            raise Finding("a journal was read as something else")
+    with judged("a mark"), contextlib.suppress(StoreDamaged):
+        journal.Mark.read(bent(rng, mark.encoded()))
 
 
 def _try_frame(rng: random.Random) -> None:

@@ -92,7 +92,15 @@ class Mark(NamedTuple):
 
     @classmethod
     def read(cls, data: bytes) -> Mark:
-        """Read what `encoded` gave; what a later version says behind it is passed over."""
+        """Read what `encoded` gave; what a later version says behind it is passed over.
+
+        Raises:
+            StoreDamaged: it is no mark.
+        """
+        if len(data) < _MARK.size:
+            raise StoreDamaged(
+                "what the data file says of its journal cannot be read: restore the folder from a backup"
+            )
         return cls(*_MARK.unpack_from(data))
 
     @classmethod
@@ -148,30 +156,28 @@ class Journal:
         """
         if not is_small(batch):
             return False
-        body = _encode((list(batch.deletes), batch.puts))
-        head = _HEAD.pack(_MAGIC, len(body), *self.mark[:2], self._number, base)
-        used = _HEAD_BYTES + len(body)
-        length = -(-used // _BLOCK) * _BLOCK
+        written = frame(self.mark, self._number, base, batch)
+        length = _whole_blocks(len(written))
         if length > _FRAME or self._end + length > self.mark.length:
             return False
-        self._frame[:used] = b"".join((head, _SUM.pack(zlib.crc32(body, zlib.crc32(head))), body))
-        with memoryview(self._frame) as frame, frame[:length] as whole:
+        self._frame[: len(written)] = written
+        with memoryview(self._frame) as memory, memory[:length] as whole:
             if self._write(whole) != length:
                 raise OSError(f"{self.file} was not written wholly")
         self._end += length
         self._number += 1
         return True
 
-    def _write(self, frame: memoryview) -> int:
+    def _write(self, whole: memoryview) -> int:
         """Write a frame; where the disk's blocks are larger than ours, by way of the system's memory from now on."""
         try:
-            return os.pwrite(self._handle, frame, self._end)
+            return os.pwrite(self._handle, whole, self._end)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             os.close(self._handle)
             self._handle = os.open(self.file, _FLAGS)
-            return os.pwrite(self._handle, frame, self._end)
+            return os.pwrite(self._handle, whole, self._end)
 
     def restart(self) -> None:
         """Begin the next generation: all frames are in the records' file."""
@@ -189,6 +195,20 @@ class Journal:
 def is_small(batch: Batch) -> bool:
     """Return whether a commit is one for a journal."""
     return len(batch.puts) + len(batch.deletes) <= _WRITES and batch.size_bytes() <= _FRAME - _BLOCK
+
+
+def frame(mark: Mark, number: int, base: int, batch: Batch) -> bytes:
+    """Return a commit as it is written, without what fills up its last block.
+
+    Args:
+        mark: of which generation it is.
+        number: which of that.
+        base: LMDB's last commit before it.
+        batch: the commit.
+    """
+    body = _encode((list(batch.deletes), batch.puts))
+    head = _HEAD.pack(_MAGIC, len(body), *mark[:2], number, base)
+    return b"".join((head, _SUM.pack(zlib.crc32(body, zlib.crc32(head))), body))
 
 
 def make(file: Path, length: int) -> Mark | None:
@@ -229,16 +249,20 @@ def read_frames(file: Path, mark: Mark) -> Frames:
         OSError: it cannot be read.
         StoreDamaged: the file was cut short; or a frame is missing, and one behind it is there.
     """
-    data = file.read_bytes()
+    return frames_in(file.read_bytes(), mark, file)
+
+
+def frames_in(data: bytes, mark: Mark, file: Path) -> Frames:
+    """Read what the bytes of a journal hold of a generation; the rest as in `read_frames`."""
     if len(data) < mark.length:
         raise StoreDamaged(f"{file} has {len(data)} bytes and had {mark.length}: it was cut short; {_CURE}")
     batches: list[Batch] = []
     base: int | None = None
     place = 0
-    while (frame := _frame_at(data, place, mark)) is not None and frame.number == len(batches):
-        batches.append(frame.batch)
-        base = frame.base
-        place += frame.length
+    while (found := _frame_at(data, place, mark)) is not None and found.number == len(batches):
+        batches.append(found.batch)
+        base = found.base
+        place += found.length
     for later in range(place + _BLOCK, len(data), _BLOCK):
         found = _frame_at(data, later, mark)
         if found is not None and found.number >= len(batches):
@@ -272,8 +296,11 @@ def _frame_at(data: bytes, place: int, mark: Mark) -> _Frame | None:
         raise StoreFailed(
             f"frame {number} of the journal was written by a newer version ({error}): start that"
         ) from error
-    length = -(-(_HEAD_BYTES + size) // _BLOCK) * _BLOCK
-    return _Frame(number, base, length, Batch(puts, set(deletes)))
+    return _Frame(number, base, _whole_blocks(_HEAD_BYTES + size), Batch(puts, set(deletes)))
+
+
+def _whole_blocks(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
 
 
 def _open(file: Path) -> int:
