@@ -115,7 +115,9 @@ class Link:
             for message in self._call:
                 receive(self, message)
         except grpc.RpcError as error:
-            return error
+            # It is the call itself, which its traceback would keep until the next collection: and where that is the
+            # interpreter's last one, it waits for a lock of a thread of grpc's that has no turn any more.
+            return error.with_traceback(None)
         return None
 
     def abort(self, fault: str) -> None:

@@ -1,7 +1,9 @@
 """The connection where the coordinator is away, silent or refuses, and where the connection itself ends."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -245,3 +247,20 @@ def test_a_call_that_a_leaving_coordinator_cancels_is_made_again(
     with pytest.raises(errors.CoordinatorUnavailable):
         connection.update_state("x", "PROGRESS")
     assert len(coordinator.fake.requests) == FAST.tries
+
+
+def test_a_call_that_ended_needs_no_collection(coordinator: FakeCoordinator, connection: Connection) -> None:
+    # That may be the interpreter's last one, when a thread of grpc's may have stopped with the lock of the call.
+    submitted(connection)
+    session = connection._session
+    assert isinstance(session, ThreadedSession)
+    assert session._link is not None
+    assert session._driver is not None
+    driver, call = session._driver, weakref.ref(session._link._call)
+    gc.disable()
+    try:
+        connection.close()
+        driver.join(T)
+        assert call() is None
+    finally:
+        gc.enable()
