@@ -86,6 +86,7 @@ class ThreadReader(Reader):
                 self._read(link)
             except grpc.RpcError as failed:
                 error = None if statuses.is_passing(failed) else statuses.error_of_call(failed)
+                failed.with_traceback(None)  # which would keep the call, as that of a link's stream
             except ValueError:
                 # What grpc raises where the channel was closed between the loan and the call.
                 if not link.is_closed:

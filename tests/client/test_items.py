@@ -1,8 +1,10 @@
 """Streams of items as a reader gets them: in order, each once, whatever breaks; against a fake coordinator."""
 
+import gc
 import json
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -202,6 +204,28 @@ def test_who_stops_reading_leaves_no_thread_behind(coordinator: FakeCoordinator,
     for reader in readers:
         reader.join(T)
         assert not reader.is_alive()
+
+
+def test_a_reader_lets_go_of_its_call_without_a_collection(
+    coordinator: FakeCoordinator, connection: Connection, text: str
+) -> None:
+    coordinator.fake.emit(text, 1)
+    session = connection._session
+    assert isinstance(session, ThreadedSession)
+    before = threading.enumerate()
+    reader = ThreadReader(
+        session, lambda channel: client_service_pb2_grpc.ClientServiceStub(channel).ReadItems(Cursor(text).request())
+    )
+    [thread] = [one for one in threading.enumerate() if one.name == "grpcflow-reading" and one not in before]
+    assert run_here(reader.next(None)) is not None
+    call = weakref.ref(reader._call)
+    gc.disable()
+    try:
+        run_here(reader.close())
+        thread.join(T)
+        assert call() is None
+    finally:
+        gc.enable()
 
 
 def test_items_are_appended_with_their_numbers(coordinator: FakeCoordinator, connection: Connection) -> None:
