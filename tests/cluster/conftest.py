@@ -4,12 +4,16 @@ A test that kills or restarts anything, or needs settings of its own, takes `clu
 the workers that it needs, and leaves no work behind.
 """
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.cluster.harness import Cluster, cluster_in
 from tests.cluster.warm import WARM
+
+# Where the suite was started by nohup, what it starts would not hear a hangup either.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
