@@ -32,7 +32,9 @@ def test_all_that_the_page_names_is_told_and_nothing_else(cluster: Cluster) -> N
     assert group(add for _ in range(20)).apply_async().get(timeout=60) == [3] * 20
     with pytest.raises(TypeError):
         cluster.app.signature("t.add", args=(1, None)).apply_async().get(timeout=60)
-    coordinator, worker = scrape(url_in(cluster, "coordinator")), scrape(url_in(cluster, "w1"))
+    url = url_in(cluster, "w1")  # it counts the last one's seconds when it has told of its end
+    wait_for("the last one", lambda: scrape(url).several("grpcflow_worker_task_seconds_count", task="t.add") == [21])
+    coordinator, worker = scrape(url_in(cluster, "coordinator")), scrape(url)
     page = described()
     namespaced = {name: (kind, labels - {"namespace"}) for name, (kind, labels) in told(coordinator).items()}
     assert namespaced.keys() | told(worker).keys() == page.keys()

@@ -90,7 +90,9 @@ def _judge_node(world: World, made: Submitted, index: int, outcome: Outcome) -> 
         raise Breach(f"{where} was given up, and no attempt was lost: {outcome.failure}")
     if made.kind == "dying" and begun > MOST_LOST + world.deaths:
         raise Breach(f"{where} killed {begun} processes, {MOST_LOST} may be")
-    _judge_log(world, made.graph, index, outcome.token)
+    # One that may run once and was lost ended when it was given up: a stopped worker that goes on says more, too late.
+    if made.kind != "once" or outcome.state is not NodeState.FAILURE:
+        _judge_log(world, made.graph, index, outcome.token)
     if outcome.state is NodeState.SUCCESS and not begun and made.kind not in ("canvas", "unique", "spread", "staged"):
         raise Breach(f"{where} succeeded and never ran")
     once = made.kind in ("plain", "apart", "limited", "paced", "batched", "keyed", "delayed", "owned")
