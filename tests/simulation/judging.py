@@ -90,9 +90,8 @@ def _judge_node(world: World, made: Submitted, index: int, outcome: Outcome) -> 
         raise Breach(f"{where} was given up, and no attempt was lost: {outcome.failure}")
     if made.kind == "dying" and begun > MOST_LOST + world.deaths:
         raise Breach(f"{where} killed {begun} processes, {MOST_LOST} may be")
-    # One that may run once and was lost ended when it was given up: a stopped worker that goes on says more, too late.
-    if made.kind != "once" or outcome.state is not NodeState.FAILURE:
-        _judge_log(world, made.graph, index, outcome.token)
+    given_up = made.kind == "once" and outcome.state is NodeState.FAILURE
+    _judge_log(world, made.graph, index, outcome.token, given_up=given_up)
     if outcome.state is NodeState.SUCCESS and not begun and made.kind not in ("canvas", "unique", "spread", "staged"):
         raise Breach(f"{where} succeeded and never ran")
     once = made.kind in ("plain", "apart", "limited", "paced", "batched", "keyed", "delayed", "owned")
@@ -100,8 +99,12 @@ def _judge_node(world: World, made: Submitted, index: int, outcome: Outcome) -> 
         raise Breach(f"{where} ran {begun} times, and no attempt was lost")
 
 
-def _judge_log(world: World, graph: bytes, index: int, token: int) -> None:
-    """What an attempt logged before its end is there: all of it, or the last of it where it is more than is kept."""
+def _judge_log(world: World, graph: bytes, index: int, token: int, *, given_up: bool) -> None:
+    """What an attempt logged before its end is there: all of it, or the last of it where it is more than is kept.
+
+    One that may run once and was lost ended when it was given up: what was not delivered by then, or what a stopped
+    worker says when it goes on, is none of it. What is there must be its own all the same.
+    """
     said, records = world.logged.get(token), world.coordinator.engine.committed
     if said is None or records.graph(graph) is None or any(one.kind == "disk full" for one in world.plan.faults):
         return
@@ -111,7 +114,7 @@ def _judge_log(world: World, graph: bytes, index: int, token: int) -> None:
     if kept != said[len(said) - len(kept) :]:
         raise Breach(f"{where} is not what it said: {[text[:20] for text in kept]}")
     size = sum(map(len, said))
-    if len(kept) < len(said) and size < LOG_LIMIT // 2:
+    if len(kept) < len(said) and size < LOG_LIMIT // 2 and not given_up:
         raise Breach(f"{where} has {len(kept)} of {len(said)} lines, and {size} bytes is not much")
 
 
