@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from grpcflow_coordinator.aside import CommitThread
 from grpcflow_coordinator.config import Config
 from grpcflow_coordinator.core.machine import Machine
 from grpcflow_coordinator.core.model import TOKEN_NUMBER_BITS, Now
@@ -115,7 +116,10 @@ class Realm:
             log_limit=config.task_logs,
             now=now,
         )
-        self.engine = Engine(*self._core(), self.outbox, now=now, on_fatal=on_fatal)
+        used, machine = self._core()
+        # A store in memory waits for nothing, and is written and read on one thread.
+        aside = CommitThread(used.commit) if isinstance(store, LmdbStore) else None
+        self.engine = Engine(used, machine, self.outbox, now=now, aside=aside, on_fatal=on_fatal)
         self.clients = ClientService(
             self.engine,
             self.outbox.watchers,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.simulation.clockwork import Clockwork, Process, Turn
+from tests.simulation.committing import CommitBeside
 from tests.simulation.disk import Breach, Disk, Killed
 from tests.simulation.network import Connection
 
@@ -167,7 +168,8 @@ class Coordinator(Process):
         self.outbox = StreamOutbox(
             **_TIMES, version="0", payload_limit=limits.PAYLOAD_LIMIT, log_limit=LOG_LIMIT, now=self.now
         )
-        self.engine = CheckedEngine(disk, self.machine, self, now=self.now, on_fatal=self._fatal)
+        self.beside = CommitBeside(self, disk, plan.seed)
+        self.engine = CheckedEngine(disk, self.machine, self, now=self.now, aside=self.beside, on_fatal=self._fatal)
         self.engine.every = plan.every
         self._clients = ClientService(
             self.engine,

@@ -106,9 +106,10 @@ class Watching:
     def _check_pace(self, count: int) -> None:
         """Starts come no faster than the rate.
 
-        But what was handed out while the disk was full is sent later, and rates are written as wall time.
+        But what was handed out while the disk was full is sent later, and rates are written as wall time. What was
+        committed aside leaves later than its step, which is what the rate is about.
         """
-        now = self.world.clockwork.now * 1000
+        now = (self.world.clockwork.now - self.world.coordinator.beside.behind) * 1000
         too_soon = now < self._paced_at + PACED_MS - _ROUNDING
         if (count > 1 or too_soon) and not self.world.pace_is_open:
             raise Breach(f"{count} paced calls were handed out {now - self._paced_at:.0f} ms after the last one")

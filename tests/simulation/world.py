@@ -159,7 +159,8 @@ class World:
 
     def is_at_rest(self) -> bool:
         """Return whether everything that was asked for is done."""
-        if not self.coordinator.is_alive or self.coordinator.engine.full:
+        engine = self.coordinator.engine
+        if not self.coordinator.is_alive or engine.full or engine.is_committing:
             return False
         if any(client.sent or client.waiters or client.asking for client in self.clients):
             return False

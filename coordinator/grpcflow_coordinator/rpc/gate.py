@@ -19,7 +19,7 @@ from grpcflow_protos.v1 import graph_pb2
 #: What a piece weighs beside its nodes, and what each of its runs does; a node weighs one, and so do so many bytes.
 PIECE_WEIGHT: Final = 5
 RUN_WEIGHT: Final = 4
-BYTES_SHIFT: Final = 8
+BYTES_SHIFT: Final = 10
 
 #: Weight in the inbox from which on much waits: about a tenth of a second of work.
 LONG: Final = 4_000

@@ -14,14 +14,18 @@ from grpcflow_coordinator.storage.merging import merged_keys, merged_pairs
 #: The byte of a key that tells its kind: scans stay within one kind.
 KIND_AT = 3
 
+#: Bytes from which on a value is a large one.
+LARGE = 16_384
+
 
 class Layer:
-    """One batch and, by kind, the keys it touches."""
+    """One batch and, by kind, the keys it touches; and how many bytes of large values were written."""
 
-    __slots__ = ("batch", "touched")
+    __slots__ = ("batch", "large", "touched")
 
     def __init__(self) -> None:
         self.batch = Batch()
+        self.large = 0
         self.touched: dict[int, set[bytes]] = {}
 
 
@@ -55,6 +59,8 @@ class Overlay:
         if top.batch.deletes:
             top.batch.deletes.discard(key)
         top.batch.puts[key] = value
+        if len(value) >= LARGE:
+            top.large += len(value)
         touched = top.touched.get(key[KIND_AT])
         if touched is None:
             touched = top.touched[key[KIND_AT]] = set()
@@ -99,6 +105,10 @@ class Overlay:
     def size(self) -> int:
         """Return how many writes the top layer holds."""
         return len(self._top.batch.puts) + len(self._top.batch.deletes)
+
+    def large_bytes(self) -> int:
+        """Return how many bytes of large values were written to the top layer."""
+        return self._top.large
 
     def seal(self) -> Batch:
         """Close the top layer and return its batch, to be committed."""

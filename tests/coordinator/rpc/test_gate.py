@@ -112,11 +112,11 @@ async def test_bytes_weigh() -> None:
         asyncio.create_task(send(gate, inbox, "flood", [[piece(payload=bytes(1 << 20))]] * 10)) for _ in range(10)
     ]
     await inbox.work(0)
-    assert inbox.posted <= 10
+    assert inbox.posted <= 14, "four of them wait, and each of the others has sent its first"
     async with asyncio.timeout(BOUND):
         while not all(flood.done() for flood in floods):
             await inbox.work(1)
-            assert inbox.posted - inbox.stepped <= 11
+            assert inbox.posted - inbox.stepped <= 14
 
 
 async def test_what_may_wait_outside_has_a_bound_and_the_refused_are_told_when_to_come_back() -> None:
