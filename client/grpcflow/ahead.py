@@ -109,6 +109,14 @@ class Ahead:
         bundle.width = min(bundle.width * 2, FARTHEST)
         return [(index, end - index)]
 
+    def is_coming(self, graph: bytes, index: int, link: int) -> bool:
+        """Return whether a node that is waited for now was asked for on the open link, and has not come."""
+        bundle = self._bundles.get(graph)
+        if bundle is None or bundle.link != link or index >= len(bundle.asked) or not bundle.asked[index]:
+            return False
+        self._waited += 1
+        return True
+
     def came(self, graph: bytes, indexes: Sequence[int], left: Sequence[tuple[int, bytes]]) -> bool:
         """Take values in, and keep those that nobody waits for yet; False: nothing is known of their graph.
 

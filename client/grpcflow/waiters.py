@@ -3,8 +3,8 @@
 Pure bookkeeping behind the client's stream: no I/O, no lock; the session that owns it calls it under its own lock.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from grpcflow.settled import FIRST_SETTLED, Settled, settled_from, told_from
 from grpcflow.waiting import NodeWaiter, Waiter
@@ -12,16 +12,40 @@ from grpcflow.waiting import NodeWaiter, Waiter
 if TYPE_CHECKING:
     from grpcflow_protos.v1 import client_service_pb2, value_pb2
 
-__all__ = ["Waiters"]
+__all__ = ["Slot", "Waiters"]
+
+
+class Slot(Protocol):
+    """What stands for who waits for one node, where there may be thousands: a future of asyncio's, for one.
+
+    It gets the bytes of the value. Whatever else becomes of the node is told to a waiter that is made of it then.
+    """
+
+    def done(self) -> bool:
+        """Return whether it has got something, or nobody waits any more."""
+        ...
+
+    def set_result(self, result: Any, /) -> None:
+        """Get it."""
+        ...
+
+
+#: Who waits for one node: one, or several; one is kept without a list.
+_Held = NodeWaiter | list[Waiter] | Slot
 
 
 class Waiters:
-    """All waiters of one session, found by graph or by a user's own id."""
+    """All waiters of one session, found by graph or by a user's own id.
 
-    def __init__(self) -> None:
+    Args:
+        stand_in: Makes a waiter of a graph, an index and a slot; None: slots are not used here.
+    """
+
+    def __init__(self, stand_in: Callable[[bytes, int, Any], NodeWaiter] | None = None) -> None:
+        self._stand_in = stand_in
         self._by_graph: dict[bytes, list[Waiter]] = {}
         #: Those who wait for one node each, of which a graph of independent calls may have thousands.
-        self._by_node: dict[bytes, dict[int, NodeWaiter | list[Waiter]]] = {}
+        self._by_node: dict[bytes, dict[int, _Held]] = {}
         self._by_name: dict[str, list[Waiter]] = {}
         self._of_nodes = 0
         #: Each of the others with the graphs and the ids that it was added with.
@@ -31,8 +55,8 @@ class Waiters:
         return len(self._others) + self._of_nodes
 
     def __iter__(self) -> Iterator[Waiter]:
-        of_nodes = (one for nodes in self._by_node.values() for held in nodes.values() for one in _listed(held))
-        return iter((*self._others, *of_nodes))
+        graphs = list(self._by_node)
+        return iter((*self._others, *(one for graph in graphs for one in self._of_nodes_of(graph))))
 
     def add(self, waiter: Waiter) -> None:
         """Begin to tell it results."""
@@ -40,7 +64,9 @@ class Waiters:
             self._of_nodes += 1
             nodes = self._by_node.setdefault(waiter.graph, {})
             others = nodes.get(waiter.index)
-            nodes[waiter.index] = waiter if others is None else [*_listed(others), waiter]
+            nodes[waiter.index] = (
+                waiter if others is None else [*self._listed(waiter.graph, waiter.index, others), waiter]
+            )
             return
         graphs, names = tuple(waiter.graphs()), tuple(waiter.missing_names())
         self._others[waiter] = (graphs, names)
@@ -48,6 +74,24 @@ class Waiters:
             self._by_graph.setdefault(graph, []).append(waiter)
         for name in names:
             self._by_name.setdefault(name, []).append(waiter)
+
+    def add_slot(self, graph: bytes, index: int, slot: Slot) -> bool:
+        """Begin to tell a slot the value of a node; False where somebody waits for that already: it is not added."""
+        nodes = self._by_node.setdefault(graph, {})
+        if index in nodes:
+            return False
+        nodes[index] = slot
+        self._of_nodes += 1
+        return True
+
+    def drop_slot(self, graph: bytes, index: int, slot: Slot) -> None:
+        """Forget a slot that got no value, and the waiter that was made of it."""
+        held = self._by_node.get(graph, {}).get(index)
+        if held is slot:
+            self._take_out(graph, index)
+        elif isinstance(held, list):
+            for made in [one for one in held if one.wake is slot]:
+                self.discard(made)
 
     def discard(self, waiter: Waiter) -> None:
         """Forget it."""
@@ -64,23 +108,40 @@ class Waiters:
             _strike(self._by_name, name, waiter)
 
     def _discard_node(self, waiter: NodeWaiter) -> None:
-        nodes = self._by_node.get(waiter.graph, {})
-        held = nodes.pop(waiter.index, ())
+        held = self._by_node.get(waiter.graph, {}).get(waiter.index)
         if held is waiter:  # nearly always
+            self._take_out(waiter.graph, waiter.index)
+        elif isinstance(held, list) and waiter in held:
+            held.remove(waiter)
             self._of_nodes -= 1
-        else:
-            left = [one for one in _listed(held) if one is not waiter]
-            self._of_nodes -= len(_listed(held)) - len(left)
-            if left:
-                nodes[waiter.index] = left
+            if not held:
+                self._take_out(waiter.graph, waiter.index, count=0)
+
+    def _take_out(self, graph: bytes, index: int, count: int = 1) -> None:
+        """Take out who waits for a node; `count`: how many that are."""
+        nodes = self._by_node[graph]
+        del nodes[index]
+        self._of_nodes -= count
         if not nodes:
-            self._by_node.pop(waiter.graph, None)
+            del self._by_node[graph]
+
+    def _listed(self, graph: bytes, index: int, held: _Held) -> Sequence[Waiter]:
+        """Return who waits for a node as waiters."""
+        if isinstance(held, list):
+            return held
+        if isinstance(held, Waiter):
+            return (held,)
+        assert self._stand_in is not None
+        return (self._stand_in(graph, index, held),)
+
+    def _of_nodes_of(self, graph: bytes) -> list[Waiter]:
+        nodes = self._by_node.get(graph, {})
+        return [one for index, held in nodes.items() for one in self._listed(graph, index, held)]
 
     def of(self, graph: bytes) -> Sequence[Waiter]:
         """Return the waiters of one graph."""
         several = self._by_graph.get(graph, ())
-        nodes = self._by_node.get(graph)
-        return several if nodes is None else [*several, *(one for held in nodes.values() for one in _listed(held))]
+        return [*several, *self._of_nodes_of(graph)] if graph in self._by_node else several
 
     def take_values(self, graph: bytes, indexes: Sequence[int], values: Sequence[bytes]) -> list[tuple[int, bytes]]:
         """Hand plain values to those who wait for them; return those that nobody was waiting for.
@@ -96,20 +157,29 @@ class Waiters:
         left = []
         for index, data in zip(indexes, values, strict=False):
             held = nodes.get(index)
-            if isinstance(held, NodeWaiter):  # nearly always
+            if isinstance(held, NodeWaiter):
                 held.take_value(data)
-            elif held is not None:
+            elif held is None:
+                if not several:
+                    left.append((index, data))
+            elif isinstance(held, list):
                 settled = Settled("SUCCESS", data)
                 for one in held:
                     one.take(graph, index, settled)
-            elif not several:
-                left.append((index, data))
+            else:
+                self._fill(graph, index, held, data)
         return left
+
+    def _fill(self, graph: bytes, index: int, slot: Slot, data: bytes) -> None:
+        """Give a slot its value, and forget it."""
+        self._take_out(graph, index)
+        if not slot.done():
+            slot.set_result(data)
 
     def _at(self, graph: bytes, index: int) -> tuple[Waiter, ...]:
         """Return who may wait for one node."""
         held = self._by_node.get(graph, {}).get(index)
-        return (*self._by_graph.get(graph, ()), *(() if held is None else _listed(held)))
+        return (*self._by_graph.get(graph, ()), *(() if held is None else self._listed(graph, index, held)))
 
     def named(self, name: str) -> Sequence[Waiter]:
         """Return who waits for a node by the user's own id."""
@@ -148,11 +218,6 @@ class Waiters:
         told = told_from(progress)
         for waiter in self._at(graph, index):
             waiter.take_news(graph, index, told)
-
-
-def _listed(held: "Waiter | Sequence[Waiter]") -> Sequence[Waiter]:
-    """Return who waits for a node; one is kept without a list, since there may be thousands of them."""
-    return (held,) if isinstance(held, Waiter) else held
 
 
 def _strike(listed: dict[Any, list[Waiter]], key: bytes | str, waiter: Waiter) -> None:

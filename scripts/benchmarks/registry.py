@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -95,6 +96,7 @@ def run_round(measurements: Sequence[Measurement], sizes: Sizes) -> dict[str, Fi
                     with deadline(limits[0], f"starting the {place}"):
                         opened[place] = stack.enter_context(_PLACES[place](sizes))
             for one in here:
+                gc.collect()  # what earlier ones left behind is nobody's cost here
                 with deadline(one.limit, one.name):
                     found[one.name] = one.run(opened[one.place], sizes)
     return found

@@ -58,9 +58,9 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._due: dict[int, tuple[dict[asyncio.Future[None], None], asyncio.TimerHandle]] = {}
+        self._due: dict[int, tuple[dict[asyncio.Future[Any], None], asyncio.TimerHandle]] = {}
 
-    def add(self, future: "asyncio.Future[None]", deadline: float, loop: asyncio.AbstractEventLoop) -> int:
+    def add(self, future: "asyncio.Future[Any]", deadline: float, loop: asyncio.AbstractEventLoop) -> int:
         """End a future that nobody fails when its deadline comes.
 
         Args:
@@ -82,7 +82,7 @@ class Deadlines:
         due[0][future] = None
         return turn
 
-    def drop(self, future: "asyncio.Future[None]", turn: int) -> None:
+    def drop(self, future: "asyncio.Future[Any]", turn: int) -> None:
         """The future is not waited for any more."""
         due = self._due.get(turn)
         if due is not None and due[0].pop(future, future) is None and not due[0]:
@@ -163,7 +163,7 @@ async def _until_done(future: "asyncio.Future[None]", seconds: float) -> None:
         timer.cancel()
 
 
-def done(future: "asyncio.Future[None]") -> None:
+def done(future: "asyncio.Future[Any]") -> None:
     """End a future that nobody fails, where it has not ended."""
     if not future.done():
         future.set_result(None)

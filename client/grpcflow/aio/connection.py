@@ -17,7 +17,7 @@ import grpcflow
 from grpcflow import errors, forking
 from grpcflow.aio.link import was_cancelled
 from grpcflow.aio.reading import LoopReader
-from grpcflow.aio.session import LoopSession
+from grpcflow.aio.session import LoopSession, LoopWaiter
 from grpcflow.calls import Calls
 from grpcflow.channels import Door
 from grpcflow.credentials import Credentials, credentials_of
@@ -74,12 +74,23 @@ class LoopConnection(Exchange):
         data = session.at_hand(graph, index)
         if data is not None:
             return Settled("SUCCESS", data)
-        waiter = session.begin_wait(graph, index, timeout, waits_for_submit=wait_for_submit)
-        try:
-            if not waiter.done:
-                await waiter.wake
-        finally:
-            session.end_wait(waiter)
+        begun = None if wait_for_submit else session.begin_slot(graph, index, timeout)
+        if begun is not None:
+            slot, turn = begun
+            try:
+                came = await slot
+            finally:
+                session.end_slot(graph, index, slot, turn)
+            if came is not None and not isinstance(came, LoopWaiter):
+                return Settled("SUCCESS", came)
+            waiter = came or LoopWaiter(graph, index)
+        else:
+            waiter = session.begin_wait(graph, index, timeout, waits_for_submit=wait_for_submit)
+            try:
+                if not waiter.done:
+                    await waiter.wake
+            finally:
+                session.end_wait(waiter)
         if waiter.error is not None:
             raise waiter.error
         settled = waiter.settled

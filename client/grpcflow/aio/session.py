@@ -18,6 +18,7 @@ from grpcflow.aio.link import LoopLink
 from grpcflow.link import Link
 from grpcflow.pool import Pool, Pooled
 from grpcflow.session import Session
+from grpcflow.waiters import Waiters
 from grpcflow.waiting import NodeWaiter, Operation
 
 if TYPE_CHECKING:
@@ -51,7 +52,14 @@ class LoopWaiter(NodeWaiter):
         if not self.done:
             self.error, self.done = error, True
             if not self.wake.done():
-                self.wake.set_result(None)
+                self.wake.set_result(self)
+
+
+def _stand_in(graph: bytes, index: int, slot: asyncio.Future[bytes | LoopWaiter | None]) -> LoopWaiter:
+    """Return the waiter that is told what becomes of a node beside its value, and tells the slot."""
+    waiter = LoopWaiter(graph, index, wake=slot)
+    waiter.turn = None
+    return waiter
 
 
 def _tell(future: asyncio.Future[tuple[bytes, int]], pooled: Pooled, index: int) -> None:
@@ -76,6 +84,7 @@ class LoopSession(Session):
         self._pool = Pool(self._send_pooled, self._soon)
         self._deadlines = Deadlines()
         self._home: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self._waiters = Waiters(_stand_in)
 
     def _loop(self) -> asyncio.AbstractEventLoop:
         """Return the event loop that it belongs to: the running one. To ask for that costs a system call each time."""
@@ -135,6 +144,48 @@ class LoopSession(Session):
         """Let a coroutine wait for it."""
         if not isinstance(operation, LoopWaiter):
             operation.wake = Bell()
+
+    def at_hand(self, graph: bytes, index: int) -> bytes | None:
+        """Return the value of a node that has come already; as said there, with no lock to take."""
+        return self._ahead.take(graph, index)
+
+    def begin_slot(
+        self, graph: bytes, index: int, seconds: float | None
+    ) -> tuple[asyncio.Future[bytes | LoopWaiter | None], int | None] | None:
+        """Begin to wait for a node of a bundle that was asked for already: the short way, where thousands wait.
+
+        Args:
+            graph: The 12 bytes of the graph id.
+            index: Index of the node.
+            seconds: How long to wait; None: without end.
+
+        Returns:
+            What is to be awaited, and what its deadline is known by; `end_slot` must follow. It gets the bytes of the
+            value; a waiter that knows what else became of the node; or None, when the time is over. None where the
+            node is to be waited for by `begin_wait`.
+        """
+        link = self._link
+        if self._closed or link is None or not self._ahead.is_coming(graph, index, link.number):
+            return None
+        loop = self._loop()
+        slot: asyncio.Future[bytes | LoopWaiter | None] = loop.create_future()
+        if not self._waiters.add_slot(graph, index, slot):
+            return None
+        self._look()
+        return slot, None if seconds is None else self._deadlines.add(slot, loop.time() + seconds, loop)
+
+    def end_slot(
+        self, graph: bytes, index: int, slot: asyncio.Future[bytes | LoopWaiter | None], turn: int | None
+    ) -> None:
+        """Let a node be waited for no longer; whoever waited may have been cancelled."""
+        if turn is not None:
+            self._deadlines.drop(slot, turn)
+        came = slot.result() if slot.done() and not slot.cancelled() else None
+        if came is None:
+            self._waiters.drop_slot(graph, index, slot)
+            self._unwatch(_stand_in(graph, index, slot))
+        elif isinstance(came, LoopWaiter):
+            self._waiters.drop_slot(graph, index, slot)
 
     def begin_wait(self, graph: bytes, index: int, seconds: float | None, *, waits_for_submit: bool) -> LoopWaiter:
         """Begin to wait for a node; ``end_wait`` must follow.
