@@ -99,8 +99,8 @@ class Engine:
         #: Where it tells how it stands; of a namespace one that names it.
         self.log: logging.Logger | logging.LoggerAdapter[logging.Logger] = log
         self._aside = aside
-        #: True while a batch is being committed aside.
-        self._under_way = False
+        #: Since when a batch is being committed aside; None: none is.
+        self._under_way: float | None = None
         self._on_fatal = on_fatal
         self._inbox: deque[Event] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -130,7 +130,11 @@ class Engine:
     @property
     def is_committing(self) -> bool:
         """True while a batch is committed aside: memory is ahead of the disk by it."""
-        return self._under_way
+        return self._under_way is not None
+
+    def commit_seconds(self) -> float:
+        """Return for how long a batch is being committed aside; 0 where none is."""
+        return 0.0 if self._under_way is None else self.now().monotonic - self._under_way
 
     def is_busy(self) -> bool:
         """Return whether it worked for a good part of the last moments: there are tasks on their way, and many."""
@@ -185,7 +189,7 @@ class Engine:
     def _turn(self) -> None:
         """One round of the loop; what goes wrong here is fatal, for memory may be ahead of the disk."""
         self._scheduled = False
-        if self._under_way or self._held_back is not None or self._loop is None:
+        if self._waits_for_disk() or self._loop is None:
             return
         began = time.perf_counter()
         try:
@@ -220,7 +224,7 @@ class Engine:
         if self._overlay.dirty:
             batch = self._overlay.seal()
             if self._loop is not None and self._aside is not None and self._aside.takes(batch):
-                self._under_way = True
+                self._under_way = self.now().monotonic
                 self._aside.begin(batch, self._loop, partial(self._committed_aside, batch, gathered))
                 return
             try:
@@ -233,7 +237,7 @@ class Engine:
 
     def _committed_aside(self, batch: Batch, gathered: list[Effects], error: Exception | None) -> None:
         """Go on where a batch that was committed aside is durable, or found no room."""
-        self._under_way = False
+        self._under_way = None
         if self._loop is None or self.failed is not None:
             return
         if isinstance(error, StoreFull):
@@ -264,7 +268,7 @@ class Engine:
         return self._held_back is not None
 
     def _waits_for_disk(self) -> bool:
-        return self._under_way or self._held_back is not None
+        return self._under_way is not None or self._held_back is not None
 
     def _try_again(self) -> None:
         if self._held_back is None or self._loop is None:

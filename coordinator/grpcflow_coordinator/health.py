@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks, for those who watch; who asks is told how it stands at that moment.
 LOOK: Final = 1.0
 
+#: Seconds after which a commit that has not ended is trouble, and no sign of life.
+STUCK: Final = 10.0
+
 _ABLE: Final = health_pb2.HealthCheckResponse.SERVING
 _UNABLE: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -85,7 +88,7 @@ class Health(health.aio.HealthServicer):
         while True:
             trouble = await self.look()
             manager.status(f"{trouble} ({at})" if trouble else f"serving on {at}")
-            if all(engine.failed is None for engine in self._engines.values()):
+            if all(engine.failed is None and not _is_stuck(engine) for engine in self._engines.values()):
                 manager.alive()  # a full disk is no reason to be started anew
             await asyncio.sleep(min(LOOK, manager.watchdog_seconds or LOOK))
 
@@ -93,4 +96,11 @@ class Health(health.aio.HealthServicer):
 def _trouble_of(engine: Engine) -> str:
     if engine.failed is not None:
         return f"the engine has failed: {engine.failed}"
+    if _is_stuck(engine):
+        return f"the disk does not answer: a commit has waited for it for {engine.commit_seconds():.0f} s"
     return "the disk is nearly full: submits are refused until there is room" if engine.full else ""
+
+
+def _is_stuck(engine: Engine) -> bool:
+    """Return whether the disk does not answer. One that is waited for on the event loop itself silences all of this."""
+    return engine.commit_seconds() > STUCK

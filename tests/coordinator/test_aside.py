@@ -20,9 +20,11 @@ from grpcflow_coordinator.core.effects import Accepted
 from grpcflow_coordinator.core.machine import Machine
 from grpcflow_coordinator.core.model import Now
 from grpcflow_coordinator.engine import Engine
+from grpcflow_coordinator.health import Health
 from grpcflow_coordinator.storage.contract import Batch, StoreFailed, StoreFull
 from grpcflow_coordinator.storage.lmdb import LmdbStore
 from grpcflow_coordinator.storage.memory import MemoryStore
+from grpcflow_protos.service_manager import ServiceManager
 
 #: Seconds after which a test that hangs is ended.
 BOUND = 20.0
@@ -156,6 +158,50 @@ def test_who_waits_until_all_is_durable_waits_for_what_is_committed_aside() -> N
         rig.engine.detach()
 
     asyncio.run(told())
+
+
+def test_a_disk_that_does_not_answer_is_trouble_and_no_sign_of_life() -> None:
+    rig = Beside()
+    loop = attached(rig)
+    manager = Manager()
+    health = Health({"": rig.engine}, [])
+
+    def look() -> str:
+        manager.told.clear()
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(_one_beat(health, manager))
+        return health.trouble()
+
+    rig.engine.post(submit(one()))
+    loop.turn()
+    assert (rig.engine.commit_seconds(), look(), manager.told) == (0.0, "", ["serving on here", "alive"])
+    rig.now = Now(rig.now.wall_ms, rig.now.monotonic + 11.0)
+    trouble = "the disk does not answer: a commit has waited for it for 11 s"
+    assert (look(), manager.told) == (trouble, [f"{trouble} (here)"])
+    rig.aside.end()
+    assert (rig.engine.commit_seconds(), look(), manager.told) == (0.0, "", ["serving on here", "alive"])
+
+
+class Manager(ServiceManager):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.told: list[str] = []
+
+    def status(self, text: str) -> None:
+        self.told.append(text)
+
+    def alive(self) -> None:
+        self.told.append("alive")
+
+
+async def _one_beat(health: Health, manager: Manager) -> None:
+    beating = asyncio.ensure_future(health.beat(manager, "here"))
+    while not manager.told:
+        await asyncio.sleep(0)
+    beating.cancel()
+    await beating
 
 
 def test_an_end_that_is_heard_after_the_engine_was_detached_tells_nobody() -> None:
