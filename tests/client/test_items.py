@@ -176,7 +176,7 @@ def test_a_stream_is_refused_inside_a_task_where_it_is_asked_for(app: App, text:
 def test_a_slow_reader_is_read_ahead_for_by_a_few_messages_only(
     coordinator: FakeCoordinator, connection: Connection, text: str
 ) -> None:
-    coordinator.fake.emit(text, *("x" * 100_000 for _ in range(200)))
+    coordinator.fake.emit(text, *("x" * 100_000 for _ in range(1000)))
     coordinator.fake.end_items(text)
     session = connection._session
     assert isinstance(session, ThreadedSession)
@@ -186,11 +186,12 @@ def test_a_slow_reader_is_read_ahead_for_by_a_few_messages_only(
     with reader._changed:
         assert reader._changed.wait_for(lambda: len(reader._messages) == 4, T)
         assert not reader._changed.wait_for(lambda: len(reader._messages) > 4 or reader._over, 0.3)
-    assert coordinator.fake.items_sent < 100, "what nobody takes stays at the coordinator"
+    # HTTP/2's window grows with what gRPC takes the line for, to 20 MB and more where all goes quickly.
+    assert coordinator.fake.items_sent < 700, "what nobody takes stays at the coordinator"
     left = 0
     while (message := run_here(reader.next(None))) is not None:
         left += len(message.items)
-    assert left == 200
+    assert left == 1000
     run_here(reader.close())
 
 
