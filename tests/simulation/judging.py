@@ -90,7 +90,8 @@ def _judge_node(world: World, made: Submitted, index: int, outcome: Outcome) -> 
         raise Breach(f"{where} was given up, and no attempt was lost: {outcome.failure}")
     if made.kind == "dying" and begun > MOST_LOST + world.deaths:
         raise Breach(f"{where} killed {begun} processes, {MOST_LOST} may be")
-    given_up = made.kind == "once" and outcome.state is NodeState.FAILURE
+    # One that may run once, or was lost too often, ends where it is lost: its worker may go on without knowing.
+    given_up = outcome.failure is not None and outcome.failure.reason == "WORKER_LOST"
     _judge_log(world, made.graph, index, outcome.token, given_up=given_up)
     if outcome.state is NodeState.SUCCESS and not begun and made.kind not in ("canvas", "unique", "spread", "staged"):
         raise Breach(f"{where} succeeded and never ran")
@@ -102,7 +103,7 @@ def _judge_node(world: World, made: Submitted, index: int, outcome: Outcome) -> 
 def _judge_log(world: World, graph: bytes, index: int, token: int, *, given_up: bool) -> None:
     """What an attempt logged before its end is there: all of it, or the last of it where it is more than is kept.
 
-    One that may run once and was lost ended when it was given up: what was not delivered by then, or what a stopped
+    One that was lost and not to run again ended when it was given up: what was not delivered by then, or what a stopped
     worker says when it goes on, is none of it. What is there must be its own all the same.
     """
     said, records = world.logged.get(token), world.coordinator.engine.committed
