@@ -246,7 +246,11 @@ class Engine:
             self._fail(error)
         else:
             self._overlay.settled()
-            self._release(gathered)
+            try:
+                self._release(gathered)
+            except Exception as defect:  # noqa: BLE001  # as in a turn: what was told is not known any more
+                self._fail(defect)
+                return
             self._schedule()
 
     def _release(self, gathered: list[Effects]) -> None:

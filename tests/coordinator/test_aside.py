@@ -127,6 +127,21 @@ def test_a_batch_that_goes_aside_and_fails_is_the_end() -> None:
     assert not rig.outbox.sends
 
 
+def test_what_cannot_be_told_is_the_end_as_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Beside()
+    loop = attached(rig)
+    rig.engine.post(submit(one()))
+    loop.turn()
+
+    def broken(_effects: object) -> None:
+        raise AssertionError("a defect")
+
+    monkeypatch.setattr(rig.outbox, "deliver", broken)
+    rig.aside.end()
+    assert [str(error) for error in rig.fatal] == ["a defect"]
+    assert not loop.soon
+
+
 def test_the_store_is_not_tidied_while_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Beside()
     loop = attached(rig)
